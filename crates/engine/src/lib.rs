@@ -1,1 +1,9 @@
-//! .
+//! Every decision of grasp-sync: plain functions and sans-IO state machines.
+//!
+//! Owns: targets, missing, plans, filters, resume, sessions, health, discovery, invariants. Never: IO, async, a clock,
+//! randomness, hash order; time and random numbers are arguments (held by this crate's `clippy.toml`).
+
+pub mod consolidation;
+pub mod health;
+pub mod resume;
+pub mod rules;

@@ -1,1 +1,52 @@
-//! .
+//! What survives a restart, and the service that is its only reader and writer.
+//!
+//! Owns: the database behind the [`Store`] port, leases, coverage, the ledger. Never: a decision about what to ask for
+//! (that is the planner's), a socket to a relay.
+
+mod service;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use model::{
+    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl, Report,
+    Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
+};
+
+pub use service::serve;
+
+/// Wall time, in seconds. A database of its own decides it in a fleet; tests turn it by hand.
+pub type Clock = std::sync::Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The port. Every method is one transaction; bulk statements only.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes the relays that the operator named exist, home among them, each in its role; a bootstrap relay that is no
+    /// longer named becomes listed. Home gets every known item as its target.
+    async fn name_relays(&self, named: &[(RelayUrl, Role)]) -> Result<(), StateError>;
+
+    /// S2, S3: one discovery window becomes wanted rows. Answers with the upstreams whose coverage changed.
+    async fn discover(&self, discovery: &Discovery) -> Result<Vec<UpstreamId>, StateError>;
+
+    /// Applies a report if its epoch is current. Answers with the upstreams that the planner should look at.
+    async fn report(&self, report: &Report) -> Result<Vec<UpstreamId>, StateError>;
+
+    /// Renews or begins a worker's lease and answers with its upstreams.
+    async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Assignment>, StateError>;
+
+    /// Raises the epoch of an upstream whose socket is open and says how its link starts (S8, S9).
+    async fn up(&self, upstream: UpstreamId, epoch: Epoch) -> Result<UpGranted, StateError>;
+
+    async fn snapshot(&self, upstream: UpstreamId) -> Result<Snapshot, StateError>;
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError>;
+
+    /// Ends what is overdue (batches past their deadline, links whose worker's lease expired), then answers with every
+    /// upstream that has something to plan: links not opened, wanted items, refreshes due, empty links.
+    async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError>;
+
+    async fn ledger(&self, scope: &LedgerScope, after: Option<LedgerCursor>) -> Result<LedgerPage, StateError>;
+
+    async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError>;
+
+    async fn status(&self) -> Result<Status, StateError>;
+}

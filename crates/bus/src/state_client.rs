@@ -1,0 +1,81 @@
+//! Typed questions to the state service.
+
+use std::sync::Arc;
+
+use model::{
+    Answer, Assignment, Claim, Claimed, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, Query, Snapshot,
+    StateError, Status, UpGranted, UpstreamId,
+};
+
+use crate::{Bus, BusError};
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A newer or broken state service: its answer is of another kind than the question.
+    #[error("the state service answered another question")]
+    WrongAnswer,
+}
+
+impl AskError {
+    /// Whether the asker has lost its epoch and must end its session.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::State(StateError::Fenced))
+    }
+}
+
+/// Asks the state service over a bus.
+#[derive(Clone)]
+pub struct StateClient {
+    bus: Arc<dyn Bus>,
+}
+
+macro_rules! questions {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $answer:ty = $query:expr => $variant:path;)*) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// The bus is closed, nobody answered, or the state service refused.
+            pub async fn $name(&self, $($arg: $type),*) -> Result<$answer, AskError> {
+                match self.bus.ask($query).await? {
+                    $variant(answer) => Ok(answer.into()),
+                    Answer::Failed(error) => Err(error.into()),
+                    #[allow(unreachable_patterns, clippy::wildcard_enum_match_arm)]
+                    _ => Err(AskError::WrongAnswer),
+                }
+            }
+        )*
+    };
+}
+
+impl StateClient {
+    #[must_use]
+    pub fn new(bus: Arc<dyn Bus>) -> Self {
+        Self { bus }
+    }
+
+    questions! {
+        /// Renews a worker's lease; answers with the upstreams that are its own.
+        lease(request: LeaseRequest) -> Vec<Assignment> = Query::Lease(request) => Answer::Leases;
+        /// Raises the epoch for an open socket.
+        up(upstream: UpstreamId, epoch: Epoch) -> UpGranted = Query::Up { upstream, epoch } => Answer::Up;
+        /// What the planner sees of one upstream.
+        snapshot(upstream: UpstreamId) -> Box<Snapshot> = Query::Snapshot { upstream } => Answer::Snapshot;
+        /// Takes what a plan asks for.
+        claim(claim: Claim) -> Claimed = Query::Claim(claim) => Answer::Claimed;
+        /// Upstreams that a planner should look at.
+        due() -> Vec<UpstreamId> = Query::Due => Answer::Due;
+        /// One page of a ledger set.
+        ledger(scope: LedgerScope, after: Option<LedgerCursor>) -> LedgerPage = Query::Ledger { scope, after } => Answer::Ledger;
+        /// The ids among `ids` that have a final outcome.
+        known(ids: Vec<EventId>) -> Vec<EventId> = Query::Known { ids } => Answer::Known;
+        /// Figures of the whole system.
+        status() -> Status = Query::Status => Answer::Status;
+    }
+}

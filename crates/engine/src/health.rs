@@ -1,0 +1,123 @@
+//! The health of an upstream (S17): what a failure costs, and when it is tried again.
+
+use model::{DownClass, Timestamp};
+
+use crate::rules::{BACKOFF_BASE_SECS, BACKOFF_CAP_SECS, DEAD_AFTER_SECS, REDIAL_SECS};
+
+/// Failures in a row, since when, and the class of the last. Durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Health {
+    pub failures: u32,
+    pub failing_since: Option<Timestamp>,
+}
+
+/// How a person reads [`Health`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Healthy,
+    Degraded,
+    /// Failing for a day or more: tried once a day.
+    Dead,
+}
+
+impl Health {
+    #[must_use]
+    pub fn verdict(self, now: Timestamp) -> Verdict {
+        match self.failing_since {
+            None => Verdict::Healthy,
+            Some(since) if now.as_secs().saturating_sub(since.as_secs()) >= DEAD_AFTER_SECS => Verdict::Dead,
+            Some(_) => Verdict::Degraded,
+        }
+    }
+
+    /// S17: one more failure at `now`. A hang-up of ours is none.
+    #[must_use]
+    pub fn after_down(self, class: DownClass, now: Timestamp) -> Self {
+        if !class.is_failure() {
+            return self;
+        }
+        Self { failures: self.failures.saturating_add(1), failing_since: self.failing_since.or(Some(now)) }
+    }
+
+    /// S17: success clears. Success is a first useful answer, not an open socket.
+    #[must_use]
+    pub fn after_success(self) -> Self {
+        Self::default()
+    }
+
+    /// S17: when to dial next, after the link went down at `now`. `roll` is a random number that spreads the dials.
+    #[must_use]
+    pub fn dial_at(self, now: Timestamp, roll: u64) -> Timestamp {
+        let wait = match self.verdict(now) {
+            Verdict::Healthy => REDIAL_SECS,
+            Verdict::Degraded => jittered(ladder(self.failures), roll).max(REDIAL_SECS),
+            Verdict::Dead => DEAD_AFTER_SECS + roll % BACKOFF_CAP_SECS,
+        };
+        Timestamp::from_secs(now.as_secs() + wait)
+    }
+}
+
+/// 5 s, 10 s, 20 s … 1 h.
+fn ladder(failures: u32) -> u64 {
+    let doublings = failures.saturating_sub(1).min(20);
+    (BACKOFF_BASE_SECS << doublings).min(BACKOFF_CAP_SECS)
+}
+
+/// Between three quarters and five quarters of `secs`.
+fn jittered(secs: u64, roll: u64) -> u64 {
+    let width = secs / 2;
+    secs - secs / 4 + if width == 0 { 0 } else { roll % (width + 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn failed(times: u32, now: u64) -> Health {
+        (0..times).fold(Health::default(), |health, _| health.after_down(DownClass::Refused, at(now)))
+    }
+
+    /// A roll that leaves `secs` as it is.
+    fn no_jitter(secs: u64) -> u64 {
+        secs / 4
+    }
+
+    #[test]
+    fn s17_the_wait_doubles_from_5_seconds_to_an_hour() {
+        let waits: Vec<u64> = (1..=12)
+            .map(|n| {
+                let base = ladder(n);
+                failed(n, 1000).dial_at(at(1000), no_jitter(base)).as_secs() - 1000
+            })
+            .collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
+    }
+
+    #[test]
+    fn s17_after_a_day_of_failures_an_upstream_is_dead_and_tried_once_a_day() {
+        let health = failed(40, 1000);
+        let a_day_later = at(1000 + DEAD_AFTER_SECS);
+        assert_eq!(health.verdict(a_day_later), Verdict::Dead);
+        let wait = health.dial_at(a_day_later, 17).as_secs() - a_day_later.as_secs();
+        assert!((86_400..90_000).contains(&wait), "waited {wait} s");
+    }
+
+    #[test]
+    fn s17_success_clears_and_our_own_hang_up_is_no_failure() {
+        assert_eq!(failed(9, 1000).after_success(), Health::default());
+        assert_eq!(Health::default().after_down(DownClass::Released, at(5)), Health::default());
+        assert_eq!(Health::default().after_down(DownClass::Empty, at(5)).dial_at(at(5), 0), at(5 + REDIAL_SECS));
+    }
+
+    #[test]
+    fn s17_jitter_spreads_the_dials_and_never_comes_sooner_than_the_redial_floor() {
+        let waits: std::collections::BTreeSet<u64> =
+            (0..1000).map(|roll| failed(4, 0).dial_at(at(0), roll).as_secs()).collect();
+        assert!(waits.len() > 10, "{waits:?}");
+        assert!((0..1000).all(|roll| failed(1, 0).dial_at(at(0), roll).as_secs() >= REDIAL_SECS));
+    }
+}

@@ -1,0 +1,80 @@
+//! The numbers of the sync rules. Each names its rule; operators may change those that a `Policy` carries.
+
+/// S2: discoveries are gathered this long, counted from the first one (milliseconds).
+pub const DISCOVERY_WINDOW_MS: u64 = 5_000;
+/// S6, S7: repos or roots named by one filter.
+pub const REFS_PER_FILTER: usize = 100;
+/// S8, S9: an outage up to this long (seconds) is caught up; a longer one starts fresh.
+pub const QUICK_RECONNECT_SECS: u64 = 15 * 60;
+/// S9, S14: how far `since` reaches back (seconds) behind the last moment known good: events are dated by their authors.
+pub const SINCE_OVERLAP_SECS: u64 = 15 * 60;
+/// S14: live subscriptions per link, layer 1 included; less where the upstream allows less.
+pub const LIVE_LIMIT: usize = 70;
+/// S15: the shortest and the longest time between two refreshes of one upstream (seconds).
+pub const REFRESH_SECS: (u64, u64) = (23 * 3600, 25 * 3600);
+/// S16: an upstream is hung up after it has been empty this long (seconds).
+pub const EMPTY_GRACE_SECS: u64 = 60;
+/// S17: the first wait after a failure (seconds); it doubles with each further one.
+pub const BACKOFF_BASE_SECS: u64 = 5;
+/// S17: the longest wait of a degraded upstream (seconds).
+pub const BACKOFF_CAP_SECS: u64 = 3600;
+/// S17: an upstream that has failed this long (seconds) is dead, and tried once a day.
+pub const DEAD_AFTER_SECS: u64 = 24 * 3600;
+/// Some relays ban an address for two seconds after each disconnect: no redial is sooner than this (seconds).
+pub const REDIAL_SECS: u64 = 3;
+/// S18: the first cooldown after "rate-limited" (seconds); it doubles while the upstream repeats it.
+pub const COOLDOWN_SECS: (u64, u64) = (5, 300);
+
+/// Batches in flight per upstream: enough to keep a link busy, few enough that a drop gives back little.
+pub const BATCHES_IN_FLIGHT: usize = 4;
+/// Missing items looked at per activation: the batches that may start, and one more to see that there is more.
+pub const MISSING_PER_LOOK: usize = (BATCHES_IN_FLIGHT + 1) * REFS_PER_FILTER;
+/// A batch without progress for this long (seconds) goes back to wanted. Sessions report progress every few seconds.
+pub const BATCH_DEADLINE_SECS: u64 = 60;
+/// How long an upstream's wanted items wait for home's own coverage of them (seconds), so that what home already
+/// holds is known before it is asked for elsewhere.
+pub const HOME_FIRST_SECS: u64 = 30;
+
+/// The rules that an operator may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    pub discovery_window_ms: u64,
+    pub quick_reconnect_secs: u64,
+    pub live_limit: usize,
+    pub refresh_secs: (u64, u64),
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            discovery_window_ms: DISCOVERY_WINDOW_MS,
+            quick_reconnect_secs: QUICK_RECONNECT_SECS,
+            live_limit: LIVE_LIMIT,
+            refresh_secs: REFRESH_SECS,
+        }
+    }
+}
+
+/// S15: when the next refresh is due. `roll` is a random number; every upstream gets one of its own.
+#[must_use]
+pub fn refresh_after(secs: (u64, u64), roll: u64) -> u64 {
+    let (shortest, longest) = secs;
+    shortest + roll % (longest.saturating_sub(shortest) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s15_a_refresh_is_due_between_23_and_25_hours_after_the_last() {
+        assert_eq!(refresh_after(REFRESH_SECS, 0), 23 * 3600);
+        assert_eq!(refresh_after(REFRESH_SECS, 7200), 25 * 3600);
+        assert!((0..50_000).step_by(997).all(|roll| (82_800..=90_000).contains(&refresh_after(REFRESH_SECS, roll))));
+    }
+
+    #[test]
+    fn a_refresh_interval_without_width_is_taken_as_it_is() {
+        assert_eq!(refresh_after((10, 10), 12345), 10);
+    }
+}

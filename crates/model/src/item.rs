@@ -1,0 +1,138 @@
+//! Items: the units whose coverage is tracked per upstream (repos and roots).
+
+use std::fmt;
+use std::str::FromStr;
+
+use nostr::{EventId, PublicKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A repository address, `30617:<pubkey>:<identifier>` (NIP-34, NIP-01 `a` tags).
+///
+/// The identifier may hold `:` and anything else, or be empty; it is case-sensitive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepoAddr {
+    pub pubkey: PublicKey,
+    pub identifier: String,
+}
+
+/// Why a text is no repository address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RepoAddrError {
+    #[error("a repository address begins with `30617:`")]
+    NotARepo,
+    #[error("the author of a repository address is 64 lower-case hex digits")]
+    BadAuthor,
+    #[error("a repository address has three parts: kind, author, identifier")]
+    TooShort,
+}
+
+impl FromStr for RepoAddr {
+    type Err = RepoAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.splitn(3, ':');
+        let (Some(kind), Some(author), Some(identifier)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(RepoAddrError::TooShort);
+        };
+        if kind != "30617" {
+            return Err(RepoAddrError::NotARepo);
+        }
+        let is_lower_hex = author.len() == 64 && author.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if !is_lower_hex {
+            return Err(RepoAddrError::BadAuthor);
+        }
+        let pubkey = PublicKey::from_hex(author).map_err(|_| RepoAddrError::BadAuthor)?;
+        Ok(Self { pubkey, identifier: identifier.to_owned() })
+    }
+}
+
+impl fmt::Display for RepoAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "30617:{}:{}", self.pubkey.to_hex(), self.identifier)
+    }
+}
+
+impl Serialize for RepoAddr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RepoAddr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is covered, per upstream: a repo, or a root that tags a wanted repo. Repos sort before roots.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    Repo(RepoAddr),
+    Root(EventId),
+}
+
+/// The two kinds of items; each has filter families of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemKind {
+    Repo,
+    Root,
+}
+
+impl Item {
+    #[must_use]
+    pub fn kind(&self) -> ItemKind {
+        match self {
+            Self::Repo(_) => ItemKind::Repo,
+            Self::Root(_) => ItemKind::Root,
+        }
+    }
+
+    /// The tag value by which events name this item: an address, or an event id in hex.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Repo(addr) => addr.to_string(),
+            Self::Root(id) => id.to_hex(),
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repo(addr) => addr.fmt(f),
+            Self::Root(id) => f.write_str(&id.to_hex()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const HEX: &str = "aa4fc8665f5696e33db7e1a572e3b0f5b3d615837b0f362dcb1c8068b098c7b4";
+
+    #[test]
+    fn an_identifier_keeps_its_colons_blanks_and_case() {
+        let text = format!("30617:{HEX}:A b:c/d");
+        let addr: RepoAddr = text.parse().unwrap();
+        assert_eq!(addr.identifier, "A b:c/d");
+        assert_eq!(addr.to_string(), text);
+    }
+
+    #[test]
+    fn an_empty_identifier_is_an_identifier() {
+        assert_eq!(format!("30617:{HEX}:").parse::<RepoAddr>().unwrap().identifier, "");
+    }
+
+    #[test]
+    fn other_kinds_bad_authors_and_short_texts_are_refused_with_their_reason() {
+        assert_eq!(format!("30618:{HEX}:x").parse::<RepoAddr>(), Err(RepoAddrError::NotARepo));
+        assert_eq!(format!("30617:{}:x", HEX.to_uppercase()).parse::<RepoAddr>(), Err(RepoAddrError::BadAuthor));
+        assert_eq!("30617:ab:x".parse::<RepoAddr>(), Err(RepoAddrError::BadAuthor));
+        assert_eq!(format!("30617:{HEX}").parse::<RepoAddr>(), Err(RepoAddrError::TooShort));
+    }
+}

@@ -1,0 +1,124 @@
+//! The ledger's vocabulary: outcomes, reasons, references, rows.
+
+use nostr::{EventId, Kind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::link::{BatchId, UpstreamId};
+
+/// References kept per event. An event may carry 2,000 tags; what lies beyond this bound costs bytes, never an event.
+pub const REFS_PER_EVENT: usize = 64;
+
+/// A tag by which one event names another (each filter names exactly one of them).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RefTag {
+    #[serde(rename = "a")]
+    Address,
+    #[serde(rename = "A")]
+    RootAddress,
+    #[serde(rename = "e")]
+    Event,
+    #[serde(rename = "E")]
+    RootEvent,
+    #[serde(rename = "q")]
+    Quote,
+}
+
+impl RefTag {
+    /// The tag's name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Address => "a",
+            Self::RootAddress => "A",
+            Self::Event => "e",
+            Self::RootEvent => "E",
+            Self::Quote => "q",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Address, Self::RootAddress, Self::Event, Self::RootEvent, Self::Quote].into_iter().find(|tag| tag.name() == name)
+    }
+}
+
+/// One reference from an event to an address or an event id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ref {
+    pub tag: RefTag,
+    pub value: String,
+}
+
+/// What became of an event. Every one of these is final; an event that must be tried again has none yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Home holds it, by our write or because home served it.
+    Stored,
+    /// Home held it before.
+    Duplicate,
+    /// Home holds a newer version of it.
+    Superseded,
+    /// Home accepted it but does not serve it yet (`OK true "purgatory: …"`).
+    Held,
+    /// Home refuses it for good.
+    Refused,
+    /// Home refuses it until an event that it depends on arrives.
+    NeedsParent,
+    /// A gate of ours kept it from home.
+    Gated(GateReason),
+}
+
+/// Why a gate kept an event from home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateReason {
+    /// NIP-01: kinds 20000–29999 are not stored.
+    Ephemeral,
+    /// NIP-40: expired, or about to.
+    Expired,
+    /// NIP-70: only its author may publish it.
+    Protected,
+    /// `created_at` lies too far ahead.
+    Future,
+}
+
+impl Outcome {
+    /// Whether home holds and serves the event.
+    #[must_use]
+    pub fn is_at_home(self) -> bool {
+        matches!(self, Self::Stored | Self::Duplicate)
+    }
+
+    /// A stable word for stores, metrics and people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Superseded => "superseded",
+            Self::Held => "held",
+            Self::Refused => "refused",
+            Self::NeedsParent => "needs-parent",
+            Self::Gated(GateReason::Ephemeral) => "gated-ephemeral",
+            Self::Gated(GateReason::Expired) => "gated-expired",
+            Self::Gated(GateReason::Protected) => "gated-protected",
+            Self::Gated(GateReason::Future) => "gated-future",
+        }
+    }
+}
+
+/// One event id with a final outcome, as a session reports it and the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    pub id: EventId,
+    pub created_at: Timestamp,
+    pub kind: Kind,
+    pub refs: Vec<Ref>,
+    pub outcome: Outcome,
+    /// Home's own words on a refusal, shortened.
+    pub reason: Option<String>,
+    /// The upstream that served it first; home itself for what home served.
+    pub upstream: UpstreamId,
+    pub batch: Option<BatchId>,
+}

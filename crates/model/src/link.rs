@@ -1,0 +1,127 @@
+//! Upstreams, links, epochs, and what is learned about an upstream.
+
+use std::fmt;
+
+use nostr::Timestamp;
+use serde::{Deserialize, Serialize};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number!(
+    /// An upstream's number in the store; it names the upstream on the bus, where a URL would be no legal token.
+    UpstreamId
+);
+number!(
+    /// One lifetime of a lease and its link. It only grows; a message of an older epoch changes nothing.
+    Epoch
+);
+number!(
+    /// Items asked for together.
+    BatchId
+);
+
+/// A connector process: its name, and the incarnation that tells a restart from the same process.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerId {
+    pub name: String,
+    /// Drawn at start; compared for equality only.
+    pub incarnation: String,
+}
+
+/// What a relay is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The relay that is kept complete.
+    Home,
+    /// Named by the operator; never hung up for being empty.
+    Bootstrap,
+    /// Named by an announcement that home holds.
+    Listed,
+}
+
+impl Role {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Home => "home",
+            Self::Bootstrap => "bootstrap",
+            Self::Listed => "listed",
+        }
+    }
+}
+
+/// How a new link starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resume {
+    /// Everything anew, without `since` (S8).
+    Fresh,
+    /// What came since this moment (S9); the moment already holds the overlap.
+    CatchUp { since: Timestamp },
+}
+
+/// How history is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// NIP-77, falling back to pages.
+    Negentropy,
+    /// REQ pages to a proven end.
+    Req,
+}
+
+impl Method {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Negentropy => "negentropy",
+            Self::Req => "REQ",
+        }
+    }
+}
+
+/// What is known about an upstream's NIP-77, with the date of the last evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nip77 {
+    Works { at: Timestamp },
+    /// Refused or silent; tried again at the next refresh (S12).
+    Refused { at: Timestamp, reason: String },
+}
+
+/// Facts learned about an upstream by its behaviour. They survive restarts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    pub nip77: Option<Nip77>,
+    /// Largest page that was followed by older events (events per page).
+    pub page_cap: Option<usize>,
+    /// Ids that the relay answers in one REQ.
+    pub ids_per_req: Option<usize>,
+    /// Live subscriptions that the relay allows.
+    pub live_limit: Option<usize>,
+}
+
+impl Learned {
+    /// Takes over every fact that `newer` states.
+    pub fn absorb(&mut self, newer: Self) {
+        let Self { nip77, page_cap, ids_per_req, live_limit } = newer;
+        self.nip77 = nip77.or(self.nip77.take());
+        self.page_cap = page_cap.or(self.page_cap);
+        self.ids_per_req = ids_per_req.or(self.ids_per_req);
+        self.live_limit = live_limit.or(self.live_limit);
+    }
+}

@@ -1,0 +1,265 @@
+//! What travels between the services: discoveries, orders, reports, and word of stored events.
+
+use nostr::{EventId, Filter, Kind, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::RelayUrl;
+use crate::item::{ItemKind, RepoAddr};
+use crate::ledger::{LedgerRow, Ref, RefTag};
+use crate::link::{BatchId, Epoch, Learned, Method, UpstreamId};
+
+/// What one discovery window gathered from home (S2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    pub repos: Vec<RepoSeen>,
+    pub roots: Vec<RootSeen>,
+    pub removals: Vec<Removal>,
+}
+
+impl Discovery {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { repos, roots, removals } = self;
+        repos.is_empty() && roots.is_empty() && removals.is_empty()
+    }
+}
+
+/// A repository announcement (30617) that home holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoSeen {
+    pub addr: RepoAddr,
+    pub event: EventId,
+    pub created_at: Timestamp,
+    /// The upstreams it names, in normal form, without repeats, without home.
+    pub relays: Vec<RelayUrl>,
+}
+
+/// A root (1617, 1618, 1619, 1621) that home holds, under all the repos it tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootSeen {
+    pub id: EventId,
+    pub kind: Kind,
+    pub created_at: Timestamp,
+    pub repos: Vec<RepoAddr>,
+}
+
+/// A repository that its author deleted (NIP-09 by address): versions up to `until` are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    pub addr: RepoAddr,
+    pub until: Timestamp,
+}
+
+/// One of the six tag families of layers 2 and 3 (S6, S7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Family {
+    pub items: ItemKind,
+    pub tag: RefTag,
+}
+
+impl Family {
+    /// Layer 2: `a`, `A`, `q`. Layer 3: `e`, `E`, `q`.
+    #[must_use]
+    pub fn of(items: ItemKind) -> [Self; 3] {
+        let tags = match items {
+            ItemKind::Repo => [RefTag::Address, RefTag::RootAddress, RefTag::Quote],
+            ItemKind::Root => [RefTag::Event, RefTag::RootEvent, RefTag::Quote],
+        };
+        tags.map(|tag| Self { items, tag })
+    }
+}
+
+/// The place of a live subscription: a family, and the chunk of items that its filter names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Slot {
+    pub family: Family,
+    pub chunk: u32,
+}
+
+/// A live subscription that should be open: a slot holds one filter at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveFilter {
+    pub slot: Slot,
+    pub filter: Filter,
+}
+
+/// What the planner tells a session. Doing one twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub upstream: UpstreamId,
+    pub epoch: Epoch,
+    pub ask: Ask,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Layer 1: open live, then fetch its history (since a moment, or all of it).
+    OpenAnnouncements { filter: Filter, since: Option<Timestamp>, method: Method },
+    /// Layers 2 and 3 of everything confirmed, live, with what came since (S9). No batch.
+    CatchUp { live: Vec<LiveFilter>, since: Timestamp },
+    /// Open `live`, then fetch `history`; the batch ends when all of it reached its proven end.
+    Fetch { batch: BatchId, live: Vec<LiveFilter>, history: Vec<Filter>, method: Method },
+    /// Open these with `since`, then close every other live subscription of layers 2 and 3 (S14).
+    Rebuild { live: Vec<LiveFilter>, since: Timestamp },
+    HangUp { reason: HangUpReason },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HangUpReason {
+    /// Nothing is wanted, pending or confirmed there (S16).
+    Empty,
+}
+
+/// What a session says has happened. Idempotent by upstream, epoch and sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub upstream: UpstreamId,
+    pub epoch: Epoch,
+    pub sequence: u64,
+    pub said: Said,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// The opening orders of this link were taken: layer 1 is open, and on a catch-up the confirmed filters too.
+    Opened,
+    /// Every live subscription stands and the gap before this link is filled.
+    CaughtUp,
+    Down { class: DownClass, detail: String },
+    BatchEnded { batch: BatchId, outcome: BatchOutcome, method: Method, counts: BatchCounts },
+    /// Events with a final outcome, and the batches that moved.
+    Progress { batches: Vec<BatchId>, rows: Vec<LedgerRow>, counts: BatchCounts },
+    Learned { facts: Learned },
+    /// The upstream asked us to slow down (S18): nothing new is asked for this many seconds.
+    RateLimited { seconds: u64 },
+}
+
+/// How a batch ended. Only `Complete` confirms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchOutcome {
+    /// Every filter was drained to a proven end and every event in it has a final outcome at home.
+    Complete,
+    /// Its items are wanted again.
+    Incomplete { why: Incomplete, detail: String },
+}
+
+/// Why a batch is incomplete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Incomplete {
+    /// The upstream closed the subscription.
+    Closed,
+    /// The upstream wants authentication.
+    AuthRequired,
+    /// No frame of the page arrived in time.
+    Idle,
+    /// More events in one second than the upstream serves in a page.
+    DenseSecond,
+    /// The upstream ignores `until`.
+    Unpageable,
+    /// The live subscription of the batch could not be opened.
+    NotLive,
+}
+
+impl Incomplete {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::AuthRequired => "auth-required",
+            Self::Idle => "idle",
+            Self::DenseSecond => "dense-second",
+            Self::Unpageable => "unpageable",
+            Self::NotLive => "not-live",
+        }
+    }
+}
+
+/// Figures of a batch, or of a stretch of a session. All are sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchCounts {
+    /// EVENT frames read.
+    pub events: u64,
+    /// Of these, events that were not known before.
+    pub fresh: u64,
+    /// Pages, or negentropy rounds.
+    pub rounds: u64,
+    /// Bytes of text read and written.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+impl BatchCounts {
+    /// Adds `other` to each sum.
+    pub fn add(&mut self, other: Self) {
+        let Self { events, fresh, rounds, bytes_in, bytes_out } = other;
+        self.events += events;
+        self.fresh += fresh;
+        self.rounds += rounds;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+    }
+}
+
+/// Why a link is down. Closed, so that health, metrics and people agree on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DownClass {
+    /// The dial policy refuses this URL or its address.
+    NotDialable,
+    Dns,
+    Refused,
+    Tls,
+    /// The HTTP upgrade was answered with an error status.
+    HttpStatus,
+    Timeout,
+    /// The peer closed, or the connection broke.
+    Closed,
+    /// What the peer sent broke the protocol or a bound of ours.
+    Protocol,
+    /// Neither frame nor pong for the silence limit.
+    Silent,
+    /// We hung up: nothing is wanted there.
+    Empty,
+    /// We hung up: the process stops, or the lease is gone.
+    Released,
+}
+
+impl DownClass {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotDialable => "not-dialable",
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Tls => "tls",
+            Self::HttpStatus => "http-status",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+            Self::Silent => "silent",
+            Self::Empty => "empty",
+            Self::Released => "released",
+        }
+    }
+
+    /// Whether the end speaks against the upstream's health: our own hang-ups do not.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Empty | Self::Released)
+    }
+}
+
+/// An event landed at home. Third parties (git fetchers, CI, indexers) build on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    pub id: EventId,
+    pub kind: Kind,
+    pub created_at: Timestamp,
+    pub refs: Vec<Ref>,
+    pub upstream: UpstreamId,
+}

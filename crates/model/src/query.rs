@@ -1,0 +1,216 @@
+//! Questions to the state service and their answers.
+
+use nostr::{EventId, Filter, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::RelayUrl;
+use crate::item::Item;
+use crate::link::{BatchId, Epoch, Learned, Method, Resume, Role, UpstreamId, WorkerId};
+use crate::message::{BatchCounts, DownClass};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Query {
+    /// A connector renews its lease and learns which upstreams are its own.
+    Lease(LeaseRequest),
+    /// A session has an open socket and asks for a new epoch.
+    Up { upstream: UpstreamId, epoch: Epoch },
+    /// The planner looks at one upstream.
+    Snapshot { upstream: UpstreamId },
+    /// The planner claims what its plan asks for.
+    Claim(Claim),
+    /// Upstreams that the planner should look at although nobody said so (sweep).
+    Due,
+    /// One page of a ledger set, for negentropy.
+    Ledger { scope: LedgerScope, after: Option<LedgerCursor> },
+    /// Which of these ids have a final outcome.
+    Known { ids: Vec<EventId> },
+    Status,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Leases(Vec<Assignment>),
+    Up(UpGranted),
+    Snapshot(Box<Snapshot>),
+    Claimed(Claimed),
+    Due(Vec<UpstreamId>),
+    Ledger(LedgerPage),
+    Known(Vec<EventId>),
+    Status(Status),
+    Failed(StateError),
+}
+
+/// Why the state service did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum StateError {
+    /// The epoch or the lease is somebody else's by now: the session ends.
+    #[error("fenced: the epoch is no longer current")]
+    Fenced,
+    #[error("no such upstream")]
+    NoSuchUpstream,
+    /// The store failed; asking again later may work.
+    #[error("store: {0}")]
+    Store(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRequest {
+    pub worker: WorkerId,
+    /// Lease length, in milliseconds from when the store reads its own clock.
+    pub ttl_ms: u64,
+    /// Links with an event that has had no final outcome since this moment: their `last up` must not pass it.
+    pub behind: Vec<(UpstreamId, Timestamp)>,
+    /// The worker stops: its upstreams are free at once.
+    pub leaving: bool,
+}
+
+/// An upstream that a connector holds a lease on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub upstream: UpstreamId,
+    pub url: RelayUrl,
+    pub role: Role,
+    pub epoch: Epoch,
+    /// Not before this moment (S17).
+    pub dial_at: Timestamp,
+    pub learned: Learned,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpGranted {
+    pub epoch: Epoch,
+    pub resume: Resume,
+}
+
+/// What the planner sees of one upstream. Lists that can grow without bound are cut or left out unless needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub upstream: UpstreamId,
+    pub url: RelayUrl,
+    pub role: Role,
+    pub epoch: Epoch,
+    pub link: LinkView,
+    pub learned: Learned,
+    pub now: Timestamp,
+    /// Wanted items that may be asked for now, in stable order, with the chunk they belong to; cut at a bound.
+    pub missing: Vec<Covered>,
+    /// All wanted items, those not listed in `missing` too.
+    pub wanted: u64,
+    pub pending: u64,
+    pub confirmed: u64,
+    pub batches_in_flight: usize,
+    /// The newest chunk of each kind of item, with all its members.
+    pub tails: Vec<Tail>,
+    /// Chunks in use: those of layer 2, those of layer 3.
+    pub chunks: (u32, u32),
+    /// Every pending or confirmed item: only when the link is not opened yet, or a consolidation is due.
+    pub covered: Option<Vec<Covered>>,
+    pub refresh_at: Timestamp,
+    /// Nothing is asked before this moment (S18, or after incomplete batches).
+    pub ask_at: Option<Timestamp>,
+    /// Since when no item is wanted, pending or confirmed.
+    pub empty_since: Option<Timestamp>,
+}
+
+/// An item on one upstream, with the chunk of live filters that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Covered {
+    pub item: Item,
+    pub chunk: Option<u32>,
+}
+
+/// The chunk that new items join until it is full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    pub chunk: u32,
+    pub items: Vec<Item>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkView {
+    Down { dial_at: Timestamp },
+    Up { resume: Resume, opened: bool, caught_up: bool },
+}
+
+/// What a plan takes: items become pending, chunks are written, a refresh starts over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub upstream: UpstreamId,
+    pub epoch: Epoch,
+    /// S15: release pending, clear confirmed, fresh; the next refresh is due at this moment.
+    pub refresh: Option<Timestamp>,
+    /// S14: new chunks for these items.
+    pub rechunk: Vec<(Item, u32)>,
+    pub drafts: Vec<Draft>,
+}
+
+/// A batch before it has an id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    pub items: Vec<Item>,
+    pub chunk: u32,
+    pub method: Method,
+}
+
+/// One entry per draft, in order: the batch, or nothing where an item was no longer wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    pub batches: Vec<Option<BatchId>>,
+}
+
+/// Which part of the ledger a set is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerScope {
+    /// A filter of layer 1 (`kinds`), 2 or 3 (one tag), with `since` and `until` at most.
+    pub filter: Filter,
+    /// Only what home holds: for the exchange with home itself.
+    pub at_home: bool,
+}
+
+/// Where the next page of a set begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LedgerCursor {
+    pub created_at: Timestamp,
+    pub id: EventId,
+}
+
+/// Part of a set, sorted by time, then id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerPage {
+    pub rows: Vec<LedgerCursor>,
+    pub is_last: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub repos: u64,
+    pub roots: u64,
+    /// Events in the ledger that home holds.
+    pub at_home: u64,
+    /// Events in the ledger, by outcome.
+    pub outcomes: Vec<(String, u64)>,
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    pub upstream: UpstreamId,
+    pub url: RelayUrl,
+    pub role: Role,
+    pub link: LinkView,
+    pub wanted: u64,
+    pub pending: u64,
+    pub confirmed: u64,
+    pub learned: Learned,
+    /// Failures in a row, and the class of the last one.
+    pub failures: u32,
+    pub last_down: Option<DownClass>,
+    /// Why items are not confirmed, as the last incomplete batch put it.
+    pub incomplete: Option<String>,
+    /// Sums over the life of the store.
+    pub counts: BatchCounts,
+}

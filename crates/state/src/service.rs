@@ -1,0 +1,97 @@
+//! The state service: takes reports and discoveries from the bus into the store, and answers questions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Bus, BusError, Delivery, Incoming, Question};
+use model::{Answer, Query, StateError, UpstreamId};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::Store;
+
+/// Questions answered at the same time; the store's pool is of this order.
+const QUESTIONS_AT_ONCE: usize = 8;
+/// How long to wait before a store that failed is tried again.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// Serves `store` on `bus` until `stop`; what was taken from the bus by then is committed.
+///
+/// # Errors
+/// The bus is closed, or another state service already serves it in this process.
+pub async fn serve(store: Arc<dyn Store>, bus: Arc<dyn Bus>, stop: CancellationToken) -> Result<(), BusError> {
+    let mut inbox = bus.inbox().await?;
+    let questions = bus.questions().await?;
+    let answering = tokio::spawn(answer_all(Arc::clone(&store), questions, stop.clone()));
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            delivery = inbox.recv() => delivery,
+            () = stop.cancelled() => None,
+        };
+        let Some(delivery) = delivery else { break };
+        take_in(&*store, &*bus, delivery).await;
+    }
+    answering.abort();
+    Ok(())
+}
+
+/// Applies one kept message and acknowledges it after the commit.
+async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
+    let applied = match delivery.incoming() {
+        Incoming::Report(report) => store.report(report).await,
+        Incoming::Discovery(discovery) => store.discover(discovery).await,
+    };
+    match applied {
+        Ok(dirty) => {
+            delivery.ack();
+            notify_all(bus, dirty);
+        }
+        // A message of an older epoch changes nothing; saying so again would not either.
+        Err(StateError::Fenced | StateError::NoSuchUpstream) => {
+            debug!("dropped a report of an older epoch");
+            delivery.ack();
+        }
+        Err(StateError::Store(why)) => {
+            error!(why, "the store did not take a report; trying again");
+            tokio::time::sleep(STORE_RETRY).await;
+        }
+    }
+}
+
+fn notify_all(bus: &dyn Bus, dirty: Vec<UpstreamId>) {
+    for upstream in dirty {
+        bus.notify(upstream);
+    }
+}
+
+async fn answer_all(store: Arc<dyn Store>, mut questions: mpsc::Receiver<Question>, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE));
+    while let Some(Question { query, reply }) = questions.recv().await {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            // The asker may have gone; then the answer is of no use.
+            let _ = reply.send(answer(&*store, query).await);
+            drop(permit);
+        });
+        if stop.is_cancelled() && questions.is_empty() {
+            return;
+        }
+    }
+}
+
+async fn answer(store: &dyn Store, query: Query) -> Answer {
+    let answered = match query {
+        Query::Lease(request) => store.lease(&request).await.map(Answer::Leases),
+        Query::Up { upstream, epoch } => store.up(upstream, epoch).await.map(Answer::Up),
+        Query::Snapshot { upstream } => store.snapshot(upstream).await.map(|snapshot| Answer::Snapshot(Box::new(snapshot))),
+        Query::Claim(claim) => store.claim(&claim).await.map(Answer::Claimed),
+        Query::Due => store.sweep().await.map(Answer::Due),
+        Query::Ledger { scope, after } => store.ledger(&scope, after).await.map(Answer::Ledger),
+        Query::Known { ids } => store.known(&ids).await.map(Answer::Known),
+        Query::Status => store.status().await.map(Answer::Status),
+    };
+    answered.unwrap_or_else(Answer::Failed)
+}
