@@ -1,6 +1,6 @@
 //! What grasp-sync reads from an event's tags.
 
-use nostr::Event;
+use nostr::prelude::Event;
 
 use crate::ledger::{REFS_PER_EVENT, Ref, RefTag};
 

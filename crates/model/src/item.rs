@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use nostr::{EventId, PublicKey};
+use nostr::prelude::{EventId, PublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A repository address, `30617:<pubkey>:<identifier>` (NIP-34, NIP-01 `a` tags).

@@ -1,6 +1,6 @@
 //! Event kinds by their NIP-34 names. Older texts mislabel 30618, 1618, 1619 and 1621; this table does not.
 
-use nostr::Kind;
+use nostr::prelude::Kind;
 
 /// Repository announcement (NIP-34, addressable).
 pub const ANNOUNCEMENT: Kind = Kind::Custom(30617);

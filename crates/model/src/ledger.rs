@@ -1,6 +1,6 @@
 //! The ledger's vocabulary: outcomes, reasons, references, rows.
 
-use nostr::{EventId, Kind, Timestamp};
+use nostr::prelude::{EventId, Kind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::link::{BatchId, UpstreamId};

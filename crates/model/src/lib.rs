@@ -3,13 +3,15 @@
 //! Owns: identifiers, items, outcomes, link and coverage vocabulary, every message on the bus, and the subjects they
 //! travel on. Never: a decision (those are in `engine`), IO, a clock. Event types are those of the `nostr` crate.
 
-pub mod kinds;
 mod event;
 mod item;
+pub mod kinds;
 mod ledger;
 mod link;
 mod message;
+mod public_address;
 mod query;
+mod relay_url;
 pub mod subject;
 
 pub use event::{first_values, refs_of};
@@ -17,11 +19,13 @@ pub use item::{Item, ItemKind, RepoAddr, RepoAddrError};
 pub use ledger::{GateReason, LedgerRow, Outcome, REFS_PER_EVENT, Ref, RefTag};
 pub use link::{BatchId, Epoch, Learned, Method, Nip77, Resume, Role, UpstreamId, WorkerId};
 pub use message::{
-    Ask, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter, Order, Removal, RepoSeen,
-    Report, RootSeen, Said, Slot, Stored,
+    Ask, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter, Order, Removal,
+    RepoSeen, Report, RootSeen, Said, Slot, Stored,
 };
-pub use nostr::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
+pub use nostr::prelude::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
+pub use public_address::is_public_address;
 pub use query::{
     Answer, Assignment, Claim, Claimed, Covered, Draft, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, LinkView, Query,
     Snapshot, StateError, Status, Tail, UpGranted, UpstreamStatus,
 };
+pub use relay_url::{DialRefusal, MAX_RELAY_URL_BYTES, RelayUrl, RelayUrlError, Scheme};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use nostr::Timestamp;
+use nostr::prelude::Timestamp;
 use serde::{Deserialize, Serialize};
 
 macro_rules! number {
@@ -98,9 +98,14 @@ impl Method {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nip77 {
-    Works { at: Timestamp },
+    Works {
+        at: Timestamp,
+    },
     /// Refused or silent; tried again at the next refresh (S12).
-    Refused { at: Timestamp, reason: String },
+    Refused {
+        at: Timestamp,
+        reason: String,
+    },
 }
 
 /// Facts learned about an upstream by its behaviour. They survive restarts.

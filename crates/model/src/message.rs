@@ -1,6 +1,6 @@
 //! What travels between the services: discoveries, orders, reports, and word of stored events.
 
-use nostr::{EventId, Filter, Kind, Timestamp};
+use nostr::prelude::{EventId, Filter, Kind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
@@ -95,14 +95,31 @@ pub struct Order {
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// Layer 1: open live, then fetch its history (since a moment, or all of it).
-    OpenAnnouncements { filter: Filter, since: Option<Timestamp>, method: Method },
+    OpenAnnouncements {
+        filter: Filter,
+        since: Option<Timestamp>,
+        method: Method,
+    },
     /// Layers 2 and 3 of everything confirmed, live, with what came since (S9). No batch.
-    CatchUp { live: Vec<LiveFilter>, since: Timestamp },
+    CatchUp {
+        live: Vec<LiveFilter>,
+        since: Timestamp,
+    },
     /// Open `live`, then fetch `history`; the batch ends when all of it reached its proven end.
-    Fetch { batch: BatchId, live: Vec<LiveFilter>, history: Vec<Filter>, method: Method },
+    Fetch {
+        batch: BatchId,
+        live: Vec<LiveFilter>,
+        history: Vec<Filter>,
+        method: Method,
+    },
     /// Open these with `since`, then close every other live subscription of layers 2 and 3 (S14).
-    Rebuild { live: Vec<LiveFilter>, since: Timestamp },
-    HangUp { reason: HangUpReason },
+    Rebuild {
+        live: Vec<LiveFilter>,
+        since: Timestamp,
+    },
+    HangUp {
+        reason: HangUpReason,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,13 +145,29 @@ pub enum Said {
     Opened,
     /// Every live subscription stands and the gap before this link is filled.
     CaughtUp,
-    Down { class: DownClass, detail: String },
-    BatchEnded { batch: BatchId, outcome: BatchOutcome, method: Method, counts: BatchCounts },
+    Down {
+        class: DownClass,
+        detail: String,
+    },
+    BatchEnded {
+        batch: BatchId,
+        outcome: BatchOutcome,
+        method: Method,
+        counts: BatchCounts,
+    },
     /// Events with a final outcome, and the batches that moved.
-    Progress { batches: Vec<BatchId>, rows: Vec<LedgerRow>, counts: BatchCounts },
-    Learned { facts: Learned },
+    Progress {
+        batches: Vec<BatchId>,
+        rows: Vec<LedgerRow>,
+        counts: BatchCounts,
+    },
+    Learned {
+        facts: Learned,
+    },
     /// The upstream asked us to slow down (S18): nothing new is asked for this many seconds.
-    RateLimited { seconds: u64 },
+    RateLimited {
+        seconds: u64,
+    },
 }
 
 /// How a batch ended. Only `Complete` confirms.

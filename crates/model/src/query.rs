@@ -1,6 +1,6 @@
 //! Questions to the state service and their answers.
 
-use nostr::{EventId, Filter, Timestamp};
+use nostr::prelude::{EventId, Filter, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
@@ -14,17 +14,27 @@ pub enum Query {
     /// A connector renews its lease and learns which upstreams are its own.
     Lease(LeaseRequest),
     /// A session has an open socket and asks for a new epoch.
-    Up { upstream: UpstreamId, epoch: Epoch },
+    Up {
+        upstream: UpstreamId,
+        epoch: Epoch,
+    },
     /// The planner looks at one upstream.
-    Snapshot { upstream: UpstreamId },
+    Snapshot {
+        upstream: UpstreamId,
+    },
     /// The planner claims what its plan asks for.
     Claim(Claim),
     /// Upstreams that the planner should look at although nobody said so (sweep).
     Due,
     /// One page of a ledger set, for negentropy.
-    Ledger { scope: LedgerScope, after: Option<LedgerCursor> },
+    Ledger {
+        scope: LedgerScope,
+        after: Option<LedgerCursor>,
+    },
     /// Which of these ids have a final outcome.
-    Known { ids: Vec<EventId> },
+    Known {
+        ids: Vec<EventId>,
+    },
     Status,
 }
 

@@ -8,8 +8,8 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 use model::{
-    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl, Report,
-    Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
+    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl,
+    Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
 };
 
 pub use service::serve;
