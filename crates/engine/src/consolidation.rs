@@ -13,7 +13,7 @@ pub fn live_count(chunks: (u32, u32)) -> usize {
 /// Chunks that `members` (repos, roots) would fill without holes.
 #[must_use]
 pub fn dense_chunks(members: (u64, u64)) -> (u32, u32) {
-    let chunks = |n: u64| u32::try_from(n.div_ceil(REFS_PER_FILTER as u64)).unwrap_or(u32::MAX);
+    let chunks = |n: u64| u32::try_from(n.div_ceil(REFS_PER_FILTER.into())).unwrap_or(u32::MAX);
     (chunks(members.0), chunks(members.1))
 }
 
@@ -48,7 +48,7 @@ pub fn rechunked(covered: impl IntoIterator<Item = Item>) -> Vec<(Item, u32)> {
                 ItemKind::Repo => &mut placed.0,
                 ItemKind::Root => &mut placed.1,
             };
-            let chunk = *place / REFS_PER_FILTER as u32;
+            let chunk = *place / REFS_PER_FILTER;
             *place += 1;
             (item, chunk)
         })

@@ -4,6 +4,14 @@
 //! randomness, hash order; time and random numbers are arguments (held by this crate's `clippy.toml`).
 
 pub mod consolidation;
+pub mod discovery;
+pub mod filters;
 pub mod health;
+pub mod plan;
 pub mod resume;
 pub mod rules;
+pub mod targets;
+pub mod walk;
+
+#[cfg(test)]
+mod testing;

@@ -3,7 +3,7 @@
 /// S2: discoveries are gathered this long, counted from the first one (milliseconds).
 pub const DISCOVERY_WINDOW_MS: u64 = 5_000;
 /// S6, S7: repos or roots named by one filter.
-pub const REFS_PER_FILTER: usize = 100;
+pub const REFS_PER_FILTER: u32 = 100;
 /// S8, S9: an outage up to this long (seconds) is caught up; a longer one starts fresh.
 pub const QUICK_RECONNECT_SECS: u64 = 15 * 60;
 /// S9, S14: how far `since` reaches back (seconds) behind the last moment known good: events are dated by their authors.
@@ -28,7 +28,7 @@ pub const COOLDOWN_SECS: (u64, u64) = (5, 300);
 /// Batches in flight per upstream: enough to keep a link busy, few enough that a drop gives back little.
 pub const BATCHES_IN_FLIGHT: usize = 4;
 /// Missing items looked at per activation: the batches that may start, and one more to see that there is more.
-pub const MISSING_PER_LOOK: usize = (BATCHES_IN_FLIGHT + 1) * REFS_PER_FILTER;
+pub const MISSING_PER_LOOK: usize = (BATCHES_IN_FLIGHT + 1) * REFS_PER_FILTER as usize;
 /// A batch without progress for this long (seconds) goes back to wanted. Sessions report progress every few seconds.
 pub const BATCH_DEADLINE_SECS: u64 = 60;
 /// How long an upstream's wanted items wait for home's own coverage of them (seconds), so that what home already

@@ -1,0 +1,167 @@
+//! What home's events say about repos, roots and upstreams, and the window that gathers it (S2).
+
+use std::collections::BTreeMap;
+
+use model::{Discovery, Event, EventId, RelayUrl, Removal, RepoAddr, RepoSeen, RootSeen, first_values, kinds};
+
+use crate::targets::is_newer;
+
+/// Gathers discoveries for a while (S2). The window opens with the first one; later ones do not prolong it.
+#[derive(Debug, Default)]
+pub struct Window {
+    opened_ms: Option<u64>,
+    repos: BTreeMap<RepoAddr, RepoSeen>,
+    roots: BTreeMap<EventId, RootSeen>,
+    removals: BTreeMap<RepoAddr, Removal>,
+}
+
+impl Window {
+    /// Takes in an event that home holds. Answers whether it says anything.
+    pub fn gather(&mut self, event: &Event, now_ms: u64) -> bool {
+        let found = if event.kind == kinds::ANNOUNCEMENT {
+            self.gather_repo(event)
+        } else if kinds::is_root(event.kind) {
+            self.gather_root(event)
+        } else if event.kind == kinds::DELETION {
+            self.gather_removals(event)
+        } else {
+            false
+        };
+        if found {
+            self.opened_ms.get_or_insert(now_ms);
+        }
+        found
+    }
+
+    /// When the window closes (milliseconds), if it is open.
+    #[must_use]
+    pub fn closes_at(&self, window_ms: u64) -> Option<u64> {
+        self.opened_ms.map(|opened| opened + window_ms)
+    }
+
+    /// Closes the window: what it gathered, in stable order.
+    pub fn take(&mut self) -> Discovery {
+        let Self { repos, roots, removals, .. } = std::mem::take(self);
+        Discovery {
+            repos: repos.into_values().collect(),
+            roots: roots.into_values().collect(),
+            removals: removals.into_values().collect(),
+        }
+    }
+
+    fn gather_repo(&mut self, event: &Event) -> bool {
+        let seen = read_announcement(event);
+        match self.repos.get(&seen.addr) {
+            Some(known) if !is_newer(&seen, known) => false,
+            Some(_) | None => self.repos.insert(seen.addr.clone(), seen).is_none_or(|_| true),
+        }
+    }
+
+    fn gather_root(&mut self, event: &Event) -> bool {
+        let Some(seen) = read_root(event) else { return false };
+        self.roots.insert(seen.id, seen).is_none()
+    }
+
+    fn gather_removals(&mut self, event: &Event) -> bool {
+        let removals = read_removals(event);
+        let found = !removals.is_empty();
+        for removal in removals {
+            let known = self.removals.entry(removal.addr.clone()).or_insert_with(|| removal.clone());
+            known.until = known.until.max(removal.until);
+        }
+        found
+    }
+}
+
+/// A 30617 in our words. Its relays are the union of all values of all `relays` tags, in normal form, each once;
+/// values that are no relay URL say nothing.
+#[must_use]
+pub fn read_announcement(event: &Event) -> RepoSeen {
+    let mut relays: Vec<RelayUrl> = Vec::new();
+    let values = event.tags.iter().filter(|tag| tag.kind() == "relays").flat_map(|tag| tag.as_slice().iter().skip(1));
+    for relay in values.filter_map(|value| RelayUrl::parse(value).ok()) {
+        if !relays.contains(&relay) {
+            relays.push(relay);
+        }
+    }
+    let identifier = first_values(event, "d").next().unwrap_or_default().to_owned();
+    RepoSeen { addr: RepoAddr { pubkey: event.pubkey, identifier }, event: event.id, created_at: event.created_at, relays }
+}
+
+/// A root under every repo that it tags by `a`; none if it tags no repo.
+#[must_use]
+pub fn read_root(event: &Event) -> Option<RootSeen> {
+    let mut repos: Vec<RepoAddr> = Vec::new();
+    for addr in first_values(event, "a").filter_map(|value| value.parse::<RepoAddr>().ok()) {
+        if !repos.contains(&addr) {
+            repos.push(addr);
+        }
+    }
+    let seen = RootSeen { id: event.id, kind: event.kind, created_at: event.created_at, repos };
+    (!seen.repos.is_empty()).then_some(seen)
+}
+
+/// The repos that a deletion request (NIP-09) removes: named by address, by their own author.
+#[must_use]
+pub fn read_removals(event: &Event) -> Vec<Removal> {
+    first_values(event, "a")
+        .filter_map(|value| value.parse::<RepoAddr>().ok())
+        .filter(|addr| addr.pubkey == event.pubkey)
+        .map(|addr| Removal { addr, until: event.created_at })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{addr, at, event, url};
+
+    fn announcement(identifier: &str, created_at: u64, relays: &[&str]) -> Event {
+        let mut tag = vec!["relays"];
+        tag.extend(relays);
+        event(30617, created_at, &[&["d", identifier], &tag])
+    }
+
+    #[test]
+    fn s02_the_window_closes_5_seconds_after_its_first_discovery_whatever_comes_later() {
+        let mut window = Window::default();
+        assert!(window.gather(&announcement("x", 1, &["wss://a.example"]), 1_000));
+        assert!(window.gather(&announcement("y", 1, &["wss://a.example"]), 5_900));
+        assert_eq!(window.closes_at(crate::rules::DISCOVERY_WINDOW_MS), Some(6_000));
+        assert_eq!(window.take().repos.len(), 2);
+        assert_eq!(window.closes_at(5_000), None);
+    }
+
+    #[test]
+    fn s02_a_window_keeps_the_newest_version_of_each_repo() {
+        let mut window = Window::default();
+        assert!(window.gather(&announcement("x", 5, &["wss://new.example"]), 0));
+        assert!(!window.gather(&announcement("x", 4, &["wss://old.example"]), 0));
+        assert_eq!(window.take().repos[0].relays, [url("wss://new.example")]);
+    }
+
+    #[test]
+    fn relays_are_the_union_of_all_tags_and_values_in_normal_form() {
+        let tags: &[&[&str]] =
+            &[&["d", "x"], &["relays", "wss://a.example", "WSS://A.example:443/"], &["relays"], &["relays", "wss://b.example", "git@x"]];
+        assert_eq!(read_announcement(&event(30617, 1, tags)).relays, [url("wss://a.example"), url("wss://b.example")]);
+    }
+
+    #[test]
+    fn a_root_is_read_under_all_its_addresses_and_one_without_an_address_says_nothing() {
+        let hex = crate::testing::author().to_hex();
+        let (first, second) = (format!("30617:{hex}:a:b"), format!("30617:{hex}:c"));
+        let tags: &[&[&str]] = &[&["a", &first], &["a", "30618:x:y"], &["a", &second], &["a", &first]];
+        let root = read_root(&event(1618, 1, tags)).expect("a root");
+        assert_eq!(root.repos, [addr("a:b"), addr("c")]);
+        assert_eq!(read_root(&event(1621, 1, &[])), None);
+    }
+
+    #[test]
+    fn only_its_author_removes_a_repo() {
+        let own = addr("x").to_string();
+        let foreign = format!("30617:{}:x", crate::testing::keys(2).public_key().to_hex());
+        let removals = read_removals(&event(5, 7, &[&["a", &own], &["a", &foreign]]));
+        assert_eq!(removals, [Removal { addr: addr("x"), until: at(7) }]);
+    }
+}

@@ -1,0 +1,113 @@
+//! Missing items become batches: each joins one chunk of live filters, so that chunks stay few, full and stable.
+
+use std::collections::BTreeMap;
+
+use model::{Ask, BatchId, Draft, Filter, Item, ItemKind, LiveFilter, Snapshot};
+
+use super::{Reason, method};
+use crate::consolidation::live_count;
+use crate::filters;
+
+/// A batch before it is claimed: what it takes, and the order it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlan {
+    pub draft: Draft,
+    pub live: Vec<LiveFilter>,
+    pub history: Vec<Filter>,
+}
+
+impl BatchPlan {
+    pub(super) fn into_ask(self, batch: BatchId) -> Ask {
+        let Self { draft, live, history } = self;
+        Ask::Fetch { batch, live, history, method: draft.method }
+    }
+}
+
+/// At most `free` batches of what is missing. Items that have a chunk stay in it; others join the tail until it is
+/// full, then start the next chunk.
+pub(super) fn draft(look: &Snapshot, free: usize, live_limit: usize) -> Vec<BatchPlan> {
+    let mut chunks = Chunks::of(look);
+    let mut joined: BTreeMap<(ItemKind, u32), Vec<Item>> = BTreeMap::new();
+    for missing in &look.missing {
+        let kind = missing.item.kind();
+        let chunk = missing.chunk.unwrap_or_else(|| chunks.join(&missing.item));
+        if joined.contains_key(&(kind, chunk)) || joined.len() < free {
+            joined.entry((kind, chunk)).or_default().push(missing.item.clone());
+        } else {
+            break;
+        }
+    }
+    joined.into_iter().map(|((kind, chunk), items)| chunks.batch(look, (kind, chunk), items, live_limit)).collect()
+}
+
+pub(super) fn reason(look: &Snapshot, batches: usize, items: u64) -> Reason {
+    if batches > 0 {
+        Reason::Ask { batches, items, left: look.wanted.saturating_sub(items) }
+    } else if look.missing.is_empty() && look.wanted > 0 {
+        Reason::HomeFirst { waiting: look.wanted }
+    } else if look.pending > 0 {
+        Reason::InFlight { pending: look.pending, wanted: look.wanted }
+    } else {
+        Reason::Settled
+    }
+}
+
+/// The chunks in sight, growing as items join.
+struct Chunks {
+    members: BTreeMap<(ItemKind, u32), Vec<Item>>,
+    /// Chunks that were there before this plan: their live subscriptions are already counted.
+    in_use: (u32, u32),
+    added: usize,
+}
+
+impl Chunks {
+    fn of(look: &Snapshot) -> Self {
+        let kind_of = |items: &[Item]| items.first().map(Item::kind);
+        let members = look
+            .tails
+            .iter()
+            .filter_map(|chunk| kind_of(&chunk.items).map(|kind| ((kind, chunk.chunk), chunk.items.clone())))
+            .collect();
+        Self { members, in_use: look.chunks, added: 0 }
+    }
+
+    /// The chunk that `item` joins.
+    fn join(&mut self, item: &Item) -> u32 {
+        let kind = item.kind();
+        let last = self.members.range((kind, 0)..=(kind, u32::MAX)).next_back().map(|((_, chunk), members)| (*chunk, members));
+        let chunk = match last {
+            Some((chunk, members)) if filters::has_room(members) && !filters::stands_alone(item) => chunk,
+            Some((chunk, _)) => chunk + 1,
+            None => 0,
+        };
+        self.members.entry((kind, chunk)).or_default().push(item.clone());
+        chunk
+    }
+
+    /// S11: the live filters name every member of the chunk, the history filters only what is fetched now.
+    fn batch(&mut self, look: &Snapshot, place: (ItemKind, u32), items: Vec<Item>, live_limit: usize) -> BatchPlan {
+        let (kind, chunk) = place;
+        let mut members = self.members.get(&place).cloned().unwrap_or_default();
+        members.extend(items.iter().filter(|item| !members.contains(item)).cloned().collect::<Vec<_>>());
+        members.sort();
+        let is_live = self.fits(place, live_limit);
+        BatchPlan {
+            live: if is_live { filters::live(kind, chunk, &members) } else { Vec::new() },
+            history: filters::history(kind, &items),
+            draft: Draft { items, chunk, method: method(look) },
+        }
+    }
+
+    /// Whether the live subscriptions of this chunk fit under the limit (I3).
+    fn fits(&mut self, (kind, chunk): (ItemKind, u32), live_limit: usize) -> bool {
+        let in_use = match kind {
+            ItemKind::Repo => self.in_use.0,
+            ItemKind::Root => self.in_use.1,
+        };
+        if chunk < in_use {
+            return (1 + 3 * (chunk as usize + 1)) <= live_limit.max(1);
+        }
+        self.added += 1;
+        live_count(self.in_use) + 3 * self.added <= live_limit
+    }
+}

@@ -1,0 +1,192 @@
+//! What to ask an upstream for, from one look at it (S4). Planning is a value: it can be read before it is done.
+//!
+//! Owns: the order of decisions, batches, the reasons. Never: an effect; the planner service claims and sends.
+
+mod drafts;
+mod report;
+
+use model::{Ask, BatchId, Claim, Covered, HangUpReason, ItemKind, LinkView, Method, Nip77, Resume, Role, Snapshot, Timestamp};
+
+pub use drafts::BatchPlan;
+pub use report::{Reason, Report};
+
+use crate::filters;
+use crate::rules::{BATCHES_IN_FLIGHT, EMPTY_GRACE_SECS, Policy, refresh_after};
+use crate::{consolidation, resume};
+
+/// What one activation does about one upstream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// S15: start over; the next refresh is due at this moment.
+    pub refresh: Option<Timestamp>,
+    /// S14: new chunks.
+    pub rechunk: Vec<(model::Item, u32)>,
+    /// Orders that need no batch.
+    pub asks: Vec<Ask>,
+    /// Items to claim, with the order that each claimed batch becomes.
+    pub batches: Vec<BatchPlan>,
+    /// When to look again although nothing happens.
+    pub look_again: Option<Timestamp>,
+    pub report: Report,
+}
+
+impl Plan {
+    /// I10: a settled system asks for nothing.
+    #[must_use]
+    pub fn asks_for_nothing(&self) -> bool {
+        let Self { refresh, rechunk, asks, batches, look_again: _, report: _ } = self;
+        refresh.is_none() && rechunk.is_empty() && asks.is_empty() && batches.is_empty()
+    }
+
+    /// What the store must grant before the orders go out; none if the plan takes nothing.
+    #[must_use]
+    pub fn claim(&self, snapshot: &Snapshot) -> Option<Claim> {
+        let is_needed = self.refresh.is_some() || !self.rechunk.is_empty() || !self.batches.is_empty();
+        is_needed.then(|| Claim {
+            upstream: snapshot.upstream,
+            epoch: snapshot.epoch,
+            refresh: self.refresh,
+            rechunk: self.rechunk.clone(),
+            drafts: self.batches.iter().map(|batch| batch.draft.clone()).collect(),
+        })
+    }
+
+    /// The orders of this plan, given the batches that were granted (one answer per planned batch).
+    #[must_use]
+    pub fn orders(self, granted: &[Option<BatchId>]) -> Vec<Ask> {
+        let fetches = self.batches.into_iter().zip(granted).filter_map(|(batch, id)| id.map(|id| batch.into_ask(id)));
+        self.asks.into_iter().chain(fetches).collect()
+    }
+}
+
+/// The decision about one upstream. Each step either settles the matter or leaves it to the next.
+#[must_use]
+pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
+    let LinkView::Up { resume, opened, .. } = look.link else { return passed_over(look) };
+    if let Some(plan) = refresh(look, policy, roll).or_else(|| hang_up(look)) {
+        return plan;
+    }
+    if !opened {
+        return open(look, resume);
+    }
+    if let Some(plan) = cool_down(look).or_else(|| consolidate(look, policy)) {
+        return plan;
+    }
+    fetch(look, policy)
+}
+
+/// S4: an upstream that is not up is passed over; it is asked when it comes up.
+fn passed_over(look: &Snapshot) -> Plan {
+    let reason = match look.link {
+        LinkView::Down { dial_at } => Reason::Down { dial_at },
+        LinkView::Up { .. } => Reason::Settled,
+    };
+    Plan { report: Report::of(look, reason), ..Plan::default() }
+}
+
+/// S15: release pending, clear confirmed, fresh. The link and its live subscriptions stay.
+fn refresh(look: &Snapshot, policy: &Policy, roll: u64) -> Option<Plan> {
+    let next = Timestamp::from_secs(look.now.as_secs() + refresh_after(policy.refresh_secs, roll));
+    (look.now >= look.refresh_at).then(|| Plan {
+        refresh: Some(next),
+        look_again: Some(look.now),
+        report: Report::of(look, Reason::Refresh { next }),
+        ..Plan::default()
+    })
+}
+
+/// S16: nothing wanted, pending or confirmed for a minute. Bootstrap upstreams and home never (I6).
+fn hang_up(look: &Snapshot) -> Option<Plan> {
+    let since = look.empty_since.filter(|_| look.role == Role::Listed)?;
+    let hang_up_at = Timestamp::from_secs(since.as_secs() + EMPTY_GRACE_SECS);
+    let is_due = look.now >= hang_up_at;
+    Some(Plan {
+        asks: if is_due { vec![Ask::HangUp { reason: HangUpReason::Empty }] } else { Vec::new() },
+        look_again: (!is_due).then_some(hang_up_at),
+        report: Report::of(look, Reason::Empty { hang_up_at }),
+        ..Plan::default()
+    })
+}
+
+/// S5, S8, S9: the orders that begin a link. Repeated until the session says that it took them.
+fn open(look: &Snapshot, resume: Resume) -> Plan {
+    let filter = filters::layer1(look.role);
+    let asks = match resume {
+        Resume::Fresh => vec![Ask::OpenAnnouncements { filter, since: None, method: method(look) }],
+        Resume::CatchUp { since } => vec![
+            Ask::OpenAnnouncements { filter, since: Some(since), method: Method::Req },
+            Ask::CatchUp { live: filters::live_of_all(covered(look)), since },
+        ],
+    };
+    Plan { asks, report: Report::of(look, Reason::Open { resume }), ..Plan::default() }
+}
+
+/// S18, and the wait after incomplete batches.
+fn cool_down(look: &Snapshot) -> Option<Plan> {
+    let until = look.ask_at.filter(|at| *at > look.now && look.wanted > 0)?;
+    Some(Plan { look_again: Some(until), report: Report::of(look, Reason::CoolDown { until }), ..Plan::default() })
+}
+
+/// S14: rebuild the live filters without holes, once nothing is pending.
+fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
+    if !consolidation::is_due(look.chunks, members(look), live_limit(look, policy)) || look.covered.is_none() {
+        return None;
+    }
+    if look.pending > 0 {
+        let report = Report::of(look, Reason::ConsolidationWaits { pending: look.pending });
+        return Some(Plan { report, ..Plan::default() });
+    }
+    let rechunk = consolidation::rechunked(covered(look).iter().map(|covered| covered.item.clone()));
+    let rebuilt: Vec<Covered> =
+        rechunk.iter().map(|(item, chunk)| Covered { item: item.clone(), chunk: Some(*chunk) }).collect();
+    let from = consolidation::live_count(look.chunks);
+    let live = filters::live_of_all(&rebuilt);
+    let to = live.len() + 1;
+    Some(Plan {
+        asks: vec![Ask::Rebuild { live, since: resume::overlapped(look.now) }],
+        rechunk,
+        look_again: Some(look.now),
+        report: Report::of(look, Reason::Consolidate { from, to }),
+        ..Plan::default()
+    })
+}
+
+/// S4: what is missing becomes batches, as many as may be in flight.
+fn fetch(look: &Snapshot, policy: &Policy) -> Plan {
+    let free = BATCHES_IN_FLIGHT.saturating_sub(look.batches_in_flight);
+    let batches = drafts::draft(look, free, live_limit(look, policy));
+    let unlive = batches.iter().filter(|batch| batch.live.is_empty()).count();
+    let items = batches.iter().map(|batch| batch.draft.items.len() as u64).sum();
+    let mut report = Report::of(look, drafts::reason(look, batches.len(), items));
+    if unlive > 0 {
+        report.reasons.push(Reason::LiveBudgetSpent { batches: unlive });
+    }
+    Plan { batches, report, ..Plan::default() }
+}
+
+/// S12: negentropy is tried, unless it was refused since the last refresh.
+fn method(look: &Snapshot) -> Method {
+    match look.learned.nip77 {
+        Some(Nip77::Refused { .. }) => Method::Req,
+        Some(Nip77::Works { .. }) | None => Method::Negentropy,
+    }
+}
+
+fn live_limit(look: &Snapshot, policy: &Policy) -> usize {
+    look.learned.live_limit.unwrap_or(usize::MAX).min(policy.live_limit)
+}
+
+fn covered(look: &Snapshot) -> &[Covered] {
+    look.covered.as_deref().unwrap_or_default()
+}
+
+/// Repos and roots among the covered items; where they are not listed, as many as fill their chunks.
+fn members(look: &Snapshot) -> (u64, u64) {
+    let full = |chunks: u32| u64::from(chunks) * u64::from(crate::rules::REFS_PER_FILTER);
+    let Some(covered) = &look.covered else { return (full(look.chunks.0), full(look.chunks.1)) };
+    let count = |kind| covered.iter().filter(|covered| covered.item.kind() == kind).count() as u64;
+    (count(ItemKind::Repo), count(ItemKind::Root))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+use model::{Event, RefTag};
+use nostr::prelude::{MatchEventOptions, SingleLetterTag};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::event;
+
+/// A relay that serves the newest `cap` matches of a filter, ties by lowest id.
+struct Relay {
+    events: Vec<Event>,
+    cap: usize,
+}
+
+impl Relay {
+    fn page(&self, filter: &Filter) -> Vec<&Event> {
+        let mut matches: Vec<&Event> =
+            self.events.iter().filter(|event| filter.match_event(event, MatchEventOptions::new())).collect();
+        matches.sort_by_key(|event| (std::cmp::Reverse(event.created_at), event.id));
+        matches.truncate(self.cap.min(filter.limit.unwrap_or(usize::MAX)));
+        matches
+    }
+}
+
+/// Walks to the end: what was found, how many pages it took, how it ended.
+fn walk(relay: &Relay, filter: Filter, mut largest: usize) -> (BTreeSet<EventId>, u64, Step) {
+    let mut walk = Walk::new(filter);
+    let mut found = BTreeSet::new();
+    for _ in 0..100_000 {
+        for event in relay.page(&walk.request()) {
+            walk.event(event.id, event.created_at);
+            found.insert(event.id);
+        }
+        match walk.page_ended(EoseHint::None, &mut largest) {
+            Step::Page(_) => {}
+            end @ (Step::Complete | Step::Incomplete(_)) => return (found, walk.pages, end),
+        }
+    }
+    panic!("the walk does not end");
+}
+
+fn tagged(count: usize, created_at: impl Fn(usize) -> u64, values: usize) -> Vec<Event> {
+    (0..count)
+        .map(|n| event(1111, created_at(n), &[&["e", &format!("{:064x}", n % values)], &["n", &n.to_string()]]))
+        .collect()
+}
+
+fn by_values(values: usize) -> Filter {
+    assert_eq!(RefTag::Event.name(), "e");
+    Filter::new().custom_tags(SingleLetterTag::LOWERCASE_E, (0..values).map(|n| format!("{n:064x}")))
+}
+
+fn ids(events: &[Event]) -> BTreeSet<EventId> {
+    events.iter().map(|event| event.id).collect()
+}
+
+#[test]
+fn an_empty_relay_takes_one_page() {
+    let relay = Relay { events: vec![], cap: 500 };
+    assert_eq!(walk(&relay, by_values(1), 0), (BTreeSet::new(), 1, Step::Complete));
+}
+
+#[test]
+fn a_few_events_take_three_pages_because_a_short_page_proves_nothing() {
+    let relay = Relay { events: tagged(5, |n| 100 + n as u64, 1), cap: 500 };
+    let (found, pages, end) = walk(&relay, by_values(1), 0);
+    assert_eq!((found.len(), pages, end), (5, 3, Step::Complete));
+}
+
+#[test]
+fn scenario_06_every_cap_finds_all_events_in_few_pages() {
+    let events = tagged(600, |n| 1000 + n as u64, 3);
+    for cap in [20, 50, 100, 250, 500] {
+        let relay = Relay { events: events.clone(), cap };
+        let (found, pages, end) = walk(&relay, by_values(3), 0);
+        assert_eq!((found, end), (ids(&events), Step::Complete), "cap {cap}");
+        // Each page after the first reads the boundary second again: one event less per page, and two pages of proof.
+        assert!(pages as usize <= 600_usize.div_ceil(cap - 1) + 2, "cap {cap}: {pages} pages");
+    }
+}
+
+#[test]
+fn scenario_06_a_second_with_more_events_than_a_page_is_read_in_parts() {
+    let events = tagged(600, |_| 1000, 8);
+    let relay = Relay { events: events.clone(), cap: 500 };
+    let (found, _, end) = walk(&relay, by_values(8), 0);
+    assert_eq!((found, end), (ids(&events), Step::Complete));
+}
+
+#[test]
+fn a_second_that_cannot_be_split_is_a_gap_and_never_complete() {
+    let mut events = tagged(600, |_| 1000, 1);
+    events.extend(tagged(10, |n| 10 + n as u64, 1));
+    let relay = Relay { events, cap: 500 };
+    let (found, _, end) = walk(&relay, by_values(1), 0);
+    assert_eq!(end, Step::Incomplete(Incomplete::DenseSecond));
+    assert_eq!(found.len(), 510, "what lies below the gap is read all the same");
+}
+
+#[test]
+fn events_dated_in_the_future_are_on_the_first_page() {
+    assert_eq!(Walk::new(by_values(1)).request().until, None);
+}
+
+#[test]
+fn a_relay_that_ignores_until_proves_nothing_and_ends_in_three_pages() {
+    let events = tagged(30, |n| 1000 + n as u64, 1);
+    let mut walk = Walk::new(by_values(1));
+    let mut largest = 0;
+    let end = loop {
+        for event in &events {
+            walk.event(event.id, event.created_at);
+        }
+        match walk.page_ended(EoseHint::None, &mut largest) {
+            Step::Page(_) => assert!(walk.pages < 3),
+            end @ (Step::Complete | Step::Incomplete(_)) => break end,
+        }
+    };
+    assert_eq!(end, Step::Incomplete(Incomplete::Unpageable));
+}
+
+#[test]
+fn a_finish_hint_ends_the_walk_and_a_more_hint_does_not() {
+    let events = tagged(3, |n| 1000 + n as u64, 1);
+    let mut walk = Walk::new(by_values(1));
+    for event in &events {
+        walk.event(event.id, event.created_at);
+    }
+    assert!(matches!(walk.clone().page_ended(EoseHint::More, &mut 0), Step::Page(_)));
+    assert_eq!(walk.page_ended(EoseHint::Finish, &mut 0), Step::Complete);
+}
+
+#[test]
+fn a_page_that_is_asked_for_again_counts_from_zero() {
+    let events = tagged(3, |n| 1000 + n as u64, 1);
+    let mut walk = Walk::new(by_values(1));
+    let first = walk.request();
+    walk.event(events[0].id, events[0].created_at);
+    walk.restart_page();
+    assert_eq!(walk.request(), first);
+    assert_eq!(walk.page_ended(EoseHint::None, &mut 0), Step::Complete);
+}
+
+#[test]
+fn the_walk_stops_at_its_since() {
+    let relay = Relay { events: tagged(50, |n| 1000 + n as u64, 1), cap: 10 };
+    let (found, _, end) = walk(&relay, by_values(1).since(Timestamp::from_secs(1040)), 0);
+    assert_eq!((found.len(), end), (10, Step::Complete));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Any cap from the smallest that is reckoned with, any clustering of timestamps: everything is found, or a gap is said.
+    #[test]
+    fn a_walk_finds_every_event_or_says_that_it_did_not(
+        cap in SMALLEST_CAP..60,
+        seconds in proptest::collection::vec(0_u64..9, 0..240),
+        values in 1_usize..12,
+    ) {
+        let events = tagged(seconds.len(), |n| 1000 + seconds[n], values);
+        let relay = Relay { events: events.clone(), cap };
+        let (found, _, end) = walk(&relay, by_values(values), 0);
+        match end {
+            Step::Complete => prop_assert_eq!(found, ids(&events)),
+            Step::Incomplete(why) => prop_assert_eq!(why, Incomplete::DenseSecond),
+            Step::Page(_) => unreachable!("the loop goes on"),
+        }
+    }
+}
