@@ -1,1 +1,118 @@
-fn main() {}
+//! The binary: command line → configuration → command → exit code. Decides nothing else.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Error;
+use clap::Parser;
+use grasp_sync::cli::{Cli, Command, ConfigCommand, SettingFlags, ShowArgs, Verbosity};
+use grasp_sync::config::{Effective, Sources, find_file};
+use grasp_sync::exit::Exit;
+use grasp_sync::lifecycle::Shutdown;
+use grasp_sync::{demo, output, run, telemetry};
+
+/// An error and the code that it ends the process with.
+type Failed = (Exit, Error);
+
+/// How long a command that is over waits for its blocking threads (files, name look-ups).
+const RUNTIME_GRACE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let exit = execute(Cli::parse()).unwrap_or_else(|(exit, error)| {
+        output::complain(&format!("{error:#}"));
+        exit
+    });
+    exit.into()
+}
+
+fn execute(cli: Cli) -> Result<Exit, Failed> {
+    let verbosity = cli.verbosity;
+    match cli.command {
+        Command::Config(ConfigCommand::Show(args)) => show(&args, verbosity),
+        Command::Run(flags) => {
+            let config = effective(&flags, verbosity).config().map_err(usage)?;
+            telemetry::init(&config.log, config.log_format).map_err(unexpected)?;
+            block_on(async |shutdown| {
+                let ended = run::run(config, shutdown).await;
+                ended.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Demo(args) => {
+            start_demo_log(verbosity)?;
+            block_on(async |shutdown| {
+                let ended = demo::demo(args, shutdown).await;
+                ended.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Status(_) => Err((Exit::Failure, anyhow::anyhow!("status is not wired yet"))),
+    }
+}
+
+fn show(args: &ShowArgs, verbosity: Verbosity) -> Result<Exit, Failed> {
+    let effective = effective(&args.settings, verbosity);
+    effective.check().map_err(usage)?;
+    let printed = if args.json {
+        output::print_json(&effective.to_json())
+    } else {
+        output::print(&effective.to_toml())
+    };
+    printed.map(|()| Exit::Ok).map_err(unexpected)
+}
+
+fn effective(flags: &SettingFlags, verbosity: Verbosity) -> Effective {
+    let environment = environment();
+    let file = find_file(flags.config.clone(), &environment, Path::new("."));
+    let flags = [flags.values(), verbosity.values()].concat();
+    Effective::gather(Sources {
+        file,
+        environment,
+        flags,
+    })
+}
+
+/// A demonstration has a configuration of its own: environment and flags choose its log only.
+fn start_demo_log(verbosity: Verbosity) -> Result<(), Failed> {
+    let is_log = |(name, _): &(String, String)| name.starts_with("GRASP_SYNC_LOG");
+    let logging = Effective::gather(Sources {
+        environment: environment().into_iter().filter(is_log).collect(),
+        flags: verbosity.values(),
+        ..Sources::default()
+    });
+    let (filter, format) = logging.log().map_err(usage)?;
+    telemetry::init(&filter, format).map_err(unexpected)
+}
+
+fn environment() -> Vec<(String, String)> {
+    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}
+
+/// Runs a command until it ends or a second signal arrives.
+fn block_on(command: impl AsyncFnOnce(Shutdown) -> Result<Exit, Failed>) -> Result<Exit, Failed> {
+    let runtime = tokio::runtime::Runtime::new().map_err(unexpected)?;
+    let ended = runtime.block_on(async {
+        let shutdown = Shutdown::on_signals().map_err(unexpected)?;
+        let hard = shutdown.hard.clone();
+        tokio::select! {
+            biased;
+            () = hard.cancelled() => Ok(Exit::Aborted),
+            ended = command(shutdown) => ended,
+        }
+    });
+    match ended {
+        Ok(Exit::Aborted) => runtime.shutdown_background(),
+        _ => runtime.shutdown_timeout(RUNTIME_GRACE),
+    }
+    ended
+}
+
+fn usage(error: impl Into<Error>) -> Failed {
+    (Exit::Usage, error.into())
+}
+
+fn unexpected(error: impl Into<Error>) -> Failed {
+    (Exit::Failure, error.into())
+}

@@ -1,0 +1,276 @@
+//! The command line: what is typed, as values. Runs nothing and judges no setting; `config` does that for all layers.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::config::{FlagValue, Key, Value};
+use crate::exit::Exit;
+use crate::telemetry;
+
+/// Keeps a Nostr relay complete.
+///
+/// grasp-sync finds the git repositories that a relay (home) hosts, finds every other relay on which they live, and
+/// brings all their events home: history first, proved complete, then live, for ever.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "grasp-sync", version, after_long_help = long_help_tail())]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Keep home complete until a signal asks for an end
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(SettingFlags),
+    /// Build a small network in this process, sync it, and count what arrived
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show how complete home is
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+}
+
+/// What is to be done with the configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective configuration and where each value comes from
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+}
+
+/// Settings that have a flag. A flag is stronger than the environment, which is stronger than the file.
+#[derive(Clone, Default, Debug, Args)]
+pub struct SettingFlags {
+    /// The relay to keep complete: its URL, or builtin for a relay inside this process [env: GRASP_SYNC_HOME]
+    #[arg(long, value_name = "URL|builtin")]
+    pub home: Option<String>,
+    /// An upstream to pull from whatever the announcements say; ws://, any port and any host; repeatable [env:
+    /// GRASP_SYNC_BOOTSTRAP, separated by blanks or commas]
+    #[arg(long, value_name = "URL")]
+    pub bootstrap: Vec<String>,
+    /// The directory of everything that survives a restart [env: GRASP_SYNC_DATA_DIR] [default: ./grasp-sync-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// The config file (TOML) [env: GRASP_SYNC_CONFIG] [default: ./grasp-sync.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Dial announced upstreams on private hosts, by ws:// and on any port too [env: GRASP_SYNC_ALLOW_NON_PUBLIC]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_non_public: Option<bool>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Default, Debug, Args)]
+pub struct Verbosity {
+    /// Log more, to stderr: -v debug, -vv trace [env: GRASP_SYNC_LOG, a level or a list like info,connector=debug]
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Log less: -q warnings and errors, -qq errors, -qqq nothing
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub quiet: u8,
+}
+
+/// The size of the network that is built.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Repositories that home hosts
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    pub repos: usize,
+    /// Issues, patches and pull requests per repository
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub roots: usize,
+    /// Replies per issue, patch or pull request
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    pub replies: usize,
+    /// Seeds everything that is drawn at random: the same seed builds the same network
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// Print the result as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the configuration is shown.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Print one JSON document instead of TOML
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the status is shown.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  grasp-sync run --home wss://relay.example
+  grasp-sync run --home ws://localhost:7777 --bootstrap wss://other.example --bootstrap wss://third.example
+  grasp-sync run --config /etc/grasp-sync.toml -v
+  GRASP_SYNC_HOME=builtin grasp-sync run --data-dir /var/lib/grasp-sync";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  grasp-sync demo
+  grasp-sync demo --repos 50 --roots 20 --replies 3 --seed 7
+  grasp-sync demo --json > result.json";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  grasp-sync config show
+  grasp-sync config show > grasp-sync.toml
+  grasp-sync config show --config /etc/grasp-sync.toml --json";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  grasp-sync status
+  grasp-sync status --data-dir /var/lib/grasp-sync --json";
+
+fn long_help_tail() -> String {
+    format!(
+        "\
+Examples:
+  grasp-sync demo
+  grasp-sync run --home wss://relay.example --bootstrap wss://other.example
+  grasp-sync config show
+
+Settings come from flags, then the environment (GRASP_SYNC_…), then the config file, then defaults.
+Data goes to stdout, logs and errors to stderr.
+
+Exit codes:
+{}",
+        Exit::table()
+    )
+}
+
+impl SettingFlags {
+    /// The settings that were given, in the words of the configuration.
+    pub fn values(&self) -> Vec<FlagValue> {
+        let text = |key, flag, text: &Option<String>| {
+            let value = Value::Text(Cow::Owned(text.clone()?));
+            Some(FlagValue { key, flag, value })
+        };
+        let bootstrap = (!self.bootstrap.is_empty()).then(|| FlagValue {
+            key: Key::Bootstrap,
+            flag: "--bootstrap",
+            value: Value::List(self.bootstrap.clone()),
+        });
+        let allow = self.allow_non_public.map(|on| FlagValue {
+            key: Key::AllowNonPublic,
+            flag: "--allow-non-public",
+            value: Value::Switch(on),
+        });
+        [
+            text(Key::Home, "--home", &self.home),
+            text(Key::DataDir, "--data-dir", &self.data_dir),
+            bootstrap,
+            allow,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Verbosity {
+    /// The log filter that the flags ask for, if they do.
+    pub fn values(self) -> Vec<FlagValue> {
+        let flag = if self.verbose > self.quiet {
+            "-v"
+        } else {
+            "-q"
+        };
+        telemetry::filter_for(self.verbose, self.quiet)
+            .map(|filter| FlagValue {
+                key: Key::Log,
+                flag,
+                value: Value::Text(Cow::Borrowed(filter)),
+            })
+            .into_iter()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::SETTINGS;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_the_table_exists_and_says_which_variable_sets_it_too() {
+        let mut cli = Cli::command();
+        cli.build();
+        let run = cli.find_subcommand("run").unwrap();
+        for setting in &SETTINGS {
+            let Some(flag) = setting.flag else { continue };
+            let is_this = |arg: &&clap::Arg| {
+                let long = arg.get_long().map(|long| format!("--{long}"));
+                let short = arg.get_short().map(|short| format!("-{short}"));
+                long.as_deref() == Some(flag) || short.as_deref() == Some(flag)
+            };
+            let arg = run.get_arguments().find(is_this).expect(flag);
+            let help = arg.get_help().unwrap().to_string();
+            assert!(help.contains(setting.env), "{flag}: {help}");
+        }
+    }
+
+    #[test]
+    fn flags_become_values_under_the_flag_that_was_typed() {
+        let typed =
+            "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public -vv";
+        let cli = Cli::parse_from(typed.split(' '));
+        let Command::Run(flags) = &cli.command else {
+            panic!("{cli:?}")
+        };
+        let given: Vec<_> = flags
+            .values()
+            .into_iter()
+            .map(|given| (given.flag, given.value))
+            .collect();
+        let expected = [
+            ("--home", Value::Text("builtin".into())),
+            (
+                "--bootstrap",
+                Value::List(vec!["a".to_owned(), "b".to_owned()]),
+            ),
+            ("--allow-non-public", Value::Switch(true)),
+        ];
+        assert_eq!(given, expected);
+        assert_eq!(cli.verbosity.values()[0].flag, "-v");
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_long_help() {
+        let help = Cli::command().render_long_help().to_string();
+        for exit in Exit::ALL {
+            let line = format!("{:>3}  {}", exit.code(), exit.meaning());
+            assert!(help.contains(&line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The configuration: one table of settings, four layers laid over each other, one typed result.
+//!
+//! default < file (TOML) < environment < flags; every value keeps its origin, and all problems are told at once. Never
+//! reads the process's environment or arguments itself: they come in as [`Sources`].
+
+mod layers;
+mod problem;
+mod settings;
+mod show;
+mod typed;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::RelayUrl;
+
+pub use layers::{CONFIG_ENV, CONFIG_FILE, Effective, FlagValue, Sourced, Sources, find_file};
+pub use problem::{Complaint, ConfigError, Origin, Problem};
+pub use settings::{BUILTIN_HOME, Key, Kind, MAX_DURATION, SETTINGS, Setting, Value};
+
+/// The validated configuration. What each field means, its default and its unit: [`SETTINGS`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    pub home: Home,
+    /// Other URLs of home, without repeats.
+    pub home_aliases: Vec<RelayUrl>,
+    /// The operator's word: any scheme, port and host may be dialed. Without repeats; never home.
+    pub bootstrap: Vec<RelayUrl>,
+    /// Passed to [`RelayUrl::dialable`] for announced upstreams.
+    pub allow_non_public: bool,
+    pub data_dir: PathBuf,
+    pub discovery_window: Duration,
+    pub quick_reconnect: Duration,
+    /// At most `refresh_max`.
+    pub refresh_min: Duration,
+    pub refresh_max: Duration,
+    /// Subscriptions per upstream; at least 1.
+    pub live_limit: usize,
+    /// Events; at least 1.
+    pub home_write_window: usize,
+    /// A filter that `telemetry` takes.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// The relay that is kept complete.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// A relay inside this process.
+    Builtin,
+    Relay(RelayUrl),
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// The defaults, with `home` and a data directory: for embedding, demonstrations and tests.
+    pub fn with_home(home: Home, data_dir: PathBuf) -> Self {
+        let mut effective = Effective::defaults();
+        let builtin = Value::Text(Cow::Borrowed(BUILTIN_HOME));
+        effective.lay(Key::Home, builtin, Origin::Default);
+        let defaults = effective.config().expect("the defaults are valid");
+        Self {
+            home,
+            data_dir,
+            ..defaults
+        }
+    }
+
+    /// True for every known URL of home: such a relay is never an upstream.
+    pub fn is_home(&self, url: &RelayUrl) -> bool {
+        let is_named = match &self.home {
+            Home::Builtin => false,
+            Home::Relay(home) => home == url,
+        };
+        is_named || self.home_aliases.contains(url)
+    }
+}
+
+#[cfg(test)]
+mod tests;

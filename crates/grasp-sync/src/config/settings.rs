@@ -1,0 +1,293 @@
+//! The table of settings: the single source for names, defaults, units and one-line docs.
+//!
+//! Every layer, the validation, `config show` and the reference read this table. It never reads a source itself.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Names a setting in code. The discriminant is its row in [`SETTINGS`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Key {
+    Home,
+    HomeAliases,
+    Bootstrap,
+    AllowNonPublic,
+    DataDir,
+    DiscoveryWindow,
+    QuickReconnect,
+    RefreshMin,
+    RefreshMax,
+    LiveLimit,
+    HomeWriteWindow,
+    Log,
+    LogFormat,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Setting {
+    pub key: Key,
+    /// The key in the TOML file, and the name in messages.
+    pub name: &'static str,
+    /// The TOML table that holds the key.
+    pub section: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
+    /// The flag of the command line, where there is one.
+    pub flag: Option<&'static str>,
+    /// The value when no layer names one; `None` where the operator has to choose.
+    pub default: Option<Value>,
+    /// What a number or a text of this setting counts or names.
+    pub unit: &'static str,
+    /// One line for the reference.
+    pub doc: &'static str,
+    pub kind: Kind,
+}
+
+/// What a setting holds, which decides its shape in each layer and what is valid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A relay URL or `builtin`.
+    Home,
+    /// A list of relay URLs.
+    RelayUrls,
+    Path,
+    Switch,
+    /// At least `min`, at most [`MAX_DURATION`].
+    Duration {
+        min: Duration,
+    },
+    /// From 1 to `max`.
+    Count {
+        max: u16,
+    },
+    LogFilter,
+    LogFormat,
+}
+
+/// A value as a layer gives it: the right shape, its content not judged yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    Text(Cow<'static, str>),
+    List(Vec<String>),
+    Switch(bool),
+    Number(i64),
+}
+
+/// No setting waits longer than a month; a bound keeps sums with the clock from overflowing.
+pub const MAX_DURATION: Duration = Duration::from_hours(30 * 24);
+
+/// A refresh more often than once a second would be the only thing that is ever done.
+const MIN_REFRESH: Duration = Duration::from_secs(1);
+
+/// The word that asks for the relay inside this process instead of one elsewhere.
+pub const BUILTIN_HOME: &str = "builtin";
+
+/// All settings, in the order in which they are shown.
+pub static SETTINGS: [Setting; 13] = [
+    Setting {
+        key: Key::Home,
+        name: "home",
+        section: "relays",
+        env: "GRASP_SYNC_HOME",
+        flag: Some("--home"),
+        default: None,
+        unit: "relay URL, or builtin",
+        doc: "the relay to keep complete; builtin is a relay inside this process",
+        kind: Kind::Home,
+    },
+    Setting {
+        key: Key::HomeAliases,
+        name: "home_aliases",
+        section: "relays",
+        env: "GRASP_SYNC_HOME_ALIASES",
+        flag: None,
+        default: Some(Value::List(Vec::new())),
+        unit: "relay URLs",
+        doc: "other URLs of home; never dialed as an upstream",
+        kind: Kind::RelayUrls,
+    },
+    Setting {
+        key: Key::Bootstrap,
+        name: "bootstrap",
+        section: "relays",
+        env: "GRASP_SYNC_BOOTSTRAP",
+        flag: Some("--bootstrap"),
+        default: Some(Value::List(Vec::new())),
+        unit: "relay URLs",
+        doc: "upstreams to pull from whatever the announcements say; any port and host",
+        kind: Kind::RelayUrls,
+    },
+    Setting {
+        key: Key::AllowNonPublic,
+        name: "allow_non_public",
+        section: "relays",
+        env: "GRASP_SYNC_ALLOW_NON_PUBLIC",
+        flag: Some("--allow-non-public"),
+        default: Some(Value::Switch(false)),
+        unit: "true or false",
+        doc: "dial announced upstreams on private hosts, by ws and on any port too",
+        kind: Kind::Switch,
+    },
+    Setting {
+        key: Key::DataDir,
+        name: "data_dir",
+        section: "store",
+        env: "GRASP_SYNC_DATA_DIR",
+        flag: Some("--data-dir"),
+        default: Some(Value::Text(Cow::Borrowed("./grasp-sync-data"))),
+        unit: "path",
+        doc: "the directory of everything that survives a restart; relative to the working directory",
+        kind: Kind::Path,
+    },
+    Setting {
+        key: Key::DiscoveryWindow,
+        name: "discovery_window",
+        section: "sync",
+        env: "GRASP_SYNC_DISCOVERY_WINDOW",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("5s"))),
+        unit: "duration",
+        doc: "how long discoveries are gathered before they are acted on (S2)",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+        },
+    },
+    Setting {
+        key: Key::QuickReconnect,
+        name: "quick_reconnect",
+        section: "sync",
+        env: "GRASP_SYNC_QUICK_RECONNECT",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("15m"))),
+        unit: "duration",
+        doc: "the longest outage after which a link catches up instead of starting fresh (S8, S9)",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+        },
+    },
+    Setting {
+        key: Key::RefreshMin,
+        name: "refresh_min",
+        section: "sync",
+        env: "GRASP_SYNC_REFRESH_MIN",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("23h"))),
+        unit: "duration",
+        doc: "the shortest time between two refreshes of one upstream (S15)",
+        kind: Kind::Duration { min: MIN_REFRESH },
+    },
+    Setting {
+        key: Key::RefreshMax,
+        name: "refresh_max",
+        section: "sync",
+        env: "GRASP_SYNC_REFRESH_MAX",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("25h"))),
+        unit: "duration",
+        doc: "the longest time between two refreshes of one upstream (S15)",
+        kind: Kind::Duration { min: MIN_REFRESH },
+    },
+    Setting {
+        key: Key::LiveLimit,
+        name: "live_limit",
+        section: "sync",
+        env: "GRASP_SYNC_LIVE_LIMIT",
+        flag: None,
+        default: Some(Value::Number(70)),
+        unit: "subscriptions per upstream",
+        doc: "live subscriptions on one upstream before they are consolidated (S14)",
+        kind: Kind::Count { max: 10_000 },
+    },
+    Setting {
+        key: Key::HomeWriteWindow,
+        name: "home_write_window",
+        section: "sync",
+        env: "GRASP_SYNC_HOME_WRITE_WINDOW",
+        flag: None,
+        default: Some(Value::Number(256)),
+        unit: "events",
+        doc: "events offered to home that may wait for its answer at one time",
+        kind: Kind::Count { max: 10_000 },
+    },
+    Setting {
+        key: Key::Log,
+        name: "log",
+        section: "telemetry",
+        env: "GRASP_SYNC_LOG",
+        flag: Some("-v"),
+        default: Some(Value::Text(Cow::Borrowed("info"))),
+        unit: "level, or target=level list",
+        doc: "what is logged, to stderr; -v and -q set it too",
+        kind: Kind::LogFilter,
+    },
+    Setting {
+        key: Key::LogFormat,
+        name: "log_format",
+        section: "telemetry",
+        env: "GRASP_SYNC_LOG_FORMAT",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("text"))),
+        unit: "text or json",
+        doc: "how log lines are written",
+        kind: Kind::LogFormat,
+    },
+];
+
+impl Key {
+    /// The row of this setting.
+    pub fn setting(self) -> &'static Setting {
+        &SETTINGS[self as usize]
+    }
+}
+
+impl Kind {
+    /// What would be right, as the object of "expected …".
+    pub fn expected(self) -> String {
+        match self {
+            Self::Home => {
+                format!(r#"a relay URL like "wss://relay.example", or "{BUILTIN_HOME}""#)
+            }
+            Self::RelayUrls => r#"a list of relay URLs like ["wss://relay.example"]"#.to_owned(),
+            Self::Path => "the path of a directory".to_owned(),
+            Self::Switch => "true or false".to_owned(),
+            Self::Duration { min } => format!(
+                r#"a duration like "5s", "15m" or "23h", from {} to {}"#,
+                humantime::format_duration(min),
+                humantime::format_duration(MAX_DURATION),
+            ),
+            Self::Count { max } => format!("a whole number from 1 to {max}"),
+            Self::LogFilter => {
+                r#"a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#
+                    .to_owned()
+            }
+            Self::LogFormat => r#""text" or "json""#.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_key_finds_its_own_row() {
+        for setting in &SETTINGS {
+            assert_eq!(setting.key.setting().name, setting.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_the_environment_repeats_them() {
+        let names: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+        for setting in &SETTINGS {
+            assert_eq!(
+                setting.env,
+                format!("GRASP_SYNC_{}", setting.name.to_uppercase())
+            );
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! The layers, the validation and `show`, together.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+/// A configuration in the making: `with("[sync]…").env(…).flag(…)`.
+#[derive(Default)]
+struct Given {
+    file: Option<tempfile::NamedTempFile>,
+    sources: Sources,
+}
+
+fn file(text: &str) -> Given {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let mut given = Given::default();
+    given.sources.file = Some(file.path().to_owned());
+    given.file = Some(file);
+    given
+}
+
+fn env(name: &str, text: &str) -> Given {
+    Given::default().env(name, text)
+}
+
+fn flag(key: Key, flag: &'static str, text: &str) -> Given {
+    Given::default().flag(key, flag, text)
+}
+
+impl Given {
+    fn env(mut self, name: &str, text: &str) -> Self {
+        let variable = (name.to_owned(), text.to_owned());
+        self.sources.environment.push(variable);
+        self
+    }
+
+    fn flag(mut self, key: Key, flag: &'static str, text: &str) -> Self {
+        let value = Value::Text(text.to_owned().into());
+        self.sources.flags.push(FlagValue { key, flag, value });
+        self
+    }
+
+    fn effective(&self) -> Effective {
+        Effective::gather(self.sources.clone())
+    }
+
+    /// The message, with the file's name written FILE.
+    fn refusal(&self) -> String {
+        let message = self.effective().check().unwrap_err().to_string();
+        let Some(file) = &self.file else {
+            return message;
+        };
+        message.replace(&file.path().display().to_string(), "FILE")
+    }
+
+    /// What stands after the words that start every message with one problem.
+    fn complaint(&self) -> String {
+        let message = self.refusal();
+        let (start, rest) = message.split_once(": ").unwrap();
+        assert_eq!(start, "the configuration cannot be used", "{message}");
+        rest.to_owned()
+    }
+}
+
+fn data_dir(given: &Given) -> (String, String) {
+    let effective = given.effective();
+    let config = effective
+        .check()
+        .map(|()| effective.get(Key::DataDir).unwrap().clone());
+    let Sourced { value, origin } = config.unwrap();
+    let Value::Text(text) = value else {
+        panic!("{value:?}")
+    };
+    (text.into_owned(), origin.to_string())
+}
+
+fn url(text: &str) -> RelayUrl {
+    RelayUrl::parse(text).unwrap()
+}
+
+#[test]
+fn each_layer_is_stronger_than_the_one_before_and_the_origin_says_which_won() {
+    let given = Given::default();
+    let expected = ("./grasp-sync-data".to_owned(), "default".to_owned());
+    assert_eq!(data_dir(&given), expected);
+
+    let given = file("[store]\ndata_dir = \"/file\"");
+    let path = given.sources.file.clone().unwrap();
+    let origin = format!("file {}", path.display());
+    assert_eq!(data_dir(&given), ("/file".to_owned(), origin));
+
+    let given = given.env("GRASP_SYNC_DATA_DIR", "/environment");
+    let origin = "environment GRASP_SYNC_DATA_DIR".to_owned();
+    assert_eq!(data_dir(&given), ("/environment".to_owned(), origin));
+
+    let given = given.flag(Key::DataDir, "--data-dir", "/flag");
+    let expected = ("/flag".to_owned(), "flag --data-dir".to_owned());
+    assert_eq!(data_dir(&given), expected);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_rules() {
+    let config = Config::with_home(Home::Builtin, "data".into());
+    let expected = Config {
+        home: Home::Builtin,
+        home_aliases: vec![],
+        bootstrap: vec![],
+        allow_non_public: false,
+        data_dir: "data".into(),
+        discovery_window: Duration::from_secs(5),
+        quick_reconnect: Duration::from_mins(15),
+        refresh_min: Duration::from_hours(23),
+        refresh_max: Duration::from_hours(25),
+        live_limit: 70,
+        home_write_window: 256,
+        log: "info".to_owned(),
+        log_format: LogFormat::Text,
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_operator_may_name_home_and_bootstrap_relays_on_any_host_and_port() {
+    let given = env("GRASP_SYNC_HOME", "ws://localhost:22")
+        .env(
+            "GRASP_SYNC_BOOTSTRAP",
+            "ws://10.0.0.5:80, wss://R.example wss://r.example/",
+        )
+        .env("GRASP_SYNC_HOME_ALIASES", "wss://home.example");
+    let config = given.effective().config().unwrap();
+    assert_eq!(config.home, Home::Relay(url("ws://localhost:22")));
+    let bootstrap = [url("ws://10.0.0.5"), url("wss://r.example")];
+    assert_eq!(config.bootstrap, bootstrap);
+    assert!(config.is_home(&url("wss://home.example")) && !config.is_home(&bootstrap[0]));
+}
+
+#[test]
+fn each_shape_is_read_from_the_environment_and_an_empty_variable_is_none() {
+    let given = env("GRASP_SYNC_HOME", "builtin")
+        .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "1")
+        .env("GRASP_SYNC_LIVE_LIMIT", " 20 ")
+        .env("GRASP_SYNC_REFRESH_MAX", "30h")
+        .env("GRASP_SYNC_LOG_FORMAT", "json")
+        .env("GRASP_SYNC_DATA_DIR", "");
+    let config = given.effective().config().unwrap();
+    assert!(config.allow_non_public);
+    assert_eq!(config.live_limit, 20);
+    assert_eq!(config.refresh_max, Duration::from_hours(30));
+    assert_eq!(config.log_format, LogFormat::Json);
+    assert_eq!(config.data_dir, PathBuf::from("./grasp-sync-data"));
+}
+
+#[test]
+fn variables_of_an_orchestrator_are_passed_over_and_a_near_miss_is_not() {
+    let given = env("GRASP_SYNC_SERVICE_HOST", "10.0.0.1").env("GRASP_SYNC_CONFIG", "x");
+    assert_eq!(given.effective().check(), Ok(()));
+    assert_eq!(
+        env("GRASP_SYNC_BOOTSRAP", "x").complaint(),
+        "GRASP_SYNC_BOOTSRAP (environment GRASP_SYNC_BOOTSRAP) is not a setting; \
+         did you mean GRASP_SYNC_BOOTSTRAP?"
+    );
+}
+
+#[test]
+fn an_unknown_name_in_the_file_is_refused_with_the_name_that_was_meant() {
+    let cases = [
+        (
+            "[sync]\nrefresh_mim = \"1h\"",
+            "[sync] refresh_mim (file FILE) is not a setting; did you mean [sync] refresh_min?",
+        ),
+        (
+            "[sync]\nhome = \"builtin\"",
+            "[sync] home (file FILE) is not a setting; did you mean [relays] home?",
+        ),
+        (
+            "home = \"builtin\"",
+            "home (file FILE) is not a setting; did you mean [relays] home?",
+        ),
+        (
+            "[relay]\nhome = \"builtin\"",
+            "relay (file FILE) is not a setting; did you mean [relays]?",
+        ),
+        (
+            "[sync]\nweather = 1",
+            "[sync] weather (file FILE) is not a setting",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(file(text).complaint(), message);
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_what_would_be_right() {
+    let cases = [
+        (
+            "[sync]\ndiscovery_window = 5",
+            r#"discovery_window (file FILE) is the integer 5; expected a duration like "5s", "15m" or "23h", from 0s to 30days"#,
+        ),
+        (
+            "[sync]\nlive_limit = \"70\"",
+            r#"live_limit (file FILE) is the string "70"; expected a whole number from 1 to 10000"#,
+        ),
+        (
+            "[relays]\nbootstrap = \"wss://a.example\"",
+            r#"bootstrap (file FILE) is the string "wss://a.example"; expected a list of relay URLs like ["wss://relay.example"]"#,
+        ),
+        (
+            "[relays]\nbootstrap = [1]",
+            r#"bootstrap (file FILE) is a list that holds the integer 1; expected a list of relay URLs like ["wss://relay.example"]"#,
+        ),
+        (
+            "[relays]\nhome = [\"builtin\"]",
+            r#"home (file FILE) is a list; expected a relay URL like "wss://relay.example", or "builtin""#,
+        ),
+        (
+            "[relays]\nallow_non_public = 1",
+            "allow_non_public (file FILE) is the integer 1; expected true or false",
+        ),
+        (
+            "sync = 5",
+            "sync (file FILE) is the integer 5; expected a table [sync]",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(file(text).complaint(), message);
+    }
+}
+
+#[test]
+fn a_text_that_its_setting_cannot_hold_is_refused_with_what_would_be_right() {
+    let duration = r#"expected a duration like "5s", "15m" or "23h", from"#;
+    let cases = [
+        ("ALLOW_NON_PUBLIC", "maybe", r#""maybe"; expected true or false"#.to_owned()),
+        ("LIVE_LIMIT", "many", r#""many"; expected a whole number from 1 to 10000"#.to_owned()),
+        ("LIVE_LIMIT", "0", r#""0"; expected a whole number from 1 to 10000"#.to_owned()),
+        ("LIVE_LIMIT", "-1", r#""-1"; expected a whole number from 1 to 10000"#.to_owned()),
+        ("HOME_WRITE_WINDOW", "10001", r#""10001"; expected a whole number from 1 to 10000"#.to_owned()),
+        ("QUICK_RECONNECT", "15", format!(r#""15"; {duration} 0s to 30days"#)),
+        ("DISCOVERY_WINDOW", "31days", format!(r#""31days"; {duration} 0s to 30days"#)),
+        ("REFRESH_MIN", "0s", format!(r#""0s"; {duration} 1s to 30days"#)),
+        ("REFRESH_MAX", "0s", format!(r#""0s"; {duration} 1s to 30days"#)),
+        ("LOG", "inof", r#""inof"; expected a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#.to_owned()),
+        ("LOG_FORMAT", "xml", r#""xml"; expected "text" or "json""#.to_owned()),
+    ];
+    for (name, text, rest) in cases {
+        let variable = format!("GRASP_SYNC_{name}");
+        let message = format!("{} (environment {variable}) is {rest}", name.to_lowercase());
+        assert_eq!(env(&variable, text).complaint(), message);
+    }
+}
+
+#[test]
+fn an_empty_data_dir_is_refused() {
+    assert_eq!(
+        flag(Key::DataDir, "--data-dir", " ").complaint(),
+        r#"data_dir (flag --data-dir) is " "; expected the path of a directory"#
+    );
+}
+
+#[test]
+fn a_bad_url_is_refused_with_the_reason_of_the_normal_form() {
+    assert_eq!(
+        flag(Key::Home, "--home", "ftp://relay.example").complaint(),
+        r#"home (flag --home) holds "ftp://relay.example": the URL has the scheme "ftp", which is none of ws, wss, http, https; expected a relay URL like "wss://relay.example", or "builtin""#
+    );
+    assert_eq!(
+        env("GRASP_SYNC_HOME_ALIASES", "wss://a.example builtni").complaint(),
+        r#"home_aliases (environment GRASP_SYNC_HOME_ALIASES) holds "builtni": the URL is a bare word; write it with ws:// or wss:// if it is a host; expected a list of relay URLs like ["wss://relay.example"]"#
+    );
+}
+
+#[test]
+fn a_shortest_refresh_above_the_longest_names_both_origins() {
+    assert_eq!(
+        env("GRASP_SYNC_REFRESH_MIN", "26h").complaint(),
+        r#"refresh_min (environment GRASP_SYNC_REFRESH_MIN) is "26h", more than refresh_max = "25h" (default); it has to be the smaller one"#
+    );
+}
+
+#[test]
+fn home_under_any_of_its_names_is_no_bootstrap_relay() {
+    let given = env(
+        "GRASP_SYNC_BOOTSTRAP",
+        "wss://home.example:443/ wss://alias.example",
+    )
+    .env("GRASP_SYNC_HOME_ALIASES", "alias.example")
+    .flag(Key::Home, "--home", "wss://Home.example");
+    let problems = given.effective().config().unwrap_err().problems;
+    let complaint = |url: &str| Complaint::BootstrapIsHome {
+        url: url.to_owned(),
+    };
+    let complaints: Vec<_> = problems
+        .into_iter()
+        .map(|problem| problem.complaint)
+        .collect();
+    assert_eq!(
+        complaints,
+        [
+            complaint("wss://home.example/"),
+            complaint("wss://alias.example/")
+        ]
+    );
+}
+
+#[test]
+fn a_home_that_nothing_names_is_missed_by_a_run_only() {
+    let effective = Given::default().effective();
+    assert_eq!(effective.check(), Ok(()));
+    assert_eq!(
+        effective.config().unwrap_err().to_string(),
+        r#"the configuration cannot be used: home is not set; expected a relay URL like "wss://relay.example", or "builtin", by --home, GRASP_SYNC_HOME or the file's [relays] home"#
+    );
+}
+
+#[test]
+fn all_problems_of_all_layers_are_told_at_once() {
+    let given = file("[sync]\nlive_limit = 0\nlive_limt = 1\nrefresh_min = true")
+        .env("GRASP_SYNC_LOG_FORMAT", "xml")
+        .flag(Key::Home, "--home", "relay");
+    let message = given.refusal();
+    let lines: Vec<_> = message.lines().collect();
+    assert_eq!(lines[0], "the configuration has 5 problems:");
+    let starts = [
+        "  - [sync] live_limt (file FILE) is not",
+        "  - refresh_min (file FILE) is the boolean true",
+        "  - home (flag --home) holds \"relay\"",
+        "  - live_limit (file FILE) is \"0\"",
+        "  - log_format (environment GRASP_SYNC_LOG_FORMAT) is \"xml\"",
+    ];
+    assert_eq!(lines.len(), 1 + starts.len(), "{message}");
+    for (line, start) in lines[1..].iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}\n{start}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_told_by_its_name() {
+    let mut given = Given::default();
+    given.sources.file = Some("/no/such/file.toml".into());
+    let message = given.complaint();
+    assert!(
+        message.starts_with("the file (file /no/such/file.toml) cannot be read: "),
+        "{message}"
+    );
+    let message = file("[sync\n").complaint();
+    assert!(
+        message.starts_with("the file (file FILE) is not TOML: TOML parse error at line 1"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_file_is_the_flags_then_the_environments_then_the_one_in_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let none = find_file(None, &[], directory.path());
+    assert_eq!(none, None);
+    let found = directory.path().join(CONFIG_FILE);
+    std::fs::write(&found, "").unwrap();
+    assert_eq!(find_file(None, &[], directory.path()), Some(found));
+    let variables = [(CONFIG_ENV.to_owned(), "named".to_owned())];
+    let named = find_file(None, &variables, directory.path());
+    assert_eq!(named, Some("named".into()));
+    let flag = find_file(Some("flag".into()), &variables, directory.path());
+    assert_eq!(flag, Some("flag".into()));
+}
+
+#[test]
+fn the_shown_file_loads_to_the_same_configuration() {
+    let given = file(
+        "[sync]\nrefresh_min = \"1h 30m\"\nlive_limit = 12\n[telemetry]\nlog_format = \"json\"",
+    )
+    .env("GRASP_SYNC_BOOTSTRAP", "Wss://A.example b.example:7777")
+    .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "true")
+    .flag(Key::Home, "--home", "ws://localhost:7777")
+    .flag(Key::DataDir, "--data-dir", "/data \"quoted\"\n");
+    let effective = given.effective();
+    let again = file(&effective.to_toml()).effective();
+    assert_eq!(again.config().unwrap(), effective.config().unwrap());
+}
+
+#[test]
+fn the_shown_file_names_the_origin_on_every_line() {
+    let given = env("GRASP_SYNC_BOOTSTRAP", "WSS://A.example").flag(Key::Log, "-v", "debug");
+    let shown = given.effective().to_toml();
+    let expected = "\
+[relays]
+# home =  # not set; relay URL, or builtin
+home_aliases = []  # default
+bootstrap = [\"wss://a.example/\"]  # environment GRASP_SYNC_BOOTSTRAP
+allow_non_public = false  # default
+
+[store]
+data_dir = \"./grasp-sync-data\"  # default
+
+[sync]
+discovery_window = \"5s\"  # default
+quick_reconnect = \"15m\"  # default
+refresh_min = \"23h\"  # default
+refresh_max = \"25h\"  # default
+live_limit = 70  # default
+home_write_window = 256  # default
+
+[telemetry]
+log = \"debug\"  # flag -v
+log_format = \"text\"  # default
+";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_line_break_in_a_path_does_not_end_the_comment() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a\nb.toml");
+    std::fs::write(&path, "[sync]\nlive_limit = 3").unwrap();
+    let mut given = Given::default();
+    given.sources.file = Some(path);
+    let shown = file(&given.effective().to_toml());
+    assert_eq!(shown.effective().check(), Ok(()));
+}
+
+#[test]
+fn the_json_document_holds_every_setting_with_its_origin() {
+    let document = env("GRASP_SYNC_LIVE_LIMIT", "12").effective().to_json();
+    for setting in &SETTINGS {
+        assert!(document[setting.section][setting.name]["origin"].is_string());
+    }
+    let limit = &document["sync"]["live_limit"];
+    assert_eq!(limit["value"], 12);
+    assert_eq!(limit["origin"], "environment GRASP_SYNC_LIVE_LIMIT");
+    assert!(document["relays"]["home"]["value"].is_null());
+}

@@ -1,0 +1,69 @@
+//! How the process ends: every exit code, with its meaning.
+
+use std::process::ExitCode;
+
+/// The exit codes of `grasp-sync`. Documented in `grasp-sync --help`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    Ok,
+    /// Anything that has no code of its own.
+    Failure,
+    /// The code that the command line parser uses too.
+    Usage,
+    HomeUnreachable,
+    DataDirUnusable,
+    Incomplete,
+    /// 128 + SIGINT, as shells report it.
+    Aborted,
+}
+
+impl Exit {
+    /// All of them, by code.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::Failure,
+        Self::Usage,
+        Self::HomeUnreachable,
+        Self::DataDirUnusable,
+        Self::Incomplete,
+        Self::Aborted,
+    ];
+
+    /// The number that the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::HomeUnreachable => 3,
+            Self::DataDirUnusable => 4,
+            Self::Incomplete => 5,
+            Self::Aborted => 130,
+        }
+    }
+
+    /// One line for the help.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "all went well",
+            Self::Failure => "unexpected failure",
+            Self::Usage => "wrong usage or configuration",
+            Self::HomeUnreachable => "home cannot be reached at start",
+            Self::DataDirUnusable => "the data directory is locked or cannot be written",
+            Self::Incomplete => "incomplete: something that should be at home is missing",
+            Self::Aborted => "aborted by a second signal",
+        }
+    }
+
+    /// The table for the help, one code a line.
+    pub fn table() -> String {
+        let line = |exit: &Self| format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+        Self::ALL.iter().map(line).collect()
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

@@ -1,0 +1,56 @@
+//! The only place that writes to stdout, which carries data only, and the place for plain words on stderr.
+//!
+//! A reader that goes away (`grasp-sync config show | head -1`) is not a failure.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Writes `text` to stdout and flushes it.
+///
+/// # Errors
+/// Whatever stdout reports, but for a broken pipe.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    forgive_broken_pipe(write_all(&mut stdout, text))
+}
+
+/// Writes `document` to stdout as indented JSON and a line break.
+///
+/// # Errors
+/// As [`print`], and whatever the document's serialisation reports.
+pub fn print_json(document: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(document)?;
+    print(&format!("{text}\n"))
+}
+
+/// Tells a person on stderr why the process ends. A closed stderr leaves nobody to tell.
+pub fn complain(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _nobody_listens = writeln!(stderr, "error: {text}");
+}
+
+fn write_all(to: &mut impl Write, text: &str) -> io::Result<()> {
+    to.write_all(text.as_bytes())?;
+    to.flush()
+}
+
+fn forgive_broken_pipe(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_pipe_is_success_and_a_full_disk_is_not() {
+        let broken = Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(forgive_broken_pipe(broken).is_ok());
+        let full = Err(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(forgive_broken_pipe(full).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! Sets up logging, to stderr, once per process. Never writes to stdout, which carries data only.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::util::TryInitError;
+
+use crate::config::LogFormat;
+
+/// What `-v` means: the crates of this project speak up, the libraries below them do not.
+const VERBOSE: &str =
+    "info,grasp_sync=debug,planner=debug,connector=debug,state=debug,engine=debug,bus=debug";
+const VERY_VERBOSE: &str =
+    "info,grasp_sync=trace,planner=trace,connector=trace,state=trace,engine=trace,bus=trace";
+
+/// Why logging cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("{0:?} is not a log filter")]
+    Filter(String),
+    #[error("logging is set up already")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sends the log to stderr from now on: lines that `filter` passes, in the given format.
+///
+/// # Errors
+/// The filter is none, or logging was set up before.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    use tracing_subscriber::util::SubscriberInitExt;
+    let parsed = parsed_filter(filter).ok_or_else(|| TelemetryError::Filter(filter.to_owned()))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(io::stderr)
+        .with_ansi(wants_colour());
+    match format {
+        LogFormat::Text => builder.finish().try_init()?,
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+    }
+    Ok(())
+}
+
+/// True when `text` is a level or a list of directives that [`init`] takes.
+pub fn is_filter(text: &str) -> bool {
+    parsed_filter(text).is_some()
+}
+
+/// The filter that `-v` (`louder`) and `-q` (`quieter`), each counted, ask for; `None` when they cancel out.
+pub fn filter_for(louder: u8, quieter: u8) -> Option<&'static str> {
+    match i16::from(louder) - i16::from(quieter) {
+        ..=-3 => Some("off"),
+        -2 => Some("error"),
+        -1 => Some("warn"),
+        0 => None,
+        1 => Some(VERBOSE),
+        2.. => Some(VERY_VERBOSE),
+    }
+}
+
+fn parsed_filter(text: &str) -> Option<EnvFilter> {
+    let is_plausible = text.split(',').all(|part| is_directive(part.trim()));
+    EnvFilter::try_new(text).ok().filter(|_| is_plausible)
+}
+
+/// `EnvFilter` takes any lone word for a target and an empty one for `error`, so a misspelt level would go unnoticed.
+fn is_directive(part: &str) -> bool {
+    part.contains(['=', '[']) || (!part.is_empty() && part.parse::<LevelFilter>().is_ok())
+}
+
+fn wants_colour() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_or_a_list_of_directives_is_a_filter_and_a_misspelt_level_is_not() {
+        for text in [
+            "info",
+            "off",
+            "info,connector=debug",
+            "connector[session]=trace",
+        ] {
+            assert!(is_filter(text), "{text}");
+        }
+        for text in ["", "inof", "info,", "a=b=c", "connector=loud"] {
+            assert!(!is_filter(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn more_v_is_louder_and_more_q_is_quieter_and_each_is_a_valid_filter() {
+        let asked = [(0, 3), (0, 2), (0, 1), (1, 0), (3, 1), (255, 0)];
+        let filters = asked.map(|(louder, quieter)| filter_for(louder, quieter));
+        let expected = ["off", "error", "warn", VERBOSE, VERY_VERBOSE, VERY_VERBOSE];
+        assert_eq!(filters, expected.map(Some));
+        assert!(expected.iter().all(|filter| is_filter(filter)));
+        assert_eq!(filter_for(2, 2), None);
+    }
+}
