@@ -142,8 +142,12 @@ mod tests {
 
     #[test]
     fn relays_are_the_union_of_all_tags_and_values_in_normal_form() {
-        let tags: &[&[&str]] =
-            &[&["d", "x"], &["relays", "wss://a.example", "WSS://A.example:443/"], &["relays"], &["relays", "wss://b.example", "git@x"]];
+        let tags: &[&[&str]] = &[
+            &["d", "x"],
+            &["relays", "wss://a.example", "WSS://A.example:443/"],
+            &["relays"],
+            &["relays", "wss://b.example", "git@x"],
+        ];
         assert_eq!(read_announcement(&event(30617, 1, tags)).relays, [url("wss://a.example"), url("wss://b.example")]);
     }
 

@@ -10,6 +10,7 @@ pub mod health;
 pub mod plan;
 pub mod resume;
 pub mod rules;
+pub mod session;
 pub mod targets;
 pub mod walk;
 

@@ -58,7 +58,12 @@ mod tests {
 
     fn seen(identifier: &str, created_at: u64, relays: &[&str]) -> RepoSeen {
         let relays = relays.iter().map(|relay| url(relay)).collect();
-        RepoSeen { addr: addr(identifier), event: id(u32::try_from(created_at).expect("small")), created_at: at(created_at), relays }
+        RepoSeen {
+            addr: addr(identifier),
+            event: id(u32::try_from(created_at).expect("small")),
+            created_at: at(created_at),
+            relays,
+        }
     }
 
     fn issue(n: u32, repos: &[&str]) -> RootSeen {

@@ -51,7 +51,11 @@ enum Mode {
     /// Asks once below the boundary second, to prove that nothing older exists.
     Probe,
     /// Reads one second in parts; the walk goes on below it.
-    Second { second: u64, part: Filter, rest: VecDeque<Filter> },
+    Second {
+        second: u64,
+        part: Box<Filter>,
+        rest: VecDeque<Filter>,
+    },
 }
 
 #[derive(Debug, Clone, Default)]
@@ -87,7 +91,7 @@ impl Walk {
                 None => self.base.clone(),
             },
             Mode::Second { second, part, .. } => {
-                part.clone().since(Timestamp::from_secs(*second)).until(Timestamp::from_secs(*second))
+                Filter::clone(part).since(Timestamp::from_secs(*second)).until(Timestamp::from_secs(*second))
             }
         }
         .limit(PAGE_LIMIT)
@@ -135,7 +139,7 @@ impl Walk {
         let is_full = page.frames >= (*largest_page).max(SMALLEST_CAP);
         *largest_page = page.frames.max(*largest_page);
         match std::mem::replace(&mut self.mode, Mode::Pages) {
-            Mode::Second { second, part, rest } => self.part_ended(second, part, rest, is_full),
+            Mode::Second { second, part, rest } => self.part_ended(second, &part, rest, is_full),
             Mode::Pages | Mode::Probe if hint == EoseHint::Finish => self.complete(),
             mode @ (Mode::Pages | Mode::Probe) => self.plain_page_ended(&page, mode == Mode::Probe, is_full),
         }
@@ -194,10 +198,10 @@ impl Walk {
         }
     }
 
-    fn part_ended(&mut self, second: u64, part: Filter, rest: VecDeque<Filter>, is_full: bool) -> Step {
+    fn part_ended(&mut self, second: u64, part: &Filter, rest: VecDeque<Filter>, is_full: bool) -> Step {
         let mut parts = rest;
         if is_full {
-            match halves(&part) {
+            match halves(part) {
                 Some((one, other)) => parts.extend([one, other]),
                 None => self.has_gap = true,
             }
@@ -208,7 +212,7 @@ impl Walk {
     fn read_parts(&mut self, second: u64, mut parts: VecDeque<Filter>) -> Step {
         match parts.pop_front() {
             Some(part) => {
-                self.mode = Mode::Second { second, part, rest: parts };
+                self.mode = Mode::Second { second, part: Box::new(part), rest: parts };
                 self.until = Some(second);
                 self.boundary.clear();
                 Step::Page(self.request())

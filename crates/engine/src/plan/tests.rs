@@ -104,9 +104,7 @@ fn s09_a_quick_reconnect_reopens_everything_confirmed_with_since_and_without_a_b
     let link = LinkView::Up { resume: Resume::CatchUp { since: at(5) }, opened: false, caught_up: false };
     let covered = vec![Covered { item: repo("x"), chunk: Some(0) }, Covered { item: root(1), chunk: Some(0) }];
     let plan = planned(&Snapshot { link, covered: Some(covered), ..up() });
-    let [Ask::OpenAnnouncements { since, .. }, Ask::CatchUp { live, since: gap }] = &plan.asks[..] else {
-        panic!("{plan:?}")
-    };
+    let [Ask::OpenAnnouncements { since, .. }, Ask::CatchUp { live, since: gap }] = &plan.asks[..] else { panic!("{plan:?}") };
     assert_eq!((*since, *gap, live.len()), (Some(at(5)), at(5), 6));
 }
 

@@ -39,9 +39,7 @@ fn walk(relay: &Relay, filter: Filter, mut largest: usize) -> (BTreeSet<EventId>
 }
 
 fn tagged(count: usize, created_at: impl Fn(usize) -> u64, values: usize) -> Vec<Event> {
-    (0..count)
-        .map(|n| event(1111, created_at(n), &[&["e", &format!("{:064x}", n % values)], &["n", &n.to_string()]]))
-        .collect()
+    (0..count).map(|n| event(1111, created_at(n), &[&["e", &format!("{:064x}", n % values)], &["n", &n.to_string()]])).collect()
 }
 
 fn by_values(values: usize) -> Filter {

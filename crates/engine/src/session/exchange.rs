@@ -1,0 +1,334 @@
+//! An exchange (NIP-77) of one unit: what the relay has and the ledger lacks is fetched by ids, and a closing pass proves
+//! that nothing is left. Any refusal ends in a walk of the same filter (S12).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use model::{EventId, Filter, Learned, Nip77};
+
+use super::refusal::{self, Refusal};
+use super::unit::Stage;
+use super::words::{Now, Output, Request, UnitId};
+use super::{Owner, Session, SubNo};
+
+/// A relay that has not answered NEG-OPEN by then (milliseconds) refuses by silence.
+const FIRST_REPLY_MS: u64 = 8_000;
+/// An exchange without a frame of its own for this long (milliseconds) ends.
+const PROGRESS_MS: u64 = 20_000;
+/// Ids asked for in one REQ, until the relay shows that it serves less.
+const IDS_PER_REQ: usize = 200;
+/// Requests by ids in flight per exchange: a round trip must not leave the link idle.
+const IDS_IN_FLIGHT: usize = 4;
+/// Ids that were not served are asked for once more, this many at a time.
+const IDS_AGAIN: usize = 20;
+/// More rounds than any honest relay needs within the bound on ids.
+const MOST_ROUNDS: u32 = 256;
+/// Ids that a relay may name in one exchange.
+const MOST_IDS: usize = 250_000;
+/// Passes: the first, the closing one, and two for what arrived meanwhile.
+const MOST_PASSES: u32 = 4;
+
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    sub: SubNo,
+    phase: Phase,
+    /// Ids named in this pass: with frame limits one id may be named several times.
+    named: BTreeSet<EventId>,
+    need: VecDeque<EventId>,
+    in_flight: BTreeMap<SubNo, IdsAsked>,
+    /// Asked for once, not served.
+    again: Vec<EventId>,
+    /// Asked for twice, not served: advertised, and not to be had here.
+    absent: BTreeSet<EventId>,
+    /// Ids that this pass found missing and that are to be had.
+    pass_needed: usize,
+    passes: u32,
+    rounds: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The shell loads the set.
+    Loading,
+    /// NEG-OPEN is sent, nothing came back.
+    Opening,
+    Reconciling,
+    /// The sets are reconciled; ids are still being fetched.
+    Fetching,
+}
+
+#[derive(Debug, Clone)]
+struct IdsAsked {
+    left: BTreeSet<EventId>,
+    is_second_try: bool,
+}
+
+impl Exchange {
+    pub(super) fn deadline(&self, moved_ms: u64) -> Option<u64> {
+        match self.phase {
+            Phase::Loading => None,
+            Phase::Opening => Some(moved_ms + FIRST_REPLY_MS),
+            Phase::Reconciling => Some(moved_ms + PROGRESS_MS),
+            Phase::Fetching => (!self.in_flight.is_empty()).then_some(moved_ms + PROGRESS_MS),
+        }
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.passes == 1 && matches!(self.phase, Phase::Loading | Phase::Opening)
+    }
+
+    /// Whether the relay has an exchange open under our id.
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Opening | Phase::Reconciling)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.phase == Phase::Fetching && self.need.is_empty() && self.in_flight.is_empty() && self.again.is_empty()
+    }
+
+    /// The next ids to ask for.
+    fn next_ids(&mut self, per_req: usize) -> Option<IdsAsked> {
+        if !self.need.is_empty() {
+            let count = per_req.min(self.need.len());
+            return Some(IdsAsked { left: self.need.drain(..count).collect(), is_second_try: false });
+        }
+        let count = IDS_AGAIN.min(self.again.len());
+        (count > 0).then(|| IdsAsked { left: self.again.drain(..count).collect(), is_second_try: true })
+    }
+}
+
+impl Session {
+    /// Whether NIP-77 was refused on this upstream since the last refresh, or on this link.
+    pub(super) fn refuses_negentropy(&self) -> bool {
+        matches!(self.learned.nip77, Some(Nip77::Refused { .. }))
+    }
+
+    fn is_negentropy_proved(&self) -> bool {
+        matches!(self.learned.nip77, Some(Nip77::Works { .. }))
+    }
+
+    pub(super) fn start_exchange(&mut self, id: UnitId, now: Now) -> bool {
+        let unproved = !self.is_negentropy_proved();
+        if unproved && self.exchanges().any(|(_, exchange)| exchange.is_unanswered()) {
+            return false;
+        }
+        let sub = self.new_sub(Owner::Exchange(id));
+        let Some(unit) = self.units.get_mut(&id) else { return false };
+        unit.moved_ms = now.ms;
+        unit.stage = Stage::Exchange(Box::new(Exchange {
+            sub,
+            phase: Phase::Loading,
+            named: BTreeSet::new(),
+            need: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            again: Vec::new(),
+            absent: BTreeSet::new(),
+            pass_needed: 0,
+            passes: 1,
+            rounds: 0,
+        }));
+        let filter = unit.filter.clone();
+        self.out.push_back(Output::LoadSet { unit: id, filter, again: false });
+        true
+    }
+
+    pub(super) fn set_ready(&mut self, id: UnitId, message: String, now: Now) {
+        let Some((exchange, filter)) = self.exchange_mut(id) else { return };
+        if exchange.phase != Phase::Loading {
+            return;
+        }
+        exchange.phase = Phase::Opening;
+        let sub = exchange.sub.to_string();
+        self.touch(id, now);
+        self.send(Request::NegOpen { sub, filter, message });
+    }
+
+    /// The relay answered within an exchange: its NIP-77 works.
+    pub(super) fn neg_message(&mut self, id: UnitId, message: String, now: Now) {
+        if !self.is_negentropy_proved() {
+            self.learn(Learned { nip77: Some(Nip77::Works { at: now.wall }), ..Learned::default() });
+        }
+        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        if !exchange.is_open() {
+            return;
+        }
+        exchange.phase = Phase::Reconciling;
+        self.touch(id, now);
+        self.moved(id, 1);
+        self.out.push_back(Output::Reconcile { unit: id, message });
+    }
+
+    pub(super) fn reconciled(&mut self, id: UnitId, need: Vec<EventId>, reply: Option<String>, now: Now) {
+        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        exchange.rounds += 1;
+        for wanted in need {
+            if exchange.named.insert(wanted) && !exchange.absent.contains(&wanted) {
+                exchange.pass_needed += 1;
+                exchange.need.push_back(wanted);
+            }
+        }
+        if exchange.rounds > MOST_ROUNDS || exchange.named.len() > MOST_IDS {
+            self.walk_instead(id, "it claims more than an exchange may hold", false, now);
+            return;
+        }
+        let sub = exchange.sub.to_string();
+        match reply {
+            Some(message) => self.send(Request::NegMsg { sub, message }),
+            None => {
+                exchange.phase = Phase::Fetching;
+                self.send(Request::NegClose { sub });
+            }
+        }
+        self.fetch_ids(id, now);
+    }
+
+    /// Keeps requests by ids in flight; ends the pass when nothing is left.
+    pub(super) fn fetch_ids(&mut self, id: UnitId, now: Now) {
+        let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ);
+        while now.ms >= self.paused_until_ms {
+            let Some((exchange, _)) = self.exchange_mut(id) else { return };
+            if exchange.in_flight.len() >= IDS_IN_FLIGHT {
+                break;
+            }
+            let Some(asked) = exchange.next_ids(per_req) else { break };
+            let filter = Filter::new().ids(asked.left.iter().copied()).limit(asked.left.len());
+            let sub = self.new_sub(Owner::Ids(id));
+            if let Some((exchange, _)) = self.exchange_mut(id) {
+                exchange.in_flight.insert(sub, asked);
+            }
+            self.touch(id, now);
+            self.send(Request::Req { sub: sub.to_string(), filter });
+        }
+        self.end_pass(id, now);
+    }
+
+    /// An event of a request by ids: ours if it was asked for and had not come yet.
+    pub(super) fn ids_event(&mut self, id: UnitId, sub: SubNo, event: EventId) -> bool {
+        let Some((exchange, _)) = self.exchange_mut(id) else { return false };
+        exchange.in_flight.get_mut(&sub).is_some_and(|asked| asked.left.remove(&event))
+    }
+
+    /// A request by ids ended (EOSE or CLOSED). What was not served is asked for once more, then it is absent.
+    pub(super) fn ids_ended(&mut self, id: UnitId, sub: SubNo, now: Now) {
+        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(asked) = exchange.in_flight.remove(&sub) else { return };
+        if asked.is_second_try {
+            exchange.absent.extend(asked.left);
+        } else {
+            exchange.again.extend(asked.left);
+        }
+        self.touch(id, now);
+        self.moved(id, 0);
+        self.fetch_ids(id, now);
+    }
+
+    /// I8: a pass ends when its events are settled. One that needed something is followed by a closing pass: "done" of an
+    /// exchange is no proof, nothing needed is.
+    pub(super) fn end_pass(&mut self, id: UnitId, now: Now) {
+        let is_settled = self.units.get(&id).is_some_and(|unit| unit.unsettled == 0);
+        let Some((exchange, filter)) = self.exchange_mut(id) else { return };
+        if !is_settled || !exchange.is_drained() {
+            return;
+        }
+        if exchange.pass_needed == 0 {
+            self.out.push_back(Output::DropSet { unit: id });
+            self.all_read(id);
+            return;
+        }
+        if exchange.passes == MOST_PASSES {
+            self.walk_instead(id, "its sets do not converge", false, now);
+            return;
+        }
+        exchange.passes += 1;
+        exchange.pass_needed = 0;
+        exchange.rounds = 0;
+        exchange.named.clear();
+        exchange.phase = Phase::Loading;
+        let old = exchange.sub;
+        let sub = self.new_sub(Owner::Exchange(id));
+        if let Some((exchange, _)) = self.exchange_mut(id) {
+            exchange.sub = sub;
+        }
+        self.subs.remove(&old);
+        self.out.push_back(Output::LoadSet { unit: id, filter, again: true });
+    }
+
+    /// NEG-ERR, or CLOSED on the exchange's id.
+    pub(super) fn exchange_refused(&mut self, id: UnitId, text: &str, now: Now) {
+        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        if !exchange.is_open() {
+            // Our NEG-CLOSE and its word crossed; the ids are known and being fetched.
+            return;
+        }
+        let was_unanswered = exchange.is_unanswered();
+        match refusal::read(text) {
+            Refusal::RateLimited => {
+                self.pause(now);
+                self.walk_instead(id, text, false, now);
+            }
+            Refusal::TooLarge | Refusal::TimedOut => self.walk_instead(id, text, false, now),
+            Refusal::AuthRequired | Refusal::Other => self.walk_instead(id, text, was_unanswered, now),
+        }
+    }
+
+    /// A NOTICE that may refuse the one exchange that is unanswered.
+    pub(super) fn notice_against_exchange(&mut self, text: &str, now: Now) {
+        if self.is_negentropy_proved() || !refusal::is_negentropy_notice(text) {
+            return;
+        }
+        let opening = self.exchanges().find(|(_, exchange)| exchange.phase == Phase::Opening).map(|(id, _)| id);
+        if let Some(id) = opening {
+            self.walk_instead(id, text, true, now);
+        }
+    }
+
+    pub(super) fn exchange_overdue(&mut self, id: UnitId, now: Now) {
+        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let was_unanswered = exchange.is_unanswered() && !self.is_negentropy_proved();
+        self.walk_instead(id, "no answer", was_unanswered, now);
+    }
+
+    /// S12: falls back to pages, for this unit; with `is_verdict`, for this upstream until the next refresh.
+    pub(super) fn walk_instead(&mut self, id: UnitId, reason: &str, is_verdict: bool, now: Now) {
+        if is_verdict {
+            let reason = reason.chars().take(120).collect();
+            self.learn(Learned { nip77: Some(Nip77::Refused { at: now.wall, reason }), ..Learned::default() });
+        }
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        if let Stage::Exchange(exchange) = std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {
+            self.drop_exchange(id, *exchange);
+        }
+        if now.ms >= self.paused_until_ms {
+            self.start_walk(id, now);
+        } else if let Some(unit) = self.units.get_mut(&id) {
+            unit.method = model::Method::Req;
+        }
+    }
+
+    /// Closes what an exchange has open.
+    pub(super) fn drop_exchange(&mut self, id: UnitId, exchange: Exchange) {
+        if exchange.is_open() {
+            self.send(Request::NegClose { sub: exchange.sub.to_string() });
+        }
+        self.subs.remove(&exchange.sub);
+        for sub in exchange.in_flight.into_keys() {
+            self.close(sub);
+        }
+        self.out.push_back(Output::DropSet { unit: id });
+    }
+
+    fn exchange_mut(&mut self, id: UnitId) -> Option<(&mut Exchange, Filter)> {
+        let unit = self.units.get_mut(&id)?;
+        let filter = unit.filter.clone();
+        match &mut unit.stage {
+            Stage::Exchange(exchange) => Some((exchange, filter)),
+            Stage::Queued { .. } | Stage::Walk { .. } | Stage::Settling => None,
+        }
+    }
+
+    fn exchanges(&self) -> impl Iterator<Item = (UnitId, &Exchange)> {
+        self.units.iter().filter_map(|(id, unit)| match &unit.stage {
+            Stage::Exchange(exchange) => Some((*id, &**exchange)),
+            Stage::Queued { .. } | Stage::Walk { .. } | Stage::Settling => None,
+        })
+    }
+}

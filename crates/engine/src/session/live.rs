@@ -1,0 +1,236 @@
+//! Live subscriptions: opened before the history of the same filter (S11), replaced by opening the new one before the
+//! old one is closed.
+
+use std::collections::BTreeSet;
+
+use model::{BatchId, Filter, Incomplete, LiveFilter, Slot, Timestamp};
+
+use super::refusal::{self, Refusal};
+use super::unit::Purpose;
+use super::words::{Now, Request, UnitId};
+use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, Session, SubNo};
+use crate::resume::overlapped;
+use crate::walk::{EoseHint, PAGE_LIMIT};
+
+/// What a live subscription is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LiveKey {
+    /// Layer 1.
+    Announcements,
+    /// Layers 2 and 3.
+    Slot(Slot),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) filter: Filter,
+    pub(super) state: LiveState,
+    /// The history that came with it, while its stored part is being sent.
+    pub(super) gap: Option<UnitId>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) refusals: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum LiveState {
+    /// Asked for; `former` stays open until this one stands.
+    Opening {
+        sub: SubNo,
+        asked_ms: u64,
+        former: Option<(SubNo, Filter)>,
+    },
+    Standing {
+        sub: SubNo,
+    },
+    /// Refused or lost; asked for again at this moment, from what was known when it was lost.
+    Lost {
+        retry_ms: u64,
+        since: Option<Timestamp>,
+    },
+}
+
+impl Live {
+    pub(super) fn is_standing(&self) -> bool {
+        matches!(self.state, LiveState::Standing { .. })
+    }
+}
+
+impl Session {
+    /// S11: opens `filter` at `key`. With `since`, what is stored since then is read too, to a proven end, as a unit of
+    /// its own. Asking for what already stands changes nothing.
+    pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, since: Option<Timestamp>, now: Now) {
+        let known = self.lives.get(&key);
+        if known.is_some_and(|live| live.filter == filter && (since.is_none() || live.since == since)) {
+            return;
+        }
+        let former = match known.map(|live| (live.state.clone(), live.filter.clone())) {
+            Some((LiveState::Standing { sub }, filter)) => Some((sub, filter)),
+            Some((LiveState::Opening { sub, former, .. }, _)) => {
+                self.close(sub);
+                former
+            }
+            Some((LiveState::Lost { .. }, _)) | None => None,
+        };
+        self.ask_live(key, filter, since, former, now);
+    }
+
+    fn ask_live(&mut self, key: LiveKey, filter: Filter, since: Option<Timestamp>, former: Option<(SubNo, Filter)>, now: Now) {
+        let sub = self.new_sub(Owner::Live(key));
+        let gap = since.map(|since| self.gap_unit(key, filter.clone().since(since), sub, now));
+        let request = match since {
+            Some(since) => filter.clone().since(since).limit(PAGE_LIMIT),
+            None => filter.clone().limit(0),
+        };
+        let refusals = self.lives.get(&key).map_or(0, |live| live.refusals);
+        let state = LiveState::Opening { sub, asked_ms: now.ms, former };
+        self.lives.insert(key, Live { filter, state, gap, since, refusals });
+        self.send(Request::Req { sub: sub.to_string(), filter: request });
+    }
+
+    /// The stored part of a live subscription ended: it stands.
+    pub(super) fn live_eose(&mut self, key: LiveKey, sub: SubNo, hint: EoseHint, now: Now) {
+        let Some(live) = self.lives.get_mut(&key) else { return };
+        let LiveState::Opening { sub: opening, former, .. } = &mut live.state else { return };
+        if *opening != sub {
+            return;
+        }
+        let former = former.take();
+        live.state = LiveState::Standing { sub };
+        live.refusals = 0;
+        let gap = live.gap.take();
+        if let Some((old, _)) = former {
+            self.close(old);
+        }
+        if let Some(unit) = gap {
+            self.page_ended(unit, hint, now);
+        }
+        self.live_stands(key);
+        self.finish_rebuild();
+    }
+
+    /// Batches that waited for `key` may start.
+    fn live_stands(&mut self, key: LiveKey) {
+        for batch in self.batches.values_mut() {
+            batch.waits_for.remove(&key);
+        }
+    }
+
+    /// The relay closed a live subscription, or never answered it.
+    pub(super) fn live_closed(&mut self, key: LiveKey, sub: SubNo, why: Incomplete, text: &str, now: Now) {
+        let Some(live) = self.lives.get_mut(&key) else { return };
+        let is_rate = refusal::read(text) == Refusal::RateLimited;
+        match &mut live.state {
+            LiveState::Opening { sub: opening, former, .. } if *opening == sub => {
+                let former = former.take();
+                let (gap, since) = (live.gap.take(), live.since);
+                live.refusals += 1;
+                if is_rate {
+                    self.pause(now);
+                }
+                self.opening_refused(key, former, (gap, since), (why, text), now);
+            }
+            LiveState::Standing { sub: standing } if *standing == sub => {
+                live.refusals += 1;
+                let since = Some(overlapped(now.wall));
+                live.state = LiveState::Lost { retry_ms: now.ms + REOPEN_MS, since };
+            }
+            LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => {}
+        }
+    }
+
+    /// A subscription that did not come to stand: its batches are incomplete; what every link needs is tried again.
+    fn opening_refused(
+        &mut self,
+        key: LiveKey,
+        former: Option<(SubNo, Filter)>,
+        (gap, since): (Option<UnitId>, Option<Timestamp>),
+        (why, text): (Incomplete, &str),
+        now: Now,
+    ) {
+        if let Some(unit) = gap {
+            self.drop_unit(unit);
+        }
+        let waiting: Vec<BatchId> =
+            self.batches.iter().filter(|(_, batch)| batch.waits_for.contains(&key)).map(|(id, _)| *id).collect();
+        let belongs_to_batches = !waiting.is_empty();
+        for batch in waiting {
+            self.fail_batch(batch, Incomplete::NotLive, format!("{}: {text}", why.as_str()));
+        }
+        let Some(live) = self.lives.get_mut(&key) else { return };
+        match former {
+            Some((sub, filter)) => {
+                live.filter = filter;
+                live.since = None;
+                live.state = LiveState::Standing { sub };
+            }
+            None if belongs_to_batches => {
+                self.lives.remove(&key);
+            }
+            None => {
+                let wait = REOPEN_MS << live.refusals.min(6);
+                live.state = LiveState::Lost { retry_ms: now.ms + wait, since };
+            }
+        }
+    }
+
+    /// S14: these and no others, opened before the old ones are closed.
+    pub(super) fn rebuild(&mut self, live: Vec<LiveFilter>, since: Timestamp, now: Now) {
+        let wanted: BTreeSet<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
+        for LiveFilter { slot, filter } in live {
+            self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
+        }
+        self.rebuilding = Some(wanted);
+        self.finish_rebuild();
+    }
+
+    fn finish_rebuild(&mut self) {
+        let Some(wanted) = &self.rebuilding else { return };
+        let stands = |key: &LiveKey| self.lives.get(key).is_none_or(Live::is_standing);
+        if !wanted.iter().all(stands) {
+            return;
+        }
+        let wanted = self.rebuilding.take().unwrap_or_default();
+        let surplus: Vec<LiveKey> =
+            self.lives.keys().filter(|key| **key != LiveKey::Announcements && !wanted.contains(key)).copied().collect();
+        for key in surplus {
+            if let Some(LiveState::Standing { sub } | LiveState::Opening { sub, .. }) = self.lives.remove(&key).map(|l| l.state)
+            {
+                self.close(sub);
+            }
+        }
+    }
+
+    /// What is overdue among live subscriptions.
+    pub(super) fn tick_lives(&mut self, now: Now) {
+        let keys: Vec<LiveKey> = self.lives.keys().copied().collect();
+        for key in keys {
+            let Some(live) = self.lives.get(&key) else { continue };
+            match live.state {
+                LiveState::Opening { sub, asked_ms, .. } if live.gap.is_none() && now.ms >= asked_ms + OPEN_LIMIT_MS => {
+                    self.close(sub);
+                    self.live_closed(key, sub, Incomplete::Idle, "no EOSE", now);
+                }
+                LiveState::Lost { retry_ms, since } if now.ms >= retry_ms.max(self.paused_until_ms) => {
+                    let filter = live.filter.clone();
+                    self.ask_live(key, filter, since, None, now);
+                }
+                LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => {}
+            }
+        }
+    }
+
+    pub(super) fn lives_deadline(&self) -> Option<u64> {
+        self.lives
+            .values()
+            .filter_map(|live| match live.state {
+                LiveState::Opening { asked_ms, .. } if live.gap.is_none() => Some(asked_ms + OPEN_LIMIT_MS),
+                LiveState::Lost { retry_ms, .. } => Some(retry_ms.max(self.paused_until_ms)),
+                LiveState::Opening { .. } | LiveState::Standing { .. } => None,
+            })
+            .min()
+    }
+
+    fn gap_unit(&mut self, key: LiveKey, filter: Filter, sub: SubNo, now: Now) -> UnitId {
+        self.walk_in_flight(Purpose::Gap(key), filter, sub, now)
+    }
+}

@@ -1,0 +1,449 @@
+//! A session with one relay, from an open socket to its end, as a sans-IO state machine.
+//!
+//! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
+//! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
+
+mod exchange;
+mod live;
+mod refusal;
+mod unit;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+
+use model::{
+    Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Incomplete, Learned, LiveFilter, Method, Resume, Said,
+};
+use nostr::prelude::MatchEventOptions;
+
+pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
+
+use crate::rules::COOLDOWN_SECS;
+use crate::walk::SMALLEST_CAP;
+use live::{Live, LiveKey, LiveState};
+use unit::{Batch, Purpose, Stage, Unit};
+
+/// A page without a frame for this long (milliseconds) is given up; a page that moves has no limit.
+const PAGE_IDLE_MS: u64 = 30_000;
+/// A live subscription that has no EOSE by then (milliseconds) does not stand.
+const OPEN_LIMIT_MS: u64 = 30_000;
+/// A lost live subscription is asked for again after this long (milliseconds), doubling while it is refused.
+const REOPEN_MS: u64 = 5_000;
+/// Layer 1 or a gap that could not be read is tried again after this long (milliseconds).
+const RETRY_UNIT_MS: u64 = 30_000;
+/// Stretches of history in flight per link.
+const UNITS_IN_FLIGHT: usize = 6;
+
+/// A subscription of ours; ids are never used twice on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SubNo(u64);
+
+impl fmt::Display for SubNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
+impl SubNo {
+    fn read(text: &str) -> Option<Self> {
+        text.strip_prefix('s')?.parse().ok().map(Self)
+    }
+}
+
+/// What a subscription is for: CLOSED and EOSE reach their owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Live(LiveKey),
+    Page(UnitId),
+    Ids(UnitId),
+    Exchange(UnitId),
+}
+
+#[derive(Debug)]
+pub struct Session {
+    resume: Resume,
+    learned: Learned,
+    /// Most frames that any page of this relay had.
+    largest_page: usize,
+    subs: BTreeMap<SubNo, Owner>,
+    lives: BTreeMap<LiveKey, Live>,
+    units: BTreeMap<UnitId, Unit>,
+    batches: BTreeMap<BatchId, Batch>,
+    /// S14: the live subscriptions that stay when all of them stand.
+    rebuilding: Option<BTreeSet<LiveKey>>,
+    taken: Taken,
+    paused_until_ms: u64,
+    cooldown_secs: u64,
+    last_number: u64,
+    moved: BTreeSet<BatchId>,
+    /// Frames of subscriptions that are not ours, or events outside their filter.
+    strays: u64,
+    out: VecDeque<Output>,
+}
+
+/// How far the opening of the link has come.
+#[derive(Debug, Default)]
+struct Taken {
+    announcements: bool,
+    catch_up: bool,
+    said_caught_up: bool,
+}
+
+impl Session {
+    /// A session on a link that has just come up.
+    #[must_use]
+    pub fn new(resume: Resume, learned: Learned) -> Self {
+        Self {
+            resume,
+            largest_page: learned.page_cap.unwrap_or(0),
+            learned,
+            subs: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            units: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            rebuilding: None,
+            taken: Taken::default(),
+            paused_until_ms: 0,
+            cooldown_secs: COOLDOWN_SECS.0,
+            last_number: 0,
+            moved: BTreeSet::new(),
+            strays: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes one thing that happened.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Order(ask) => self.order(ask, now),
+            Input::Frame(frame) => self.frame(frame, now),
+            Input::SetReady { unit, message } => self.set_ready(unit, message, now),
+            Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
+            Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
+            Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),
+            Input::Tick => self.tick(now),
+        }
+        self.start_units(now);
+        self.say_caught_up();
+    }
+
+    /// Takes an EVENT frame: whether it is an answer to what was asked, and new to it.
+    pub fn event(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
+        let verdict = self.judge(sub, event, now);
+        match verdict {
+            Verdict::Take(Ticket { unit: Some(id), .. }) => self.count_event(id),
+            Verdict::Take(Ticket { unit: None, .. }) | Verdict::Repeat => {}
+            Verdict::Stray => self.strays += 1,
+        }
+        verdict
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call with [`Input::Tick`] (milliseconds), if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        let units = self.units.values().filter_map(|unit| self.unit_deadline(unit)).min();
+        units.into_iter().chain(self.lives_deadline()).min()
+    }
+
+    /// Batches that moved since this was asked last: their deadlines move too.
+    pub fn take_moved(&mut self) -> Vec<BatchId> {
+        std::mem::take(&mut self.moved).into_iter().collect()
+    }
+
+    /// Live subscriptions that are open or asked for (I3), counted on the wire.
+    #[must_use]
+    pub fn live_count(&self) -> usize {
+        self.subs.values().filter(|owner| matches!(owner, Owner::Live(_))).count()
+    }
+
+    /// Whether no history is in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.units.is_empty() && self.batches.is_empty()
+    }
+
+    /// EVENT frames that nothing had asked for.
+    #[must_use]
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    fn order(&mut self, ask: Ask, now: Now) {
+        match ask {
+            Ask::OpenAnnouncements { filter, since, method } => self.open_announcements(filter, since, method, now),
+            Ask::CatchUp { live, since } => {
+                for LiveFilter { slot, filter } in live {
+                    self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
+                }
+                self.taken.catch_up = true;
+                self.say_opened();
+            }
+            Ask::Fetch { batch, live, history, method } => self.fetch(batch, live, history, method, now),
+            Ask::Rebuild { live, since } => self.rebuild(live, since, now),
+            Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
+        }
+    }
+
+    /// S5, S11: live first; then all of its history, or with `since` what came since.
+    fn open_announcements(&mut self, filter: Filter, since: Option<model::Timestamp>, method: Method, now: Now) {
+        let is_under_way = self.units.values().any(|unit| unit.purpose == Purpose::Announcements);
+        self.open_live(LiveKey::Announcements, filter.clone(), since, now);
+        if since.is_none() && !is_under_way {
+            self.forget_refusal_for_refresh();
+            self.queue_unit(Purpose::Announcements, filter, method);
+        }
+        self.taken.announcements = true;
+        self.say_opened();
+    }
+
+    /// S12: a refresh probes NIP-77 again.
+    fn forget_refusal_for_refresh(&mut self) {
+        if self.taken.announcements {
+            self.learned.nip77 = None;
+        }
+    }
+
+    fn say_opened(&mut self) {
+        let is_complete = self.taken.announcements && (self.taken.catch_up || self.resume == Resume::Fresh);
+        if is_complete {
+            self.out.push_back(Output::Report(Said::Opened));
+        }
+    }
+
+    /// S11: the live filters of the batch, then its history.
+    fn fetch(&mut self, batch: BatchId, live: Vec<LiveFilter>, history: Vec<Filter>, method: Method, now: Now) {
+        if self.batches.contains_key(&batch) {
+            return;
+        }
+        let keys: Vec<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
+        for LiveFilter { slot, filter } in live {
+            self.open_live(LiveKey::Slot(slot), filter, None, now);
+        }
+        let stands = |key: &LiveKey| self.lives.get(key).is_some_and(Live::is_standing);
+        let waits_for = keys.into_iter().filter(|key| !stands(key)).collect();
+        let counts = BatchCounts::default();
+        self.batches.insert(batch, Batch { waits_for, units: history.len(), failed: None, method, counts });
+        for filter in history {
+            self.queue_unit(Purpose::Batch(batch), filter, method);
+        }
+    }
+
+    fn frame(&mut self, frame: Frame, now: Now) {
+        match frame {
+            Frame::Eose { sub, hint } => match self.owner(&sub) {
+                Some((sub, Owner::Live(key))) => self.live_eose(key, sub, hint, now),
+                Some((sub, Owner::Page(unit))) => {
+                    self.close(sub);
+                    self.page_ended(unit, hint, now);
+                }
+                Some((sub, Owner::Ids(unit))) => {
+                    self.close(sub);
+                    self.ids_ended(unit, sub, now);
+                }
+                Some((_, Owner::Exchange(_))) | None => {}
+            },
+            Frame::Closed { sub, text } => self.closed(&sub, &text, now),
+            Frame::Notice { text } => self.notice(&text, now),
+            Frame::NegMsg { sub, message } => {
+                if let Some((_, Owner::Exchange(unit))) = self.owner(&sub) {
+                    self.neg_message(unit, message, now);
+                }
+            }
+            Frame::NegErr { sub, text } => {
+                if let Some((_, Owner::Exchange(unit))) = self.owner(&sub) {
+                    self.exchange_refused(unit, &text, now);
+                }
+            }
+        }
+    }
+
+    /// CLOSED ends one subscription, not the link.
+    fn closed(&mut self, sub: &str, text: &str, now: Now) {
+        let Some((sub, owner)) = self.owner(sub) else { return };
+        self.subs.remove(&sub);
+        match owner {
+            Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),
+            Owner::Page(unit) => self.page_closed(unit, text, now),
+            Owner::Ids(unit) => self.ids_ended(unit, sub, now),
+            Owner::Exchange(unit) => self.exchange_refused(unit, text, now),
+        }
+    }
+
+    fn notice(&mut self, text: &str, now: Now) {
+        if refusal::is_rate_limit_notice(text) {
+            self.pause(now);
+        } else {
+            self.notice_against_exchange(text, now);
+        }
+    }
+
+    /// S18: nothing new is asked until the cooldown is over; pages go on from their cursor.
+    fn pause(&mut self, now: Now) {
+        let is_new = now.ms >= self.paused_until_ms;
+        if !is_new {
+            return;
+        }
+        let seconds = self.cooldown_secs;
+        self.paused_until_ms = now.ms + seconds * 1000;
+        self.cooldown_secs = (seconds * 2).min(COOLDOWN_SECS.1);
+        self.out.push_back(Output::Report(Said::RateLimited { seconds }));
+    }
+
+    /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
+    fn heal(&mut self) {
+        self.cooldown_secs = (self.cooldown_secs / 2).max(COOLDOWN_SECS.0);
+        if self.largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
+            self.learn(Learned { page_cap: Some(self.largest_page), ..Learned::default() });
+        }
+    }
+
+    fn settled(&mut self, ticket: Ticket, fresh: bool, now: Now) {
+        let Some(id) = ticket.unit else { return };
+        if let (true, Some(batch)) = (fresh, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
+            batch.counts.fresh += 1;
+        }
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        unit.unsettled = unit.unsettled.saturating_sub(1);
+        match unit.stage {
+            Stage::Exchange(_) => self.end_pass(id, now),
+            Stage::Settling => self.finish_if_settled(id),
+            Stage::Queued { .. } | Stage::Walk { .. } => {}
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        if now.ms >= self.paused_until_ms {
+            self.ask_held_pages(now);
+            let exchanging: Vec<UnitId> =
+                self.units.iter().filter(|(_, unit)| matches!(unit.stage, Stage::Exchange(_))).map(|(id, _)| *id).collect();
+            for id in exchanging {
+                self.fetch_ids(id, now);
+            }
+        }
+        self.tick_units(now);
+        self.tick_lives(now);
+    }
+
+    fn judge(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
+        let Some((sub, owner)) = self.owner(sub) else { return Verdict::Stray };
+        let (unit, is_asked) = match owner {
+            Owner::Live(key) => {
+                let live = self.lives.get(&key);
+                let matches = live.is_some_and(|live| is_match(&live.filter, event) || former_matches(live, event));
+                (self.is_reading(key, sub), matches)
+            }
+            Owner::Page(id) => (Some(id), self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event))),
+            Owner::Ids(id) => (Some(id), self.ids_event(id, sub, event.id)),
+            Owner::Exchange(_) => (None, false),
+        };
+        // A frame outside its filter is movement of the page all the same: a relay that over-returns is not idle.
+        if let Some(id) = unit {
+            self.touch(id, now);
+        }
+        if !is_asked {
+            return Verdict::Stray;
+        }
+        let is_new = unit.is_none_or(|id| self.walk_event(id, event));
+        if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }
+    }
+
+    /// Counts a frame of a walk; whether the walk sees the event for the first time.
+    fn walk_event(&mut self, id: UnitId, event: &Event) -> bool {
+        match self.units.get_mut(&id) {
+            Some(Unit { stage: Stage::Walk { walk, .. }, .. }) => walk.event(event.id, event.created_at),
+            Some(_) | None => true,
+        }
+    }
+
+    fn count_event(&mut self, id: UnitId) {
+        self.moved(id, 0);
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        unit.unsettled += 1;
+        if let Purpose::Batch(batch) = unit.purpose
+            && let Some(batch) = self.batches.get_mut(&batch)
+        {
+            batch.counts.events += 1;
+        }
+    }
+
+    fn ticket_of(&self, unit: Option<UnitId>) -> Ticket {
+        let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| match unit.purpose {
+            Purpose::Batch(batch) => Some(batch),
+            Purpose::Announcements | Purpose::Gap(_) => None,
+        });
+        Ticket { unit, batch }
+    }
+
+    /// Says once that every live subscription stands and nothing of the time before this link is left.
+    fn say_caught_up(&mut self) {
+        let is_opened = self.taken.announcements && (self.taken.catch_up || self.resume == Resume::Fresh);
+        let has_gaps = self.units.values().any(|unit| matches!(unit.purpose, Purpose::Announcements | Purpose::Gap(_)));
+        if self.taken.said_caught_up || !is_opened || has_gaps || !self.lives.values().all(Live::is_standing) {
+            return;
+        }
+        self.taken.said_caught_up = true;
+        self.out.push_back(Output::Report(Said::CaughtUp));
+    }
+
+    fn learn(&mut self, facts: Learned) {
+        self.learned.absorb(facts.clone());
+        self.out.push_back(Output::Report(Said::Learned { facts }));
+    }
+
+    fn touch(&mut self, id: UnitId, now: Now) {
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.moved_ms = now.ms;
+        }
+    }
+
+    fn free_units(&self) -> usize {
+        let is_active = |unit: &&Unit| matches!(unit.stage, Stage::Exchange(_) | Stage::Walk { .. });
+        UNITS_IN_FLIGHT.saturating_sub(self.units.values().filter(is_active).count())
+    }
+
+    fn owner(&self, sub: &str) -> Option<(SubNo, Owner)> {
+        let sub = SubNo::read(sub)?;
+        self.subs.get(&sub).map(|owner| (sub, *owner))
+    }
+
+    fn new_sub(&mut self, owner: Owner) -> SubNo {
+        self.last_number += 1;
+        let sub = SubNo(self.last_number);
+        self.subs.insert(sub, owner);
+        sub
+    }
+
+    fn next_unit(&mut self) -> UnitId {
+        self.last_number += 1;
+        UnitId(self.last_number)
+    }
+
+    fn close(&mut self, sub: SubNo) {
+        if self.subs.remove(&sub).is_some() {
+            self.send(Request::Close { sub: sub.to_string() });
+        }
+    }
+
+    fn send(&mut self, request: Request) {
+        self.out.push_back(Output::Send(request));
+    }
+}
+
+/// Whether `event` answers `filter`. `since` and `until` are claims about time that a live subscription may outlive.
+fn is_match(filter: &Filter, event: &Event) -> bool {
+    filter.match_event(event, MatchEventOptions::new())
+}
+
+/// While a subscription is replaced, its former filter's events still come.
+fn former_matches(live: &Live, event: &Event) -> bool {
+    match &live.state {
+        LiveState::Opening { former: Some((_, filter)), .. } => is_match(filter, event),
+        LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => false,
+    }
+}

@@ -1,0 +1,332 @@
+//! Units: stretches of history, each one filter, fetched by pages or by an exchange to a proven end.
+
+use std::collections::BTreeSet;
+
+use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said};
+
+use super::exchange::Exchange;
+use super::live::{LiveKey, LiveState};
+use super::refusal::{self, Refusal};
+use super::words::{Now, Output, Request, UnitId};
+use super::{Owner, PAGE_IDLE_MS, RETRY_UNIT_MS, Session, SubNo};
+use crate::walk::{EoseHint, Step, Walk};
+
+/// What a unit is fetched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Layer 1.
+    Announcements,
+    /// What came between two links, or while a live subscription was lost (S9).
+    Gap(LiveKey),
+    Batch(BatchId),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Unit {
+    pub(super) purpose: Purpose,
+    pub(super) filter: Filter,
+    pub(super) stage: Stage,
+    /// Events of this unit without a final outcome (I8).
+    pub(super) unsettled: usize,
+    pub(super) method: Method,
+    /// Last frame of this unit.
+    pub(super) moved_ms: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    /// Not before this moment.
+    Queued {
+        at_ms: u64,
+    },
+    Exchange(Box<Exchange>),
+    /// `page` is the subscription of the page in flight; none while the page waits to be asked for again.
+    Walk {
+        walk: Box<Walk>,
+        page: Option<SubNo>,
+    },
+    /// Everything was read; events wait for their outcome.
+    Settling,
+}
+
+/// A batch in hand.
+#[derive(Debug, Clone)]
+pub(super) struct Batch {
+    /// S11: live subscriptions that must stand before the history is asked for.
+    pub(super) waits_for: BTreeSet<LiveKey>,
+    pub(super) units: usize,
+    pub(super) failed: Option<(Incomplete, String)>,
+    pub(super) method: Method,
+    pub(super) counts: BatchCounts,
+}
+
+impl Session {
+    pub(super) fn queue_unit(&mut self, purpose: Purpose, filter: Filter, method: Method) -> UnitId {
+        let id = self.next_unit();
+        let unit = Unit { purpose, filter, stage: Stage::Queued { at_ms: 0 }, unsettled: 0, method, moved_ms: 0 };
+        self.units.insert(id, unit);
+        id
+    }
+
+    /// A walk whose first page was asked for together with a live subscription.
+    pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
+        let id = self.next_unit();
+        let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone())), page: Some(sub) };
+        self.units.insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, moved_ms: now.ms });
+        id
+    }
+
+    /// Starts queued units, as many as may be in flight, in order.
+    pub(super) fn start_units(&mut self, now: Now) {
+        if now.ms < self.paused_until_ms {
+            return;
+        }
+        let mut free = self.free_units();
+        let queued: Vec<UnitId> = self.units.iter().filter(|(_, unit)| self.may_start(unit, now)).map(|(id, _)| *id).collect();
+        for id in queued {
+            if free == 0 {
+                return;
+            }
+            if self.start_unit(id, now) {
+                free -= 1;
+            }
+        }
+    }
+
+    fn may_start(&self, unit: &Unit, now: Now) -> bool {
+        let Stage::Queued { at_ms } = unit.stage else { return false };
+        let live_first = match unit.purpose {
+            Purpose::Batch(batch) => self.batches.get(&batch).is_some_and(|batch| batch.waits_for.is_empty()),
+            Purpose::Announcements => self.lives.get(&LiveKey::Announcements).is_some_and(super::live::Live::is_standing),
+            Purpose::Gap(_) => true,
+        };
+        live_first && now.ms >= at_ms
+    }
+
+    /// Answers whether the unit is under way now: an exchange waits while another one is unanswered on a link whose
+    /// NIP-77 is not proved, because a refusal by NOTICE would not say which one it means.
+    fn start_unit(&mut self, id: UnitId, now: Now) -> bool {
+        let Some(unit) = self.units.get(&id) else { return false };
+        let by_exchange = unit.method == Method::Negentropy && !self.refuses_negentropy();
+        if by_exchange {
+            return self.start_exchange(id, now);
+        }
+        self.start_walk(id, now);
+        true
+    }
+
+    pub(super) fn start_walk(&mut self, id: UnitId, now: Now) {
+        let sub = self.new_sub(Owner::Page(id));
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        let walk = Box::new(Walk::new(unit.filter.clone()));
+        let filter = walk.request();
+        unit.method = Method::Req;
+        unit.moved_ms = now.ms;
+        unit.stage = Stage::Walk { walk, page: Some(sub) };
+        self.send(Request::Req { sub: sub.to_string(), filter });
+    }
+
+    /// The page in flight reached its EOSE.
+    pub(super) fn page_ended(&mut self, id: UnitId, hint: EoseHint, now: Now) {
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        let Stage::Walk { walk, page } = &mut unit.stage else { return };
+        *page = None;
+        unit.moved_ms = now.ms;
+        let step = walk.page_ended(hint, &mut self.largest_page);
+        self.moved(id, 1);
+        match step {
+            Step::Page(_) => self.ask_page(id, now),
+            Step::Complete => self.all_read(id),
+            Step::Incomplete(why) => self.unit_failed(id, why, "", now),
+        }
+    }
+
+    /// Asks for the page that the walk stands at, unless a cooldown holds it back.
+    fn ask_page(&mut self, id: UnitId, now: Now) {
+        if now.ms < self.paused_until_ms {
+            return;
+        }
+        let sub = self.new_sub(Owner::Page(id));
+        let Some(Unit { stage: Stage::Walk { walk, page }, moved_ms, .. }) = self.units.get_mut(&id) else { return };
+        *page = Some(sub);
+        *moved_ms = now.ms;
+        let filter = walk.request();
+        self.send(Request::Req { sub: sub.to_string(), filter });
+    }
+
+    /// Pages that waited for a cooldown are asked for.
+    pub(super) fn ask_held_pages(&mut self, now: Now) {
+        let held: Vec<UnitId> = self
+            .units
+            .iter()
+            .filter(|(_, unit)| matches!(unit.stage, Stage::Walk { page: None, .. }))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in held {
+            self.ask_page(id, now);
+        }
+    }
+
+    /// The relay closed the page in flight.
+    pub(super) fn page_closed(&mut self, id: UnitId, text: &str, now: Now) {
+        let Some(Unit { stage: Stage::Walk { walk, page }, .. }) = self.units.get_mut(&id) else { return };
+        *page = None;
+        match refusal::read(text) {
+            Refusal::RateLimited => {
+                walk.restart_page();
+                self.pause(now);
+            }
+            Refusal::AuthRequired => self.unit_failed(id, Incomplete::AuthRequired, text, now),
+            Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => self.unit_failed(id, Incomplete::Closed, text, now),
+        }
+    }
+
+    /// Everything was read; the unit is done when its events are settled.
+    pub(super) fn all_read(&mut self, id: UnitId) {
+        self.heal();
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.stage = Stage::Settling;
+        }
+        self.finish_if_settled(id);
+    }
+
+    /// I8, S13: complete only when nothing waits for its outcome.
+    pub(super) fn finish_if_settled(&mut self, id: UnitId) {
+        let is_done = self.units.get(&id).is_some_and(|unit| matches!(unit.stage, Stage::Settling) && unit.unsettled == 0);
+        if !is_done {
+            return;
+        }
+        let Some(unit) = self.units.remove(&id) else { return };
+        match unit.purpose {
+            Purpose::Batch(batch) => self.batch_unit_ended(batch, unit.method, None),
+            Purpose::Announcements | Purpose::Gap(_) => {}
+        }
+    }
+
+    /// A unit that cannot be completed now. What every link needs is tried again; a batch goes back to the planner.
+    pub(super) fn unit_failed(&mut self, id: UnitId, why: Incomplete, text: &str, now: Now) {
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        match unit.purpose {
+            Purpose::Batch(batch) => {
+                let method = unit.method;
+                self.drop_unit(id);
+                self.batch_unit_ended(batch, method, Some((why, text.to_owned())));
+            }
+            Purpose::Announcements | Purpose::Gap(_) => unit.stage = Stage::Queued { at_ms: now.ms + RETRY_UNIT_MS },
+        }
+    }
+
+    /// Forgets a unit and closes what it has open.
+    pub(super) fn drop_unit(&mut self, id: UnitId) {
+        let Some(unit) = self.units.remove(&id) else { return };
+        match unit.stage {
+            Stage::Walk { page: Some(sub), .. } if matches!(self.subs.get(&sub), Some(Owner::Page(_))) => self.close(sub),
+            Stage::Exchange(exchange) => self.drop_exchange(id, *exchange),
+            Stage::Walk { .. } | Stage::Queued { .. } | Stage::Settling => {}
+        }
+    }
+
+    fn batch_unit_ended(&mut self, id: BatchId, method: Method, failed: Option<(Incomplete, String)>) {
+        let Some(batch) = self.batches.get_mut(&id) else { return };
+        batch.units -= 1;
+        batch.failed = batch.failed.take().or(failed);
+        if method == Method::Req {
+            batch.method = Method::Req;
+        }
+        if batch.units == 0 {
+            self.end_batch(id);
+        }
+    }
+
+    /// Ends a batch at once, with all that it has in flight.
+    pub(super) fn fail_batch(&mut self, id: BatchId, why: Incomplete, detail: String) {
+        let of_batch = |unit: &Unit| unit.purpose == Purpose::Batch(id);
+        let units: Vec<UnitId> = self.units.iter().filter(|(_, unit)| of_batch(unit)).map(|(id, _)| *id).collect();
+        for unit in units {
+            self.drop_unit(unit);
+        }
+        if let Some(batch) = self.batches.get_mut(&id) {
+            batch.failed = Some((why, detail));
+            self.end_batch(id);
+        }
+    }
+
+    fn end_batch(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.remove(&id) else { return };
+        let outcome = match batch.failed {
+            None => BatchOutcome::Complete,
+            Some((why, detail)) => BatchOutcome::Incomplete { why, detail },
+        };
+        self.moved.remove(&id);
+        self.out.push_back(Output::Report(Said::BatchEnded { batch: id, outcome, method: batch.method, counts: batch.counts }));
+    }
+
+    /// Progress of a unit: its batch's deadline moves.
+    pub(super) fn moved(&mut self, id: UnitId, rounds: u64) {
+        let Some(Purpose::Batch(batch)) = self.units.get(&id).map(|unit| unit.purpose) else { return };
+        if let Some(in_hand) = self.batches.get_mut(&batch) {
+            in_hand.counts.rounds += rounds;
+            self.moved.insert(batch);
+        }
+    }
+
+    /// What is overdue among units.
+    pub(super) fn tick_units(&mut self, now: Now) {
+        let overdue: Vec<UnitId> = self
+            .units
+            .iter()
+            .filter(|(_, unit)| self.unit_deadline(unit).is_some_and(|deadline| now.ms >= deadline))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            match self.units.get(&id).map(|unit| &unit.stage) {
+                Some(Stage::Walk { page, .. }) => {
+                    let page = *page;
+                    self.page_idle(id, page, now);
+                }
+                Some(Stage::Exchange(_)) => self.exchange_overdue(id, now),
+                Some(Stage::Queued { .. } | Stage::Settling) | None => {}
+            }
+        }
+    }
+
+    /// No frame of the page for the idle limit: it proves nothing, and its cursor does not move.
+    fn page_idle(&mut self, id: UnitId, page: Option<SubNo>, now: Now) {
+        let live = page.and_then(|sub| match self.subs.get(&sub) {
+            Some(Owner::Live(key)) => Some((*key, sub)),
+            Some(Owner::Page(_) | Owner::Ids(_) | Owner::Exchange(_)) | None => None,
+        });
+        match live {
+            Some((key, sub)) => {
+                self.close(sub);
+                self.live_closed(key, sub, Incomplete::Idle, "no EOSE", now);
+            }
+            None => {
+                if let Some(sub) = page {
+                    self.close(sub);
+                }
+                self.unit_failed(id, Incomplete::Idle, "no frame of the page in time", now);
+            }
+        }
+    }
+
+    pub(super) fn unit_deadline(&self, unit: &Unit) -> Option<u64> {
+        let deadline = match &unit.stage {
+            Stage::Walk { page: Some(_), .. } => unit.moved_ms + PAGE_IDLE_MS,
+            Stage::Exchange(exchange) => exchange.deadline(unit.moved_ms)?,
+            Stage::Walk { page: None, .. } => return Some(self.paused_until_ms),
+            Stage::Queued { at_ms } => return (*at_ms > 0).then_some((*at_ms).max(self.paused_until_ms)),
+            Stage::Settling => return None,
+        };
+        Some(deadline.max(self.paused_until_ms))
+    }
+
+    /// Whether the stored part of a live subscription is still being read into this unit.
+    pub(super) fn is_reading(&self, key: LiveKey, sub: SubNo) -> Option<UnitId> {
+        let live = self.lives.get(&key)?;
+        match live.state {
+            LiveState::Opening { sub: opening, .. } if opening == sub => live.gap,
+            LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => None,
+        }
+    }
+}

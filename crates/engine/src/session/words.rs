@@ -1,0 +1,108 @@
+//! What goes into a session and what comes out of it.
+
+use model::{BatchId, DownClass, EventId, Filter, Said, Timestamp};
+
+use crate::walk::EoseHint;
+
+/// Two clocks, each for one thing: durations by the monotonic one, `since` by the wall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds; only differences mean anything.
+    pub ms: u64,
+    pub wall: Timestamp,
+}
+
+/// A stretch of history that is fetched: one filter, from open to proven end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnitId(pub u64);
+
+/// What the shell tells a session. Events come through [`super::Session::event`] instead, which answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    Order(model::Ask),
+    Frame(Frame),
+    /// The ledger set of a unit is loaded; `message` opens the exchange (hex).
+    SetReady {
+        unit: UnitId,
+        message: String,
+    },
+    /// One round of an exchange: ids to fetch, and the next message unless the sets are reconciled.
+    Reconciled {
+        unit: UnitId,
+        need: Vec<EventId>,
+        reply: Option<String>,
+    },
+    /// The relay's message is not negentropy, or the set could not be loaded.
+    ReconcileFailed {
+        unit: UnitId,
+        why: String,
+    },
+    /// An event that came with this ticket has its final outcome. `fresh`: it was not known before.
+    Settled {
+        ticket: Ticket,
+        fresh: bool,
+    },
+    /// A deadline has passed.
+    Tick,
+}
+
+/// A relay's message, other than EVENT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    Eose { sub: String, hint: EoseHint },
+    Closed { sub: String, text: String },
+    Notice { text: String },
+    NegMsg { sub: String, message: String },
+    NegErr { sub: String, text: String },
+}
+
+/// Where an event belongs: the shell gives it back when the event is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ticket {
+    pub unit: Option<UnitId>,
+    pub batch: Option<BatchId>,
+}
+
+/// What becomes of an EVENT frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It answers what was asked. It must be settled by [`Input::Settled`].
+    Take(Ticket),
+    /// The same page of the same walk brought it before.
+    Repeat,
+    /// Nothing had asked for it: to be dropped.
+    Stray,
+}
+
+/// What a session asks of the shell, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    Send(Request),
+    /// Load the ledger's set for `filter`; with `again`, the former set and all that this unit fetched since.
+    LoadSet {
+        unit: UnitId,
+        filter: Filter,
+        again: bool,
+    },
+    /// Take the relay's message into the unit's exchange.
+    Reconcile {
+        unit: UnitId,
+        message: String,
+    },
+    /// The unit's set is of no more use.
+    DropSet {
+        unit: UnitId,
+    },
+    Report(Said),
+    HangUp(DownClass),
+}
+
+/// A message to the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    Req { sub: String, filter: Filter },
+    Close { sub: String },
+    NegOpen { sub: String, filter: Filter, message: String },
+    NegMsg { sub: String, message: String },
+    NegClose { sub: String },
+}
