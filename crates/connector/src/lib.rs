@@ -1,1 +1,87 @@
-//! .
+//! The service that owns sockets: leases, sessions, negentropy, verification, and the sink to home.
+//!
+//! Never: a decision that the planner could make, or the database. Whole events pass through here on their way from an
+//! upstream to home and nowhere else.
+
+mod desk;
+mod dial;
+mod discoveries;
+mod intake;
+mod session;
+mod sets;
+mod sink;
+mod verify;
+mod wire;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Bus, StateClient};
+use model::{DownClass, RelayUrl, Role};
+use tokio_util::sync::CancellationToken;
+
+pub use worker::LeaseTerms;
+
+/// What a connector needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub home: RelayUrl,
+    pub terms: LeaseTerms,
+    /// S2.
+    pub discovery_window: Duration,
+    /// EVENTs written to home without an OK yet.
+    pub write_window: usize,
+    /// Announced upstreams may lie in private networks.
+    pub allow_non_public: bool,
+}
+
+/// Runs a connector until `stop`; then sessions drain, outcomes are reported, upstreams given back.
+pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken) {
+    install_crypto();
+    let state = StateClient::new(Arc::clone(&bus));
+    // Discoveries and the sink outlive the sessions that feed them.
+    let after_sessions = CancellationToken::new();
+    let (discoveries, gathering) =
+        discoveries::Discoveries::begin(Arc::clone(&bus), settings.discovery_window, after_sessions.clone());
+    let sink = sink::Sink::new();
+    let writing = tokio::spawn(sink.clone().write(settings.home, settings.write_window, after_sessions.clone()));
+    let shared =
+        Arc::new(intake::Shared { state, bus, desk: desk::Desk::new(), verifier: verify::Verifier::new(), sink, discoveries });
+    worker::Worker::new(shared, settings.terms, settings.allow_non_public).run(stop).await;
+    after_sessions.cancel();
+    for task in [gathering, writing] {
+        // A task that panicked has said so; there is nothing left to end.
+        let _ = task.await;
+    }
+}
+
+/// Why a relay does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Unreachable {
+    pub class: DownClass,
+    pub detail: String,
+}
+
+/// Dials `url` once, on the operator's word, and hangs up: whether a relay answers there.
+///
+/// # Errors
+/// It does not, and why.
+pub async fn knock(url: &RelayUrl) -> Result<(), Unreachable> {
+    install_crypto();
+    match dial::dial(url, Role::Home, true).await {
+        Ok(mut socket) => {
+            // A close frame is a courtesy.
+            let _ = tokio::time::timeout(Duration::from_millis(500), socket.close(None)).await;
+            Ok(())
+        }
+        Err(error) => Err(Unreachable { class: error.class(), detail: error.to_string() }),
+    }
+}
+
+/// TLS needs a provider chosen once per process; the first `wss://` would panic without it.
+fn install_crypto() {
+    // Already chosen is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -7,6 +7,7 @@ pub mod consolidation;
 pub mod discovery;
 pub mod filters;
 pub mod health;
+pub mod outcome;
 pub mod plan;
 pub mod resume;
 pub mod rules;

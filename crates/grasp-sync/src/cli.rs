@@ -177,32 +177,19 @@ impl SettingFlags {
             flag: "--allow-non-public",
             value: Value::Switch(on),
         });
-        [
-            text(Key::Home, "--home", &self.home),
-            text(Key::DataDir, "--data-dir", &self.data_dir),
-            bootstrap,
-            allow,
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        [text(Key::Home, "--home", &self.home), text(Key::DataDir, "--data-dir", &self.data_dir), bootstrap, allow]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
 impl Verbosity {
     /// The log filter that the flags ask for, if they do.
     pub fn values(self) -> Vec<FlagValue> {
-        let flag = if self.verbose > self.quiet {
-            "-v"
-        } else {
-            "-q"
-        };
+        let flag = if self.verbose > self.quiet { "-v" } else { "-q" };
         telemetry::filter_for(self.verbose, self.quiet)
-            .map(|filter| FlagValue {
-                key: Key::Log,
-                flag,
-                value: Value::Text(Cow::Borrowed(filter)),
-            })
+            .map(|filter| FlagValue { key: Key::Log, flag, value: Value::Text(Cow::Borrowed(filter)) })
             .into_iter()
             .collect()
     }
@@ -242,23 +229,13 @@ mod tests {
 
     #[test]
     fn flags_become_values_under_the_flag_that_was_typed() {
-        let typed =
-            "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public -vv";
+        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public -vv";
         let cli = Cli::parse_from(typed.split(' '));
-        let Command::Run(flags) = &cli.command else {
-            panic!("{cli:?}")
-        };
-        let given: Vec<_> = flags
-            .values()
-            .into_iter()
-            .map(|given| (given.flag, given.value))
-            .collect();
+        let Command::Run(flags) = &cli.command else { panic!("{cli:?}") };
+        let given: Vec<_> = flags.values().into_iter().map(|given| (given.flag, given.value)).collect();
         let expected = [
             ("--home", Value::Text("builtin".into())),
-            (
-                "--bootstrap",
-                Value::List(vec!["a".to_owned(), "b".to_owned()]),
-            ),
+            ("--bootstrap", Value::List(vec!["a".to_owned(), "b".to_owned()])),
             ("--allow-non-public", Value::Switch(true)),
         ];
         assert_eq!(given, expected);

@@ -19,15 +19,8 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 7] = [
-        Self::Ok,
-        Self::Failure,
-        Self::Usage,
-        Self::HomeUnreachable,
-        Self::DataDirUnusable,
-        Self::Incomplete,
-        Self::Aborted,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Ok, Self::Failure, Self::Usage, Self::HomeUnreachable, Self::DataDirUnusable, Self::Incomplete, Self::Aborted];
 
     /// The number that the shell sees.
     pub fn code(self) -> u8 {

@@ -52,11 +52,7 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
 fn show(args: &ShowArgs, verbosity: Verbosity) -> Result<Exit, Failed> {
     let effective = effective(&args.settings, verbosity);
     effective.check().map_err(usage)?;
-    let printed = if args.json {
-        output::print_json(&effective.to_json())
-    } else {
-        output::print(&effective.to_toml())
-    };
+    let printed = if args.json { output::print_json(&effective.to_json()) } else { output::print(&effective.to_toml()) };
     printed.map(|()| Exit::Ok).map_err(unexpected)
 }
 
@@ -64,11 +60,7 @@ fn effective(flags: &SettingFlags, verbosity: Verbosity) -> Effective {
     let environment = environment();
     let file = find_file(flags.config.clone(), &environment, Path::new("."));
     let flags = [flags.values(), verbosity.values()].concat();
-    Effective::gather(Sources {
-        file,
-        environment,
-        flags,
-    })
+    Effective::gather(Sources { file, environment, flags })
 }
 
 /// A demonstration has a configuration of its own: environment and flags choose its log only.
@@ -85,9 +77,7 @@ fn start_demo_log(verbosity: Verbosity) -> Result<(), Failed> {
 
 fn environment() -> Vec<(String, String)> {
     let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .collect()
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Runs a command until it ends or a second signal arrives.

@@ -9,10 +9,8 @@ use tracing_subscriber::util::TryInitError;
 use crate::config::LogFormat;
 
 /// What `-v` means: the crates of this project speak up, the libraries below them do not.
-const VERBOSE: &str =
-    "info,grasp_sync=debug,planner=debug,connector=debug,state=debug,engine=debug,bus=debug";
-const VERY_VERBOSE: &str =
-    "info,grasp_sync=trace,planner=trace,connector=trace,state=trace,engine=trace,bus=trace";
+const VERBOSE: &str = "info,grasp_sync=debug,planner=debug,connector=debug,state=debug,engine=debug,bus=debug";
+const VERY_VERBOSE: &str = "info,grasp_sync=trace,planner=trace,connector=trace,state=trace,engine=trace,bus=trace";
 
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +28,7 @@ pub enum TelemetryError {
 pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     use tracing_subscriber::util::SubscriberInitExt;
     let parsed = parsed_filter(filter).ok_or_else(|| TelemetryError::Filter(filter.to_owned()))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
-        .with_writer(io::stderr)
-        .with_ansi(wants_colour());
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(io::stderr).with_ansi(wants_colour());
     match format {
         LogFormat::Text => builder.finish().try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
@@ -78,12 +73,7 @@ mod tests {
 
     #[test]
     fn a_level_or_a_list_of_directives_is_a_filter_and_a_misspelt_level_is_not() {
-        for text in [
-            "info",
-            "off",
-            "info,connector=debug",
-            "connector[session]=trace",
-        ] {
+        for text in ["info", "off", "info,connector=debug", "connector[session]=trace"] {
             assert!(is_filter(text), "{text}");
         }
         for text in ["", "inof", "info,", "a=b=c", "connector=loud"] {

@@ -31,11 +31,8 @@ fn stderr(output: &Output) -> &str {
 #[test]
 fn config_show_prints_a_file_that_the_next_start_finds_and_reads() {
     let directory = tempfile::tempdir().unwrap();
-    let first = grasp_sync(
-        directory.path(),
-        &["config", "show", "--home", "WSS://Home.example"],
-        &[("GRASP_SYNC_LIVE_LIMIT", "12")],
-    );
+    let first =
+        grasp_sync(directory.path(), &["config", "show", "--home", "WSS://Home.example"], &[("GRASP_SYNC_LIVE_LIMIT", "12")]);
     assert_eq!((code(&first), stderr(&first)), (0, ""));
     assert!(stdout(&first).contains("home = \"wss://home.example/\"  # flag --home\n"));
     assert!(stdout(&first).contains("live_limit = 12  # environment GRASP_SYNC_LIVE_LIMIT\n"));
@@ -59,11 +56,7 @@ fn config_show_prints_one_json_document() {
 #[test]
 fn a_bad_url_ends_with_2_and_says_what_is_wrong_on_stderr_only() {
     let directory = tempfile::tempdir().unwrap();
-    let ended = grasp_sync(
-        directory.path(),
-        &["run", "--home", "wss://user@home.example"],
-        &[],
-    );
+    let ended = grasp_sync(directory.path(), &["run", "--home", "wss://user@home.example"], &[]);
     assert_eq!((code(&ended), stdout(&ended)), (2, ""));
     let message = "error: the configuration cannot be used: home (flag --home) holds \
                    \"wss://user@home.example\": the URL names a user";
@@ -74,14 +67,9 @@ fn a_bad_url_ends_with_2_and_says_what_is_wrong_on_stderr_only() {
 fn an_unknown_key_ends_with_2_and_names_the_one_that_was_meant() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("my.toml"), "[sync]\nlive_limt = 3").unwrap();
-    let ended = grasp_sync(
-        directory.path(),
-        &["config", "show", "--config", "my.toml"],
-        &[],
-    );
+    let ended = grasp_sync(directory.path(), &["config", "show", "--config", "my.toml"], &[]);
     assert_eq!((code(&ended), stdout(&ended)), (2, ""));
-    let message =
-        "[sync] live_limt (file my.toml) is not a setting; did you mean [sync] live_limit?";
+    let message = "[sync] live_limt (file my.toml) is not a setting; did you mean [sync] live_limit?";
     assert!(stderr(&ended).contains(message), "{}", stderr(&ended));
 }
 
@@ -90,22 +78,10 @@ fn a_run_without_home_and_a_named_file_that_is_missing_end_with_2() {
     let directory = tempfile::tempdir().unwrap();
     let ended = grasp_sync(directory.path(), &["run"], &[]);
     assert_eq!(code(&ended), 2);
-    assert!(
-        stderr(&ended).contains("home is not set"),
-        "{}",
-        stderr(&ended)
-    );
-    let ended = grasp_sync(
-        directory.path(),
-        &["config", "show"],
-        &[("GRASP_SYNC_CONFIG", "gone.toml")],
-    );
+    assert!(stderr(&ended).contains("home is not set"), "{}", stderr(&ended));
+    let ended = grasp_sync(directory.path(), &["config", "show"], &[("GRASP_SYNC_CONFIG", "gone.toml")]);
     assert_eq!(code(&ended), 2);
-    assert!(
-        stderr(&ended).contains("(file gone.toml) cannot be read"),
-        "{}",
-        stderr(&ended)
-    );
+    assert!(stderr(&ended).contains("(file gone.toml) cannot be read"), "{}", stderr(&ended));
 }
 
 #[test]
@@ -115,15 +91,7 @@ fn wrong_usage_ends_with_2_and_help_and_version_with_0() {
     assert_eq!(code(&wrong), 2);
     let help = grasp_sync(directory.path(), &["--help"], &[]);
     assert_eq!(code(&help), 0);
-    for part in [
-        "Exit codes:",
-        "130  aborted by a second signal",
-        "Examples:",
-        "run",
-        "demo",
-        "config",
-        "status",
-    ] {
+    for part in ["Exit codes:", "130  aborted by a second signal", "Examples:", "run", "demo", "config", "status"] {
         assert!(stdout(&help).contains(part), "{part}");
     }
     let version = grasp_sync(directory.path(), &["--version"], &[]);

@@ -51,15 +51,9 @@ pub struct Effective {
 }
 
 /// Chooses the file: the flag's, else the environment's, else [`CONFIG_FILE`] in `directory` if it is there.
-pub fn find_file(
-    flag: Option<PathBuf>,
-    environment: &[(String, String)],
-    directory: &Path,
-) -> Option<PathBuf> {
-    let named = environment
-        .iter()
-        .find(|(name, path)| name == CONFIG_ENV && !path.is_empty())
-        .map(|(_, path)| PathBuf::from(path));
+pub fn find_file(flag: Option<PathBuf>, environment: &[(String, String)], directory: &Path) -> Option<PathBuf> {
+    let named =
+        environment.iter().find(|(name, path)| name == CONFIG_ENV && !path.is_empty()).map(|(_, path)| PathBuf::from(path));
     let found = || Some(directory.join(CONFIG_FILE)).filter(|path| path.exists());
     flag.or(named).or_else(found)
 }
@@ -96,10 +90,7 @@ impl Effective {
             let value = setting.default.clone()?;
             Some((setting.key, Sourced::new(value, Origin::Default)))
         };
-        Self {
-            values: SETTINGS.iter().filter_map(given).collect(),
-            problems: Vec::new(),
-        }
+        Self { values: SETTINGS.iter().filter_map(given).collect(), problems: Vec::new() }
     }
 
     pub(super) fn lay(&mut self, key: Key, value: Value, origin: Origin) {
@@ -107,28 +98,18 @@ impl Effective {
     }
 
     fn complain(&mut self, name: &str, origin: Origin, complaint: Complaint) {
-        self.problems.push(Problem {
-            name: name.to_owned(),
-            origin,
-            complaint,
-        });
+        self.problems.push(Problem { name: name.to_owned(), origin, complaint });
     }
 
     fn lay_file(&mut self, path: PathBuf) {
-        let read = std::fs::read_to_string(&path).map_err(|error| Complaint::Unreadable {
-            reason: error.to_string(),
-        });
+        let read = std::fs::read_to_string(&path).map_err(|error| Complaint::Unreadable { reason: error.to_string() });
         let table = read.and_then(|text| {
             text.parse::<toml::Table>()
-                .map_err(|error| Complaint::Syntax {
-                    message: error.to_string().trim_end().replace('\n', "\n    "),
-                })
+                .map_err(|error| Complaint::Syntax { message: error.to_string().trim_end().replace('\n', "\n    ") })
         });
         let origin = Origin::File(path);
         match table {
-            Ok(table) => table
-                .into_iter()
-                .for_each(|(section, value)| self.lay_section(&section, value, &origin)),
+            Ok(table) => table.into_iter().for_each(|(section, value)| self.lay_section(&section, value, &origin)),
             Err(complaint) => self.complain("the file", origin, complaint),
         }
     }
@@ -138,20 +119,11 @@ impl Effective {
         let found = described(&value);
         let complaint = match (is_known, value) {
             (true, toml::Value::Table(keys)) => {
-                return keys
-                    .into_iter()
-                    .for_each(|(name, value)| self.lay_key(section, &name, value, origin));
+                return keys.into_iter().for_each(|(name, value)| self.lay_key(section, &name, value, origin));
             }
-            (true, _) => Complaint::WrongType {
-                found,
-                expected: format!("a table [{section}]"),
-            },
-            (false, value) if value.is_table() => Complaint::Unknown {
-                suggestion: similar_section(section),
-            },
-            (false, _) => Complaint::Unknown {
-                suggestion: similar_key(section),
-            },
+            (true, _) => Complaint::WrongType { found, expected: format!("a table [{section}]") },
+            (false, value) if value.is_table() => Complaint::Unknown { suggestion: similar_section(section) },
+            (false, _) => Complaint::Unknown { suggestion: similar_key(section) },
         };
         self.complain(section, origin.clone(), complaint);
     }
@@ -185,10 +157,7 @@ impl Effective {
         match shaped_text(setting.kind, text) {
             Some(value) => self.lay(setting.key, value, Origin::Environment(name)),
             None => {
-                let complaint = Complaint::WrongValue {
-                    value: text.to_owned(),
-                    expected: setting.kind.expected(),
-                };
+                let complaint = Complaint::WrongValue { value: text.to_owned(), expected: setting.kind.expected() };
                 self.complain(setting.name, Origin::Environment(name), complaint);
             }
         }
@@ -212,10 +181,9 @@ fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
         (Kind::RelayUrls, toml::Value::Array(items)) => texts(items).map(Value::List),
         (Kind::Switch, toml::Value::Boolean(on)) => Ok(Value::Switch(on)),
         (Kind::Count { .. }, toml::Value::Integer(number)) => Ok(Value::Number(number)),
-        (
-            Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat,
-            toml::Value::String(text),
-        ) => Ok(Value::Text(Cow::Owned(text))),
+        (Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat, toml::Value::String(text)) => {
+            Ok(Value::Text(Cow::Owned(text)))
+        }
         (_, _) => Err(wrong),
     }
 }

@@ -67,11 +67,7 @@ impl Config {
         let builtin = Value::Text(Cow::Borrowed(BUILTIN_HOME));
         effective.lay(Key::Home, builtin, Origin::Default);
         let defaults = effective.config().expect("the defaults are valid");
-        Self {
-            home,
-            data_dir,
-            ..defaults
-        }
+        Self { home, data_dir, ..defaults }
     }
 
     /// True for every known URL of home: such a relay is never an upstream.

@@ -49,29 +49,13 @@ pub enum Complaint {
     #[error("is {value:?}; expected {expected}")]
     WrongValue { value: String, expected: String },
     #[error("holds {url:?}: the URL {reason}; expected {expected}")]
-    BadUrl {
-        url: String,
-        reason: RelayUrlError,
-        expected: String,
-    },
-    #[error(
-        "is {min:?}, more than refresh_max = {max:?} ({max_origin}); it has to be the smaller one"
-    )]
-    RefreshOrder {
-        min: String,
-        max: String,
-        max_origin: Origin,
-    },
+    BadUrl { url: String, reason: RelayUrlError, expected: String },
+    #[error("is {min:?}, more than refresh_max = {max:?} ({max_origin}); it has to be the smaller one")]
+    RefreshOrder { min: String, max: String, max_origin: Origin },
     #[error("holds {url:?}, which is home itself; name other relays only")]
     BootstrapIsHome { url: String },
     #[error("is not set; expected {expected}, by {flag}, {env} or the file's [{section}] {key}")]
-    Missing {
-        expected: String,
-        flag: &'static str,
-        env: &'static str,
-        section: &'static str,
-        key: &'static str,
-    },
+    Missing { expected: String, flag: &'static str, env: &'static str, section: &'static str, key: &'static str },
 }
 
 fn hint(suggestion: Option<&str>) -> String {
@@ -91,11 +75,7 @@ impl fmt::Display for Origin {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            origin,
-            complaint,
-        } = self;
+        let Self { name, origin, complaint } = self;
         match origin {
             Origin::Default => write!(f, "{name} {complaint}"),
             Origin::File(_) | Origin::Environment(_) | Origin::Flag(_) => {
@@ -112,8 +92,7 @@ impl fmt::Display for ConfigError {
             [only] => write!(f, "the configuration cannot be used: {only}"),
             many => {
                 write!(f, "the configuration has {} problems:", many.len())?;
-                many.iter()
-                    .try_for_each(|problem| write!(f, "\n  - {problem}"))
+                many.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
             }
         }
     }

@@ -149,9 +149,7 @@ pub static SETTINGS: [Setting; 13] = [
         default: Some(Value::Text(Cow::Borrowed("5s"))),
         unit: "duration",
         doc: "how long discoveries are gathered before they are acted on (S2)",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-        },
+        kind: Kind::Duration { min: Duration::ZERO },
     },
     Setting {
         key: Key::QuickReconnect,
@@ -162,9 +160,7 @@ pub static SETTINGS: [Setting; 13] = [
         default: Some(Value::Text(Cow::Borrowed("15m"))),
         unit: "duration",
         doc: "the longest outage after which a link catches up instead of starting fresh (S8, S9)",
-        kind: Kind::Duration {
-            min: Duration::ZERO,
-        },
+        kind: Kind::Duration { min: Duration::ZERO },
     },
     Setting {
         key: Key::RefreshMin,
@@ -258,8 +254,7 @@ impl Kind {
             ),
             Self::Count { max } => format!("a whole number from 1 to {max}"),
             Self::LogFilter => {
-                r#"a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#
-                    .to_owned()
+                r#"a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#.to_owned()
             }
             Self::LogFormat => r#""text" or "json""#.to_owned(),
         }
@@ -284,10 +279,7 @@ mod tests {
         let names: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();
         assert_eq!(names.len(), SETTINGS.len());
         for setting in &SETTINGS {
-            assert_eq!(
-                setting.env,
-                format!("GRASP_SYNC_{}", setting.name.to_uppercase())
-            );
+            assert_eq!(setting.env, format!("GRASP_SYNC_{}", setting.name.to_uppercase()));
         }
     }
 }

@@ -32,10 +32,7 @@ impl Effective {
         let mut document = Map::new();
         for setting in &SETTINGS {
             let (value, origin) = match self.get(setting.key) {
-                Some(sourced) => (
-                    json_value(setting.kind, sourced),
-                    sourced.origin.to_string(),
-                ),
+                Some(sourced) => (json_value(setting.kind, sourced), sourced.origin.to_string()),
                 None => (serde_json::Value::Null, NOT_SET.to_owned()),
             };
             let entry = json!({ "value": value, "origin": origin, "unit": setting.unit });
@@ -85,14 +82,9 @@ fn json_value(kind: Kind, sourced: &Sourced) -> serde_json::Value {
 /// URLs as they are compared, all else as it was written.
 fn normal(kind: Kind, text: &str) -> String {
     match kind {
-        Kind::Home | Kind::RelayUrls => {
-            RelayUrl::parse(text).map_or_else(|_| text.to_owned(), |url| url.to_string())
+        Kind::Home | Kind::RelayUrls => RelayUrl::parse(text).map_or_else(|_| text.to_owned(), |url| url.to_string()),
+        Kind::Path | Kind::Switch | Kind::Duration { .. } | Kind::Count { .. } | Kind::LogFilter | Kind::LogFormat => {
+            text.to_owned()
         }
-        Kind::Path
-        | Kind::Switch
-        | Kind::Duration { .. }
-        | Kind::Count { .. }
-        | Kind::LogFilter
-        | Kind::LogFormat => text.to_owned(),
     }
 }

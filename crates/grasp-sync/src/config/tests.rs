@@ -65,13 +65,9 @@ impl Given {
 
 fn data_dir(given: &Given) -> (String, String) {
     let effective = given.effective();
-    let config = effective
-        .check()
-        .map(|()| effective.get(Key::DataDir).unwrap().clone());
+    let config = effective.check().map(|()| effective.get(Key::DataDir).unwrap().clone());
     let Sourced { value, origin } = config.unwrap();
-    let Value::Text(text) = value else {
-        panic!("{value:?}")
-    };
+    let Value::Text(text) = value else { panic!("{value:?}") };
     (text.into_owned(), origin.to_string())
 }
 
@@ -123,10 +119,7 @@ fn the_defaults_are_those_of_the_rules() {
 #[test]
 fn the_operator_may_name_home_and_bootstrap_relays_on_any_host_and_port() {
     let given = env("GRASP_SYNC_HOME", "ws://localhost:22")
-        .env(
-            "GRASP_SYNC_BOOTSTRAP",
-            "ws://10.0.0.5:80, wss://R.example wss://r.example/",
-        )
+        .env("GRASP_SYNC_BOOTSTRAP", "ws://10.0.0.5:80, wss://R.example wss://r.example/")
         .env("GRASP_SYNC_HOME_ALIASES", "wss://home.example");
     let config = given.effective().config().unwrap();
     assert_eq!(config.home, Home::Relay(url("ws://localhost:22")));
@@ -165,26 +158,11 @@ fn variables_of_an_orchestrator_are_passed_over_and_a_near_miss_is_not() {
 #[test]
 fn an_unknown_name_in_the_file_is_refused_with_the_name_that_was_meant() {
     let cases = [
-        (
-            "[sync]\nrefresh_mim = \"1h\"",
-            "[sync] refresh_mim (file FILE) is not a setting; did you mean [sync] refresh_min?",
-        ),
-        (
-            "[sync]\nhome = \"builtin\"",
-            "[sync] home (file FILE) is not a setting; did you mean [relays] home?",
-        ),
-        (
-            "home = \"builtin\"",
-            "home (file FILE) is not a setting; did you mean [relays] home?",
-        ),
-        (
-            "[relay]\nhome = \"builtin\"",
-            "relay (file FILE) is not a setting; did you mean [relays]?",
-        ),
-        (
-            "[sync]\nweather = 1",
-            "[sync] weather (file FILE) is not a setting",
-        ),
+        ("[sync]\nrefresh_mim = \"1h\"", "[sync] refresh_mim (file FILE) is not a setting; did you mean [sync] refresh_min?"),
+        ("[sync]\nhome = \"builtin\"", "[sync] home (file FILE) is not a setting; did you mean [relays] home?"),
+        ("home = \"builtin\"", "home (file FILE) is not a setting; did you mean [relays] home?"),
+        ("[relay]\nhome = \"builtin\"", "relay (file FILE) is not a setting; did you mean [relays]?"),
+        ("[sync]\nweather = 1", "[sync] weather (file FILE) is not a setting"),
     ];
     for (text, message) in cases {
         assert_eq!(file(text).complaint(), message);
@@ -214,14 +192,8 @@ fn a_value_of_the_wrong_type_is_refused_with_what_would_be_right() {
             "[relays]\nhome = [\"builtin\"]",
             r#"home (file FILE) is a list; expected a relay URL like "wss://relay.example", or "builtin""#,
         ),
-        (
-            "[relays]\nallow_non_public = 1",
-            "allow_non_public (file FILE) is the integer 1; expected true or false",
-        ),
-        (
-            "sync = 5",
-            "sync (file FILE) is the integer 5; expected a table [sync]",
-        ),
+        ("[relays]\nallow_non_public = 1", "allow_non_public (file FILE) is the integer 1; expected true or false"),
+        ("sync = 5", "sync (file FILE) is the integer 5; expected a table [sync]"),
     ];
     for (text, message) in cases {
         assert_eq!(file(text).complaint(), message);
@@ -241,7 +213,12 @@ fn a_text_that_its_setting_cannot_hold_is_refused_with_what_would_be_right() {
         ("DISCOVERY_WINDOW", "31days", format!(r#""31days"; {duration} 0s to 30days"#)),
         ("REFRESH_MIN", "0s", format!(r#""0s"; {duration} 1s to 30days"#)),
         ("REFRESH_MAX", "0s", format!(r#""0s"; {duration} 1s to 30days"#)),
-        ("LOG", "inof", r#""inof"; expected a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#.to_owned()),
+        (
+            "LOG",
+            "inof",
+            r#""inof"; expected a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#
+                .to_owned(),
+        ),
         ("LOG_FORMAT", "xml", r#""xml"; expected "text" or "json""#.to_owned()),
     ];
     for (name, text, rest) in cases {
@@ -281,27 +258,13 @@ fn a_shortest_refresh_above_the_longest_names_both_origins() {
 
 #[test]
 fn home_under_any_of_its_names_is_no_bootstrap_relay() {
-    let given = env(
-        "GRASP_SYNC_BOOTSTRAP",
-        "wss://home.example:443/ wss://alias.example",
-    )
-    .env("GRASP_SYNC_HOME_ALIASES", "alias.example")
-    .flag(Key::Home, "--home", "wss://Home.example");
+    let given = env("GRASP_SYNC_BOOTSTRAP", "wss://home.example:443/ wss://alias.example")
+        .env("GRASP_SYNC_HOME_ALIASES", "alias.example")
+        .flag(Key::Home, "--home", "wss://Home.example");
     let problems = given.effective().config().unwrap_err().problems;
-    let complaint = |url: &str| Complaint::BootstrapIsHome {
-        url: url.to_owned(),
-    };
-    let complaints: Vec<_> = problems
-        .into_iter()
-        .map(|problem| problem.complaint)
-        .collect();
-    assert_eq!(
-        complaints,
-        [
-            complaint("wss://home.example/"),
-            complaint("wss://alias.example/")
-        ]
-    );
+    let complaint = |url: &str| Complaint::BootstrapIsHome { url: url.to_owned() };
+    let complaints: Vec<_> = problems.into_iter().map(|problem| problem.complaint).collect();
+    assert_eq!(complaints, [complaint("wss://home.example/"), complaint("wss://alias.example/")]);
 }
 
 #[test]
@@ -316,9 +279,11 @@ fn a_home_that_nothing_names_is_missed_by_a_run_only() {
 
 #[test]
 fn all_problems_of_all_layers_are_told_at_once() {
-    let given = file("[sync]\nlive_limit = 0\nlive_limt = 1\nrefresh_min = true")
-        .env("GRASP_SYNC_LOG_FORMAT", "xml")
-        .flag(Key::Home, "--home", "relay");
+    let given = file("[sync]\nlive_limit = 0\nlive_limt = 1\nrefresh_min = true").env("GRASP_SYNC_LOG_FORMAT", "xml").flag(
+        Key::Home,
+        "--home",
+        "relay",
+    );
     let message = given.refusal();
     let lines: Vec<_> = message.lines().collect();
     assert_eq!(lines[0], "the configuration has 5 problems:");
@@ -340,15 +305,9 @@ fn a_file_that_is_missing_or_no_toml_is_told_by_its_name() {
     let mut given = Given::default();
     given.sources.file = Some("/no/such/file.toml".into());
     let message = given.complaint();
-    assert!(
-        message.starts_with("the file (file /no/such/file.toml) cannot be read: "),
-        "{message}"
-    );
+    assert!(message.starts_with("the file (file /no/such/file.toml) cannot be read: "), "{message}");
     let message = file("[sync\n").complaint();
-    assert!(
-        message.starts_with("the file (file FILE) is not TOML: TOML parse error at line 1"),
-        "{message}"
-    );
+    assert!(message.starts_with("the file (file FILE) is not TOML: TOML parse error at line 1"), "{message}");
 }
 
 #[test]
@@ -368,13 +327,11 @@ fn the_file_is_the_flags_then_the_environments_then_the_one_in_the_directory() {
 
 #[test]
 fn the_shown_file_loads_to_the_same_configuration() {
-    let given = file(
-        "[sync]\nrefresh_min = \"1h 30m\"\nlive_limit = 12\n[telemetry]\nlog_format = \"json\"",
-    )
-    .env("GRASP_SYNC_BOOTSTRAP", "Wss://A.example b.example:7777")
-    .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "true")
-    .flag(Key::Home, "--home", "ws://localhost:7777")
-    .flag(Key::DataDir, "--data-dir", "/data \"quoted\"\n");
+    let given = file("[sync]\nrefresh_min = \"1h 30m\"\nlive_limit = 12\n[telemetry]\nlog_format = \"json\"")
+        .env("GRASP_SYNC_BOOTSTRAP", "Wss://A.example b.example:7777")
+        .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "true")
+        .flag(Key::Home, "--home", "ws://localhost:7777")
+        .flag(Key::DataDir, "--data-dir", "/data \"quoted\"\n");
     let effective = given.effective();
     let again = file(&effective.to_toml()).effective();
     assert_eq!(again.config().unwrap(), effective.config().unwrap());

@@ -21,9 +21,7 @@ impl Effective {
         if self.get(Key::Home).is_none() {
             problems.push(missing_home());
         }
-        config
-            .filter(|_| problems.is_empty())
-            .ok_or(ConfigError { problems })
+        config.filter(|_| problems.is_empty()).ok_or(ConfigError { problems })
     }
 
     /// Judges what is set, and does not ask for a home: what `config show` needs.
@@ -44,19 +42,13 @@ impl Effective {
     /// Everything that is wrong in any layer.
     pub fn log(&self) -> Result<(String, LogFormat), ConfigError> {
         self.check()?;
-        let mut judge = Judge {
-            effective: self,
-            problems: Vec::new(),
-        };
+        let mut judge = Judge { effective: self, problems: Vec::new() };
         Ok((judge.log(), judge.log_format()))
     }
 
     /// The configuration if home is set and valid, and what is wrong with the rest.
     fn judged(&self) -> (Option<Config>, Vec<Problem>) {
-        let mut judge = Judge {
-            effective: self,
-            problems: self.problems.clone(),
-        };
+        let mut judge = Judge { effective: self, problems: self.problems.clone() };
         let home = judge.home();
         let rest = Config {
             home: Home::Builtin,
@@ -99,9 +91,7 @@ impl Judge<'_> {
     }
 
     fn relay_urls(&mut self, key: Key) -> Vec<RelayUrl> {
-        let Some(Value::List(items)) = self.value(key) else {
-            unreachable!("every layer gives {key:?} as a list")
-        };
+        let Some(Value::List(items)) = self.value(key) else { unreachable!("every layer gives {key:?} as a list") };
         let mut urls = Vec::new();
         for item in items {
             let url = self.relay_url(key, &item);
@@ -111,20 +101,12 @@ impl Judge<'_> {
     }
 
     fn relay_url(&mut self, key: Key, text: &str) -> Option<RelayUrl> {
-        let complaint = |reason| Complaint::BadUrl {
-            url: text.to_owned(),
-            reason,
-            expected: key.setting().kind.expected(),
-        };
-        RelayUrl::parse(text)
-            .map_err(|reason| self.complain(key, complaint(reason)))
-            .ok()
+        let complaint = |reason| Complaint::BadUrl { url: text.to_owned(), reason, expected: key.setting().kind.expected() };
+        RelayUrl::parse(text).map_err(|reason| self.complain(key, complaint(reason))).ok()
     }
 
     fn switch(&self, key: Key) -> bool {
-        let Some(Value::Switch(on)) = self.value(key) else {
-            unreachable!("every layer gives {key:?} as true or false")
-        };
+        let Some(Value::Switch(on)) = self.value(key) else { unreachable!("every layer gives {key:?} as true or false") };
         on
     }
 
@@ -138,22 +120,16 @@ impl Judge<'_> {
 
     fn duration(&mut self, key: Key) -> Duration {
         let text = self.text(key);
-        let Kind::Duration { min } = key.setting().kind else {
-            unreachable!("{key:?} is a duration in the table")
-        };
+        let Kind::Duration { min } = key.setting().kind else { unreachable!("{key:?} is a duration in the table") };
         let parsed = humantime::parse_duration(&text).ok();
-        parsed
-            .filter(|duration| (min..=MAX_DURATION).contains(duration))
-            .unwrap_or_else(|| {
-                self.wrong_value(key, text);
-                Duration::ZERO
-            })
+        parsed.filter(|duration| (min..=MAX_DURATION).contains(duration)).unwrap_or_else(|| {
+            self.wrong_value(key, text);
+            Duration::ZERO
+        })
     }
 
     fn count(&mut self, key: Key) -> usize {
-        let (Some(Value::Number(number)), Kind::Count { max }) =
-            (self.value(key), key.setting().kind)
-        else {
+        let (Some(Value::Number(number)), Kind::Count { max }) = (self.value(key), key.setting().kind) else {
             unreachable!("every layer gives {key:?} as a number")
         };
         let valid = u16::try_from(number).ok();
@@ -211,9 +187,7 @@ impl Judge<'_> {
     }
 
     fn text(&self, key: Key) -> String {
-        let Some(Value::Text(text)) = self.value(key) else {
-            unreachable!("every layer gives {key:?} as a text")
-        };
+        let Some(Value::Text(text)) = self.value(key) else { unreachable!("every layer gives {key:?} as a text") };
         text.into_owned()
     }
 
@@ -228,11 +202,7 @@ impl Judge<'_> {
     }
 
     fn complain(&mut self, key: Key, complaint: Complaint) {
-        self.problems.push(Problem {
-            name: key.setting().name.to_owned(),
-            origin: self.origin(key),
-            complaint,
-        });
+        self.problems.push(Problem { name: key.setting().name.to_owned(), origin: self.origin(key), complaint });
     }
 }
 

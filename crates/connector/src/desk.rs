@@ -1,0 +1,118 @@
+//! What the sessions of one process know of each other's events: which ids are on their way home, which arrived lately.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use model::EventId;
+
+/// Ids kept after their outcome: longer than any ledger write waits.
+const RECENT: usize = 65_536;
+
+/// One event offered by several upstreams is verified and written once: the first takes it, the others wait here.
+#[derive(Debug)]
+pub(crate) struct Desk<W> {
+    inner: Mutex<Inner<W>>,
+}
+
+#[derive(Debug)]
+struct Inner<W> {
+    on_the_way: HashMap<EventId, Vec<W>>,
+    recent: HashSet<EventId>,
+    order: VecDeque<EventId>,
+}
+
+/// What to do with an offered event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place<W> {
+    /// It is yours to bring home; call [`Desk::finish`].
+    First(W),
+    /// Somebody else brings it home and hands the waiter back.
+    Waiting,
+    /// It had its outcome a moment ago.
+    Known(W),
+}
+
+impl<W> Desk<W> {
+    pub(crate) fn new() -> Self {
+        Self { inner: Mutex::new(Inner { on_the_way: HashMap::new(), recent: HashSet::new(), order: VecDeque::new() }) }
+    }
+
+    pub(crate) fn take(&self, id: EventId, waiter: W) -> Place<W> {
+        let mut inner = self.lock();
+        if inner.recent.contains(&id) {
+            return Place::Known(waiter);
+        }
+        match inner.on_the_way.get_mut(&id) {
+            Some(waiting) => {
+                waiting.push(waiter);
+                Place::Waiting
+            }
+            None => {
+                inner.on_the_way.insert(id, Vec::new());
+                Place::First(waiter)
+            }
+        }
+    }
+
+    /// The event has its outcome: all who waited for it.
+    pub(crate) fn finish(&self, id: EventId) -> Vec<W> {
+        let mut inner = self.lock();
+        inner.remember(id);
+        inner.on_the_way.remove(&id).unwrap_or_default()
+    }
+
+    /// The copy was forged: a fault of the copy, not of the id. Those who waited offer their own copies.
+    pub(crate) fn give_up(&self, id: EventId) -> Vec<W> {
+        self.lock().on_the_way.remove(&id).unwrap_or_default()
+    }
+
+    /// Whether `id` had its outcome a moment ago.
+    pub(crate) fn is_recent(&self, id: EventId) -> bool {
+        self.lock().recent.contains(&id)
+    }
+
+    /// The collections are changed in single steps, so a panic elsewhere cannot have left them half-written.
+    fn lock(&self) -> MutexGuard<'_, Inner<W>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W> Inner<W> {
+    fn remember(&mut self, id: EventId) {
+        if self.recent.insert(id) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.recent.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> EventId {
+        EventId::from_byte_array([n; 32])
+    }
+
+    #[test]
+    fn f23_one_event_of_two_upstreams_is_brought_home_once_and_settles_both() {
+        let desk = Desk::new();
+        assert_eq!(desk.take(id(1), "a"), Place::First("a"));
+        assert_eq!(desk.take(id(1), "b"), Place::Waiting);
+        assert_eq!(desk.finish(id(1)), ["b"]);
+        assert_eq!(desk.take(id(1), "c"), Place::Known("c"));
+    }
+
+    #[test]
+    fn f23_a_forged_copy_leaves_no_trace_and_does_not_block_the_true_one() {
+        let desk = Desk::new();
+        assert_eq!(desk.take(id(1), "forged"), Place::First("forged"));
+        assert_eq!(desk.take(id(1), "true"), Place::Waiting);
+        assert_eq!(desk.give_up(id(1)), ["true"]);
+        assert_eq!(desk.take(id(1), "true"), Place::First("true"));
+    }
+}

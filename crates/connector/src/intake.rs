@@ -1,0 +1,186 @@
+//! An event's way from a session to its outcome: known? signed? gated? else home decides.
+//!
+//! Owns: the order of the checks, one result per offered event. Never drops silently: every offer comes back settled.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bus::StateClient;
+use engine::outcome::gate;
+use engine::session::Ticket;
+use model::{Event, EventId, LedgerRow, Outcome, Role, Stored, Timestamp, UpstreamId, refs_of};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::desk::{Desk, Place};
+use crate::discoveries::Discoveries;
+use crate::sink::Sink;
+use crate::verify::Verifier;
+
+/// What all sessions of a process share.
+pub(crate) struct Shared {
+    pub(crate) state: StateClient,
+    pub(crate) bus: Arc<dyn bus::Bus>,
+    pub(crate) desk: Desk<Offer>,
+    pub(crate) verifier: Verifier,
+    pub(crate) sink: Sink,
+    pub(crate) discoveries: Discoveries,
+}
+
+/// An event on its way, with where it came from and where its outcome goes.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) event: Arc<Event>,
+    pub(crate) json: String,
+    pub(crate) ticket: Ticket,
+    pub(crate) upstream: UpstreamId,
+    pub(crate) settled: mpsc::UnboundedSender<Settled>,
+}
+
+/// One offered event has its outcome.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) ticket: Ticket,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    /// New to the ledger.
+    Fresh(Box<LedgerRow>),
+    /// The ledger, or another session, had it.
+    Known,
+    /// Its id or signature is not that of its content. A fault of the copy: the ledger learns nothing.
+    Forged,
+}
+
+impl Offer {
+    fn settle(self, what: What) {
+        // A session that has ended does not wait for outcomes; home's ledger is repaired by the next exchange.
+        let _ = self.settled.send(Settled { ticket: self.ticket, what });
+    }
+
+    fn row(&self, outcome: Outcome, words: &str) -> LedgerRow {
+        let reason = (!words.is_empty() && !outcome.is_at_home()).then(|| words.chars().take(200).collect());
+        LedgerRow {
+            id: self.event.id,
+            created_at: self.event.created_at,
+            kind: self.event.kind,
+            refs: refs_of(&self.event),
+            outcome,
+            reason,
+            upstream: self.upstream,
+            batch: self.ticket.batch,
+        }
+    }
+}
+
+/// Takes offers of one session until its channel closes.
+pub(crate) async fn take_in(shared: Arc<Shared>, role: Role, mut offers: mpsc::Receiver<Vec<Offer>>) {
+    while let Some(batch) = offers.recv().await {
+        match role {
+            Role::Home => from_home(&shared, batch).await,
+            Role::Bootstrap | Role::Listed => from_upstream(&shared, batch).await,
+        }
+    }
+}
+
+/// What home serves is at home: it feeds the ledger and discovery. Home's own word needs no check of ours.
+async fn from_home(shared: &Shared, offers: Vec<Offer>) {
+    let mut unknown = Vec::new();
+    for offer in offers {
+        if shared.desk.is_recent(offer.event.id) {
+            offer.settle(What::Known);
+        } else {
+            unknown.push(offer);
+        }
+    }
+    for offer in unknown {
+        shared.discoveries.hold(Arc::clone(&offer.event)).await;
+        let row = Box::new(offer.row(Outcome::Stored, ""));
+        shared.desk.finish(offer.event.id).into_iter().for_each(|waiter| waiter.settle(What::Known));
+        offer.settle(What::Fresh(row));
+    }
+}
+
+async fn from_upstream(shared: &Arc<Shared>, offers: Vec<Offer>) {
+    let mut first = drop_known(shared, offers).await;
+    while !first.is_empty() {
+        let verified = shared.verifier.verify(first, |offer: &Offer| &offer.event).await;
+        first = Vec::new();
+        for (offer, is_true) in verified {
+            if is_true {
+                bring_home(shared, offer).await;
+            } else {
+                let waiters = shared.desk.give_up(offer.event.id);
+                offer.settle(What::Forged);
+                first.extend(waiters.into_iter().filter_map(|waiter| first_of(shared, waiter)));
+            }
+        }
+    }
+}
+
+/// The offers that this session brings home; the others are settled, or wait for another session's.
+async fn drop_known(shared: &Shared, offers: Vec<Offer>) -> Vec<Offer> {
+    let ids: Vec<EventId> = offers.iter().map(|offer| offer.event.id).collect();
+    let known: HashSet<EventId> = match shared.state.known(ids).await {
+        Ok(known) => known.into_iter().collect(),
+        Err(error) => {
+            // A missing answer costs work, never an event: home deduplicates.
+            debug!(%error, "the ledger did not answer");
+            HashSet::new()
+        }
+    };
+    let mut first = Vec::new();
+    for offer in offers {
+        if known.contains(&offer.event.id) {
+            offer.settle(What::Known);
+        } else {
+            first.extend(first_of(shared, offer));
+        }
+    }
+    first
+}
+
+fn first_of(shared: &Shared, offer: Offer) -> Option<Offer> {
+    match shared.desk.take(offer.event.id, offer) {
+        Place::First(offer) => Some(offer),
+        Place::Waiting => None,
+        Place::Known(offer) => {
+            offer.settle(What::Known);
+            None
+        }
+    }
+}
+
+/// Gates, then home's word.
+async fn bring_home(shared: &Arc<Shared>, offer: Offer) {
+    if let Some(reason) = gate(&offer.event, Timestamp::now()) {
+        finish(shared, offer, Outcome::Gated(reason), "");
+        return;
+    }
+    let (event, json) = (Arc::clone(&offer.event), offer.json.clone());
+    let done = {
+        let shared = Arc::clone(shared);
+        Box::new(move |outcome: Outcome, words: &str| finish(&shared, offer, outcome, words))
+    };
+    shared.sink.offer(&event, json, done).await;
+}
+
+fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
+    if outcome.is_at_home() {
+        shared.discoveries.hold_soon(Arc::clone(&offer.event));
+        shared.bus.stored(&[Stored {
+            id: offer.event.id,
+            kind: offer.event.kind,
+            created_at: offer.event.created_at,
+            refs: refs_of(&offer.event),
+            upstream: offer.upstream,
+        }]);
+    }
+    let row = Box::new(offer.row(outcome, words));
+    for waiter in shared.desk.finish(offer.event.id) {
+        waiter.settle(What::Known);
+    }
+    offer.settle(What::Fresh(row));
+}

@@ -1,0 +1,422 @@
+//! The shell around `engine::session`: one task from dial to end, the only owner of its socket. It decides nothing.
+//!
+//! Path of an event: socket → session (is it ours?) → intake → outcome → report. Each step waits for the next one, so a
+//! slow home slows the reading of this socket, and nothing is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use engine::session::{Input, Now, Output, Request, Session, Verdict};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use model::{Assignment, BatchCounts, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::dial::{Socket, dial};
+use crate::intake::{Offer, Settled, Shared, What, take_in};
+use crate::sets::Sets;
+use crate::wire::{self, Incoming};
+
+/// Events on their way home per session; beyond it the socket is not read.
+const IN_FLIGHT: usize = 2048;
+/// Frames taken from the socket before the other sources are looked at, and events handed over together.
+const FRAMES_AT_ONCE: usize = 128;
+/// Outcomes are reported at this many, or this old.
+const ROWS_AT_ONCE: usize = 500;
+const ROWS_AGE: Duration = Duration::from_millis(200);
+/// A quiet link is pinged after this long, and down when nothing at all came for three times as long.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(90);
+/// A write that does not get through.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// At the end, outcomes of events on their way are waited for this long.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Forged events until the link is ended.
+const MOST_FORGED: usize = 10;
+
+/// What a worker keeps of a running session.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// Unix seconds since when something has been on its way without a break; 0 when nothing is.
+    behind_since: AtomicU64,
+}
+
+impl Pulse {
+    /// Since when an event may be without a final outcome.
+    pub(crate) fn behind_since(&self) -> Option<Timestamp> {
+        Some(self.behind_since.load(Ordering::Relaxed)).filter(|secs| *secs > 0).map(Timestamp::from_secs)
+    }
+}
+
+/// Runs one link of an assigned upstream: waits for its moment, dials, works until the link ends, says why.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    assignment: Assignment,
+    allow_non_public: bool,
+    pulse: Arc<Pulse>,
+    stop: CancellationToken,
+) {
+    let wait = assignment.dial_at.as_secs().saturating_sub(Timestamp::now().as_secs());
+    tokio::select! {
+        () = stop.cancelled() => return,
+        () = tokio::time::sleep(Duration::from_secs(wait)) => {}
+    }
+    let dialed = tokio::select! {
+        () = stop.cancelled() => return,
+        dialed = dial(&assignment.url, assignment.role, allow_non_public) => dialed,
+    };
+    let (epoch, class, detail, sequence) = match dialed {
+        Ok(socket) => match open(&shared, &assignment, socket, pulse).await {
+            Ok(mut link) => {
+                let ended = link.work(stop).await;
+                (link.epoch, ended.class, ended.detail, link.sequence + 1)
+            }
+            // Somebody else holds the lease by now, or state is away: the lease is looked at again at the next beat.
+            Err(detail) => return debug!(upstream = %assignment.url, detail, "the link was not granted"),
+        },
+        Err(error) => (assignment.epoch, error.class(), error.to_string(), 1),
+    };
+    info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
+    let said = Said::Down { class, detail };
+    if let Err(error) = shared.bus.report(Report { upstream: assignment.upstream, epoch, sequence, said }).await {
+        debug!(%error, "the end of a link was not reported; its lease ends it");
+    }
+}
+
+/// Listens for orders of the coming epoch, then asks for it.
+async fn open<'a>(
+    shared: &'a Arc<Shared>,
+    assignment: &'a Assignment,
+    socket: Socket,
+    pulse: Arc<Pulse>,
+) -> Result<Link<'a>, String> {
+    let coming = Epoch(assignment.epoch.0 + 1);
+    let orders = shared.bus.orders(assignment.upstream, coming).await.map_err(|error| error.to_string())?;
+    let UpGranted { epoch, resume } =
+        shared.state.up(assignment.upstream, assignment.epoch).await.map_err(|error| error.to_string())?;
+    if epoch != coming {
+        return Err(format!("granted epoch {epoch}, listening for {coming}"));
+    }
+    info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
+    let (offers, taken) = mpsc::channel(4);
+    let (settled_to, settled) = mpsc::unbounded_channel();
+    tokio::spawn(take_in(Arc::clone(shared), assignment.role, taken));
+    let now = Instant::now();
+    Ok(Link {
+        shared,
+        assignment,
+        epoch,
+        session: Session::new(resume, assignment.learned.clone()),
+        socket,
+        orders,
+        sets: Sets::new(shared.state.clone(), assignment.role == Role::Home),
+        offers,
+        settled,
+        settled_to,
+        pulse,
+        began: now,
+        heard: now,
+        pinged: now,
+        rows: Vec::new(),
+        rows_since: None,
+        counts: BatchCounts::default(),
+        sequence: 0,
+        in_flight: 0,
+        forged: 0,
+    })
+}
+
+struct Link<'a> {
+    shared: &'a Arc<Shared>,
+    assignment: &'a Assignment,
+    epoch: Epoch,
+    session: Session,
+    socket: Socket,
+    orders: mpsc::Receiver<Order>,
+    sets: Sets,
+    offers: mpsc::Sender<Vec<Offer>>,
+    settled: mpsc::UnboundedReceiver<Settled>,
+    settled_to: mpsc::UnboundedSender<Settled>,
+    pulse: Arc<Pulse>,
+    began: Instant,
+    heard: Instant,
+    pinged: Instant,
+    rows: Vec<LedgerRow>,
+    rows_since: Option<Instant>,
+    counts: BatchCounts,
+    sequence: u64,
+    in_flight: usize,
+    forged: usize,
+}
+
+/// Why a link ended.
+#[derive(Debug)]
+struct Ended {
+    class: DownClass,
+    detail: String,
+}
+
+impl Ended {
+    fn because(class: DownClass, detail: impl Into<String>) -> Self {
+        Self { class, detail: detail.into() }
+    }
+}
+
+/// What happened next.
+enum Happened {
+    Stop,
+    Order(Option<Order>),
+    Settled(Option<Settled>),
+    Worked(Input),
+    Frame(Option<Result<Message, WsError>>),
+    Deadline,
+}
+
+impl Link<'_> {
+    /// Works until the link ends, then brings home what is on its way.
+    async fn work(&mut self, stop: CancellationToken) -> Ended {
+        let ended = loop {
+            if let Err(ended) = self.step(&stop).await {
+                break ended;
+            }
+        };
+        self.drain().await;
+        ended
+    }
+
+    async fn step(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+        let wake = self.wake_at();
+        let may_read = self.in_flight < IN_FLIGHT;
+        // Frames come before deadlines: what has arrived is not late.
+        let happened = tokio::select! {
+            biased;
+            () = stop.cancelled() => Happened::Stop,
+            settled = self.settled.recv() => Happened::Settled(settled),
+            order = self.orders.recv() => Happened::Order(order),
+            input = self.sets.next() => Happened::Worked(input),
+            frame = self.socket.next(), if may_read => Happened::Frame(frame),
+            () = sleep_until(wake) => Happened::Deadline,
+        };
+        match happened {
+            Happened::Stop => return Err(Ended::because(DownClass::Released, "the process stops or the lease is gone")),
+            Happened::Settled(Some(settled)) => self.take_settled(settled)?,
+            Happened::Order(Some(order)) => self.session.handle(Input::Order(order.ask), self.now()),
+            Happened::Worked(input) => self.session.handle(input, self.now()),
+            Happened::Frame(frame) => self.read(frame).await?,
+            Happened::Deadline => self.tick().await?,
+            Happened::Settled(None) | Happened::Order(None) => {
+                return Err(Ended::because(DownClass::Released, "the bus is closed"));
+            }
+        }
+        self.act().await
+    }
+
+    /// Takes the frames that are there, up to a bound, and hands over their events together.
+    async fn read(&mut self, first: Option<Result<Message, WsError>>) -> Result<(), Ended> {
+        let mut next = Some(first);
+        let mut offers = Vec::new();
+        let mut taken = 0;
+        let ended = loop {
+            let Some(frame) = next.take() else { break Ok(()) };
+            if let Err(ended) = self.take_frame(frame, &mut offers) {
+                break Err(ended);
+            }
+            taken += 1;
+            if taken < FRAMES_AT_ONCE {
+                next = self.socket.next().now_or_never();
+            }
+        };
+        self.heard = Instant::now();
+        self.hand_over(offers).await;
+        ended
+    }
+
+    fn take_frame(&mut self, frame: Option<Result<Message, WsError>>, offers: &mut Vec<Offer>) -> Result<(), Ended> {
+        match frame {
+            Some(Ok(Message::Text(text))) => {
+                self.counts.bytes_in += text.len() as u64;
+                self.take_text(&text, offers)
+            }
+            Some(Ok(Message::Binary(_))) => Err(Ended::because(DownClass::Protocol, "a binary message")),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) | None => Err(Ended::because(DownClass::Closed, "the relay closed the connection")),
+            Some(Err(WsError::Capacity(error))) => Err(Ended::because(DownClass::Protocol, error.to_string())),
+            Some(Err(error)) => Err(Ended::because(DownClass::Closed, error.to_string())),
+        }
+    }
+
+    fn take_text(&mut self, text: &str, offers: &mut Vec<Offer>) -> Result<(), Ended> {
+        match wire::read(text).map_err(|error| Ended::because(DownClass::Protocol, error.to_string()))? {
+            Incoming::Event { sub, event, json } => {
+                if let Verdict::Take(ticket) = self.session.event(&sub, &event, self.now()) {
+                    self.counts.events += 1;
+                    self.in_flight += 1;
+                    if let Some(unit) = ticket.unit {
+                        self.sets.fetched(unit, event.id, event.created_at);
+                    }
+                    let (upstream, settled) = (self.assignment.upstream, self.settled_to.clone());
+                    offers.push(Offer { event: Arc::from(event), json, ticket, upstream, settled });
+                }
+            }
+            Incoming::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),
+            Incoming::Ok { .. } | Incoming::Auth | Incoming::UnreadableEvent | Incoming::Unknown => {}
+        }
+        Ok(())
+    }
+
+    async fn hand_over(&mut self, offers: Vec<Offer>) {
+        if offers.is_empty() {
+            return;
+        }
+        if self.pulse.behind_since.load(Ordering::Relaxed) == 0 {
+            self.pulse.behind_since.store(Timestamp::now().as_secs(), Ordering::Relaxed);
+        }
+        // The intake ends only after this sender is dropped.
+        let _ = self.offers.send(offers).await;
+    }
+
+    fn take_settled(&mut self, settled: Settled) -> Result<(), Ended> {
+        self.settle(settled);
+        while let Ok(settled) = self.settled.try_recv() {
+            self.settle(settled);
+        }
+        if self.forged >= MOST_FORGED {
+            return Err(Ended::because(DownClass::Protocol, format!("{} forged events", self.forged)));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, Settled { ticket, what }: Settled) {
+        self.in_flight -= 1;
+        if self.in_flight == 0 {
+            self.pulse.behind_since.store(0, Ordering::Relaxed);
+        }
+        let fresh = match what {
+            What::Fresh(row) => {
+                self.rows_since.get_or_insert_with(Instant::now);
+                self.rows.push(*row);
+                self.counts.fresh += 1;
+                true
+            }
+            What::Known => false,
+            What::Forged => {
+                self.forged += 1;
+                false
+            }
+        };
+        self.session.handle(Input::Settled { ticket, fresh }, self.now());
+    }
+
+    async fn tick(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        if now >= self.heard + SILENCE {
+            return Err(Ended::because(DownClass::Silent, format!("nothing came for {} s", SILENCE.as_secs())));
+        }
+        if now >= self.heard + PING_AFTER && now >= self.pinged + PING_AFTER {
+            self.pinged = now;
+            self.write(Message::Ping(Vec::new().into())).await?;
+        }
+        self.session.handle(Input::Tick, self.now());
+        Ok(())
+    }
+
+    /// Does what the session asks for, in order.
+    async fn act(&mut self) -> Result<(), Ended> {
+        let mut wrote = false;
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(request) => {
+                    self.feed(&request).await?;
+                    wrote = true;
+                }
+                Output::LoadSet { unit, filter, again } => self.sets.load(unit, filter, again),
+                Output::Reconcile { unit, message } => self.sets.reconcile(unit, message),
+                Output::DropSet { unit } => self.sets.drop_set(unit),
+                Output::Report(said) => {
+                    // Outcomes come before the word that depends on them (I8).
+                    self.report_progress().await?;
+                    self.report(said).await?;
+                }
+                Output::HangUp(class) => return Err(Ended::because(class, "nothing is wanted here")),
+            }
+        }
+        if wrote {
+            let flushed = timeout(WRITE_LIMIT, self.socket.flush()).await;
+            flushed.map_err(|_| write_stalled())?.map_err(|error| Ended::because(DownClass::Closed, error.to_string()))?;
+        }
+        let is_due = self.rows.len() >= ROWS_AT_ONCE || self.rows_since.is_some_and(|since| since.elapsed() >= ROWS_AGE);
+        if is_due { self.report_progress().await } else { Ok(()) }
+    }
+
+    async fn feed(&mut self, request: &Request) -> Result<(), Ended> {
+        let text = wire::write(request);
+        self.counts.bytes_out += text.len() as u64;
+        let fed = timeout(WRITE_LIMIT, self.socket.feed(Message::text(text))).await;
+        fed.map_err(|_| write_stalled())?.map_err(|error| Ended::because(DownClass::Closed, error.to_string()))
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), Ended> {
+        let written = timeout(WRITE_LIMIT, self.socket.send(message)).await;
+        written.map_err(|_| write_stalled())?.map_err(|error| Ended::because(DownClass::Closed, error.to_string()))
+    }
+
+    /// Outcomes so far, and the batches that moved.
+    async fn report_progress(&mut self) -> Result<(), Ended> {
+        let batches = self.session.take_moved();
+        if self.rows.is_empty() && batches.is_empty() && self.counts == BatchCounts::default() {
+            return Ok(());
+        }
+        self.rows_since = None;
+        let rows = std::mem::take(&mut self.rows);
+        let counts = std::mem::take(&mut self.counts);
+        self.report(Said::Progress { batches, rows, counts }).await
+    }
+
+    async fn report(&mut self, said: Said) -> Result<(), Ended> {
+        self.sequence += 1;
+        let report = Report { upstream: self.assignment.upstream, epoch: self.epoch, sequence: self.sequence, said };
+        let reported = self.shared.bus.report(report).await;
+        reported.map_err(|error| Ended::because(DownClass::Released, error.to_string()))
+    }
+
+    /// After the end: events on their way get their outcome reported, within bounds. What is left is asked for again.
+    async fn drain(&mut self) {
+        let deadline = Instant::now() + DRAIN;
+        while self.in_flight > 0 {
+            let Ok(Some(settled)) = tokio::time::timeout_at(deadline, self.settled.recv()).await else { break };
+            self.settle(settled);
+        }
+        while let Some(output) = self.session.poll_output() {
+            if let Output::Report(said @ (Said::BatchEnded { .. } | Said::CaughtUp)) = output
+                && (self.report_progress().await.is_err() || self.report(said).await.is_err())
+            {
+                return;
+            }
+        }
+        if let Err(ended) = self.report_progress().await {
+            debug!(detail = ended.detail, "the last outcomes were not reported");
+        }
+        // A close frame is a courtesy.
+        let _ = timeout(Duration::from_millis(500), self.socket.close(None)).await;
+    }
+
+    fn wake_at(&self) -> Instant {
+        let ping = (self.heard + PING_AFTER).max(self.pinged + PING_AFTER).min(self.heard + SILENCE);
+        let session = self.session.deadline().map(|ms| self.began + Duration::from_millis(ms));
+        let rows = self.rows_since.map(|since| since + ROWS_AGE);
+        [session, rows].into_iter().flatten().fold(ping, Instant::min)
+    }
+
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { ms, wall: Timestamp::now() }
+    }
+}
+
+fn write_stalled() -> Ended {
+    Ended::because(DownClass::Silent, format!("a write did not get through for {} s", WRITE_LIMIT.as_secs()))
+}

@@ -1,0 +1,138 @@
+//! A worker: leases upstreams, runs one session for each, gives them back when it stops.
+//!
+//! Owns: the heartbeat, the fence, which sessions run. Never: what a session does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Assignment, LeaseRequest, Timestamp, UpstreamId, WorkerId};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::intake::Shared;
+use crate::session::{self, Pulse};
+
+/// New dials are spread: at most this many in one beat.
+const DIALS_PER_BEAT: usize = 40;
+/// Sessions that stop are waited for this long.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+
+#[derive(Debug, Clone)]
+pub struct LeaseTerms {
+    pub worker: WorkerId,
+    /// How long a lease lasts without a renewal.
+    pub ttl: Duration,
+    /// How often it is renewed.
+    pub beat: Duration,
+}
+
+struct Running {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+    pulse: Arc<Pulse>,
+}
+
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    terms: LeaseTerms,
+    allow_non_public: bool,
+    sessions: HashMap<UpstreamId, Running>,
+    /// A session ended: the lease is looked at before the next beat.
+    ended: Arc<Notify>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, allow_non_public: bool) -> Self {
+        Self { shared, terms, allow_non_public, sessions: HashMap::new(), ended: Arc::default() }
+    }
+
+    /// Works until `stop`, then ends its sessions and gives its upstreams back.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut fence = Instant::now() + self.terms.ttl;
+        while !stop.is_cancelled() {
+            let sent = Instant::now();
+            match self.renew(false).await {
+                Ok(assignments) => {
+                    // The store counts from when it reads its clock, which is never before the question was sent.
+                    fence = sent + self.terms.ttl;
+                    self.follow(assignments);
+                }
+                Err(error) => debug!(%error, "the lease was not renewed"),
+            }
+            if Instant::now() >= fence && !self.sessions.is_empty() {
+                warn!("the lease could not be renewed in time: every session ends");
+                self.end_all().await;
+            }
+            let beat = sent + self.terms.beat;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep_until(beat) => {}
+                () = self.ended.notified() => {}
+            }
+        }
+        self.end_all().await;
+        match self.renew(true).await {
+            Ok(_) => info!("upstreams given back"),
+            Err(error) => debug!(%error, "upstreams were not given back; the lease runs out"),
+        }
+    }
+
+    async fn renew(&self, leaving: bool) -> Result<Vec<Assignment>, bus::AskError> {
+        let behind: Vec<(UpstreamId, Timestamp)> = self
+            .sessions
+            .iter()
+            .filter_map(|(upstream, running)| running.pulse.behind_since().map(|since| (*upstream, since)))
+            .collect();
+        let ttl_ms = u64::try_from(self.terms.ttl.as_millis()).unwrap_or(u64::MAX);
+        let request = LeaseRequest { worker: self.terms.worker.clone(), ttl_ms, behind, leaving };
+        // An answer that comes after the lease has run out is of no use.
+        match timeout(self.terms.ttl, self.shared.state.lease(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(bus::AskError::Bus(bus::BusError::NoAnswer)),
+        }
+    }
+
+    /// Runs a session for every assignment, and for nothing else.
+    fn follow(&mut self, assignments: Vec<Assignment>) {
+        self.sessions.retain(|_, running| !running.task.is_finished());
+        let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
+        for (upstream, running) in &self.sessions {
+            if !mine.contains_key(upstream) {
+                running.stop.cancel();
+            }
+        }
+        let mut fresh: Vec<Assignment> = mine.into_values().filter(|one| !self.sessions.contains_key(&one.upstream)).collect();
+        fresh.sort_by_key(|one| (one.role, one.dial_at, one.upstream));
+        for assignment in fresh.into_iter().take(DIALS_PER_BEAT) {
+            self.start(assignment);
+        }
+    }
+
+    fn start(&mut self, assignment: Assignment) {
+        let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
+        let upstream = assignment.upstream;
+        let link = session::run(Arc::clone(&self.shared), assignment, self.allow_non_public, Arc::clone(&pulse), stop.clone());
+        let ended = Arc::clone(&self.ended);
+        let task = tokio::spawn(async move {
+            link.await;
+            ended.notify_one();
+        });
+        self.sessions.insert(upstream, Running { task, stop, pulse });
+    }
+
+    async fn end_all(&mut self) {
+        for running in self.sessions.values() {
+            running.stop.cancel();
+        }
+        let deadline = Instant::now() + STOP_LIMIT;
+        for (upstream, running) in self.sessions.drain() {
+            if tokio::time::timeout_at(deadline, running.task).await.is_err() {
+                warn!(%upstream, "a session did not end in time");
+            }
+        }
+    }
+}
