@@ -1,0 +1,1 @@
+//! What holds on the wire, seen by a raw websocket client.
