@@ -1,3 +1,4 @@
 //! .
 
 pub mod builtin_relay;
+pub mod world;
