@@ -130,6 +130,11 @@ impl Hub {
         self.lock().archive.query(filter, usize::MAX, now)
     }
 
+    #[cfg(test)]
+    pub(super) fn listeners(&self) -> usize {
+        self.lock().listeners.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
