@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nostr::event::Event;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::archive::{Stored, Verdict};
 use super::committer::Committer;
@@ -18,16 +18,45 @@ const BATCH: usize = 256;
 /// Fewer than this are not worth a second thread.
 const CHUNK: usize = 32;
 
+/// Batches that are checked while earlier ones are on their way to the disk; they share the next sync.
+const AHEAD: usize = 8;
+
 /// Takes the events of one connection until its channel closes.
 pub(super) async fn run(
-    mut events: Receiver<String>,
+    events: Receiver<String>,
     hub: Arc<Hub>,
     committer: Committer,
     outbox: Arc<Outbox>,
 ) {
+    let (checked, batches) = channel(AHEAD);
+    tokio::join!(
+        check_batches(events, &hub, checked),
+        commit_batches(batches, &committer, &outbox)
+    );
+}
+
+async fn check_batches(
+    mut events: Receiver<String>,
+    hub: &Arc<Hub>,
+    checked: Sender<Vec<Checked>>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while events.recv_many(&mut batch, BATCH).await > 0 {
-        let checked = check_all(std::mem::take(&mut batch), &hub).await;
+        let ready = check_all(std::mem::take(&mut batch), hub).await;
+        if checked.send(ready).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn commit_batches(
+    mut batches: Receiver<Vec<Checked>>,
+    committer: &Committer,
+    outbox: &Outbox,
+) {
+    let mut ready = Vec::with_capacity(AHEAD);
+    while batches.recv_many(&mut ready, AHEAD).await > 0 {
+        let checked: Vec<Checked> = ready.drain(..).flatten().collect();
         let sound = checked.iter().filter_map(Checked::sound).collect();
         let mut verdicts = committer.commit(sound).await.into_iter();
         for event in checked {

@@ -302,3 +302,23 @@ fn every_live_event_belongs_at_home_once_published() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_built_in_relay_holds_what_the_reference_says_in_any_order() {
+    use crate::builtin_relay::{BuiltinRelay, Options};
+    let now = nostr::types::Timestamp::now().as_secs();
+    let world = generate(&Shape { now, ..small() }, &urls(3));
+    for upstream in &world.upstreams {
+        let expected: BTreeSet<EventId> = held(&upstream.events, now)
+            .iter()
+            .map(|event| event.id)
+            .collect();
+        assert!(expected.len() < upstream.events.len());
+        let backwards: Vec<Event> = upstream.events.iter().rev().cloned().collect();
+        for order in [upstream.events.clone(), backwards] {
+            let relay = BuiltinRelay::start(Options::default()).await.unwrap();
+            relay.preload(order);
+            assert_eq!(relay.event_ids(), expected);
+        }
+    }
+}
