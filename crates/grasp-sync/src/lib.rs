@@ -1,4 +1,9 @@
-//! .
+//! The binary and the embedding library: configuration, wiring, commands.
+//!
+//! Owns: which services run in this process and how they begin and end, stdout, exit codes, signals, telemetry. Kept
+//! apart in modules of their own: the small relay behind `--home builtin` and the demo, and the world that the demo makes.
+
+pub mod builtin_relay;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -7,3 +12,4 @@ pub mod lifecycle;
 pub mod output;
 pub mod run;
 pub mod telemetry;
+pub mod world;
