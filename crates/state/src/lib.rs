@@ -4,6 +4,7 @@
 //! (that is the planner's), a socket to a relay.
 
 mod service;
+mod settings;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -13,6 +14,8 @@ use model::{
 };
 
 pub use service::serve;
+pub use settings::{Rolls, Settings};
+pub use sqlite::{OpenError, SqliteStore};
 
 /// Wall time, in seconds. A database of its own decides it in a fleet; tests turn it by hand.
 pub type Clock = std::sync::Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -1,0 +1,33 @@
+//! What a store is told from outside: the rules an operator may change, the time, random numbers.
+
+use std::sync::Arc;
+
+use engine::rules::Policy;
+use model::RelayUrl;
+
+use crate::Clock;
+
+/// Random numbers; fixed ones in tests.
+pub type Rolls = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What every adapter of the store is given when it is opened.
+#[derive(Clone)]
+pub struct Settings {
+    pub policy: Policy,
+    pub clock: Clock,
+    /// The operator's word that announced upstreams may be dialed on `ws`, on any port and in private ranges.
+    pub allow_non_public: bool,
+    /// Home and its aliases: never an upstream.
+    pub own_urls: Vec<RelayUrl>,
+    pub rolls: Rolls,
+}
+
+impl Settings {
+    /// Why an announced upstream is never dialed, if it is not.
+    pub(crate) fn refusal(&self, url: &RelayUrl) -> Option<String> {
+        if self.own_urls.contains(url) {
+            return Some("this is our own relay".to_owned());
+        }
+        url.dialable(self.allow_non_public).err().map(|why| why.to_string())
+    }
+}

@@ -1,0 +1,96 @@
+//! What a plan takes: a refresh starts over, chunks are written, items become pending (S4, S14, S15).
+
+use std::collections::BTreeSet;
+
+use engine::rules::BATCH_DEADLINE_SECS;
+use model::{BatchId, Claim, Claimed, Draft, Item, StateError, Timestamp};
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use super::item::ROWS_PER_STATEMENT;
+use super::{Failure, codec, coverage, link};
+
+/// Ended batches are kept this long (seconds), and the last [`BATCHES_KEPT`] of an upstream however old they are.
+const BATCH_KEPT_SECS: i64 = 7 * 24 * 3600;
+const BATCHES_KEPT: i64 = 20;
+
+statements! {
+    IS_UP = "SELECT link = 'up' FROM relay WHERE id = ?1";
+    START_OVER = "
+        UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2 WHERE id = ?1";
+    // Their old chunk may be another one's number from now on.
+    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
+    RECHUNK = "
+        UPDATE coverage SET chunk = placed.chunk
+        FROM (SELECT i.id AS item, e.value ->> 1 AS chunk FROM json_each(?2) e JOIN item i ON i.key = e.value ->> 0) placed
+        WHERE coverage.relay = ?1 AND coverage.item = placed.item";
+    WANTED = "
+        SELECT c.item FROM json_each(?2) e JOIN item i ON i.key = e.value
+        JOIN coverage c ON c.relay = ?1 AND c.item = i.id WHERE c.status = 0";
+    BEGIN = "
+        INSERT INTO batch (relay, epoch, method, items, deadline, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id";
+    TAKE = "
+        UPDATE coverage SET status = 1, batch = ?3, epoch = ?4, chunk = ?5
+        WHERE relay = ?1 AND status = 0 AND item IN (SELECT value FROM json_each(?2))";
+    PRUNE = "
+        DELETE FROM batch WHERE relay = ?1 AND ended_at < ?2
+          AND id NOT IN (SELECT id FROM batch WHERE relay = ?1 ORDER BY id DESC LIMIT ?3)";
+}
+
+pub(super) async fn take(conn: &mut SqliteConnection, claim: &Claim, now: i64) -> Result<Claimed, Failure> {
+    link::fence(conn, claim.upstream, claim.epoch).await?;
+    let relay = claim.upstream.0;
+    let is_up: bool = sqlx::query_scalar(IS_UP).bind(relay).fetch_one(&mut *conn).await?;
+    if !is_up {
+        return Err(StateError::Fenced.into());
+    }
+    if let Some(next) = claim.refresh {
+        start_over(conn, relay, next, now).await?;
+    }
+    rechunk(conn, relay, &claim.rechunk).await?;
+    let mut batches = Vec::with_capacity(claim.drafts.len());
+    for draft in &claim.drafts {
+        batches.push(begin(conn, claim, draft, now).await?);
+    }
+    if !claim.drafts.is_empty() {
+        sqlx::query(PRUNE).bind(relay).bind(now - BATCH_KEPT_SECS).bind(BATCHES_KEPT).execute(conn).await?;
+    }
+    Ok(Claimed { batches })
+}
+
+/// S15: release pending, clear confirmed, fresh.
+async fn start_over(conn: &mut SqliteConnection, relay: i64, next: Timestamp, now: i64) -> Result<(), Failure> {
+    coverage::want_all(conn, relay, now).await?;
+    sqlx::query(START_OVER).bind(relay).bind(codec::secs(next)).execute(conn).await?;
+    Ok(())
+}
+
+/// S14: the named items get new places. A wanted item that is not named loses its own.
+async fn rechunk(conn: &mut SqliteConnection, relay: i64, places: &[(Item, u32)]) -> Result<(), Failure> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(UNPLACE_WANTED).bind(relay).execute(&mut *conn).await?;
+    for chunk in places.chunks(ROWS_PER_STATEMENT) {
+        let pairs: Vec<Value> = chunk.iter().map(|(item, chunk)| serde_json::json!([item.key(), chunk])).collect();
+        sqlx::query(RECHUNK).bind(relay).bind(codec::json(&pairs)).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// A batch of all the draft's items, or nothing where one of them is not wanted any more.
+async fn begin(conn: &mut SqliteConnection, claim: &Claim, draft: &Draft, now: i64) -> Result<Option<BatchId>, Failure> {
+    let relay = claim.upstream.0;
+    let keys: BTreeSet<String> = draft.items.iter().map(Item::key).collect();
+    let keys: Vec<String> = keys.into_iter().collect();
+    let wanted: Vec<i64> = sqlx::query_scalar(WANTED).bind(relay).bind(codec::json(&keys)).fetch_all(&mut *conn).await?;
+    if wanted.is_empty() || wanted.len() != keys.len() {
+        return Ok(None);
+    }
+    let deadline = now.saturating_add(codec::signed(BATCH_DEADLINE_SECS));
+    let begun = sqlx::query_scalar(BEGIN).bind(relay).bind(claim.epoch.0).bind(draft.method.as_str());
+    let batch: i64 = begun.bind(codec::size(wanted.len())).bind(deadline).bind(now).fetch_one(&mut *conn).await?;
+    let take = sqlx::query(TAKE).bind(relay).bind(codec::json(&wanted)).bind(batch).bind(claim.epoch.0);
+    take.bind(i64::from(draft.chunk)).execute(conn).await?;
+    Ok(Some(BatchId(batch)))
+}

@@ -1,0 +1,183 @@
+//! How words are written into rows and read back.
+
+use model::{
+    BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LinkView, Outcome, RefTag, RelayUrl, Resume, Role,
+    Timestamp,
+};
+use serde_json::Value;
+
+use super::{Failure, unreadable};
+
+/// `coverage.status`. The SQL names these numbers, for the partial index needs a literal.
+pub(super) const WANTED: i64 = 0;
+pub(super) const PENDING: i64 = 1;
+
+/// Unix seconds; what lies beyond the range of the store is its end.
+pub(super) fn secs(at: Timestamp) -> i64 {
+    signed(at.as_secs())
+}
+
+pub(super) fn timestamp(secs: i64) -> Timestamp {
+    Timestamp::from_secs(unsigned(secs))
+}
+
+pub(super) fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// A length or a bound, for `LIMIT` and counts.
+pub(super) fn size(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(super) fn small(n: i64) -> u32 {
+    u32::try_from(n).unwrap_or(if n < 0 { 0 } else { u32::MAX })
+}
+
+/// A list as the JSON that `json_each` reads.
+pub(super) fn json<T>(items: &[T]) -> String
+where
+    T: Clone + Into<Value>,
+{
+    Value::from(items).to_string()
+}
+
+pub(super) fn item_kind_code(kind: ItemKind) -> i64 {
+    match kind {
+        ItemKind::Repo => 0,
+        ItemKind::Root => 1,
+    }
+}
+
+/// # Errors
+/// No version of ours wrote this key.
+pub(super) fn item(kind: i64, key: &str) -> Result<Item, Failure> {
+    let read = match kind {
+        0 => key.parse().ok().map(Item::Repo),
+        1 => EventId::from_hex(key).ok().map(Item::Root),
+        _ => None,
+    };
+    read.ok_or_else(|| unreadable("an item"))
+}
+
+pub(super) fn event_id(bytes: &[u8]) -> Result<EventId, Failure> {
+    EventId::from_slice(bytes).map_err(|_| unreadable("an event id"))
+}
+
+pub(super) fn url(text: &str) -> Result<RelayUrl, Failure> {
+    RelayUrl::parse(text).map_err(|_| unreadable("a relay's URL"))
+}
+
+pub(super) fn role(text: &str) -> Result<Role, Failure> {
+    let all = [Role::Home, Role::Bootstrap, Role::Listed];
+    all.into_iter().find(|role| role.as_str() == text).ok_or_else(|| unreadable("a role"))
+}
+
+pub(super) fn down_class(text: &str) -> Option<DownClass> {
+    serde_json::from_value(Value::String(text.to_owned())).ok()
+}
+
+pub(super) fn learned(text: &str) -> Result<Learned, Failure> {
+    serde_json::from_str(text).map_err(|_| unreadable("what was learned about an upstream"))
+}
+
+pub(super) fn learned_text(learned: &Learned) -> String {
+    serde_json::to_string(learned).expect("learned facts are plain data")
+}
+
+/// The columns of a relay that make its link.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct LinkColumns {
+    link: String,
+    opened: bool,
+    caught_up: bool,
+    resume_since: Option<i64>,
+    dial_at: i64,
+}
+
+impl LinkColumns {
+    pub(super) fn view(&self) -> LinkView {
+        if self.link != "up" {
+            return LinkView::Down { dial_at: timestamp(self.dial_at) };
+        }
+        let resume = self.resume_since.map_or(Resume::Fresh, |since| Resume::CatchUp { since: timestamp(since) });
+        LinkView::Up { resume, opened: self.opened, caught_up: self.caught_up }
+    }
+}
+
+/// The five sums, as they stand in relays and batches.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct CountColumns {
+    events: i64,
+    fresh: i64,
+    rounds: i64,
+    bytes_in: i64,
+    bytes_out: i64,
+}
+
+impl From<BatchCounts> for CountColumns {
+    fn from(counts: BatchCounts) -> Self {
+        let BatchCounts { events, fresh, rounds, bytes_in, bytes_out } = counts;
+        Self {
+            events: signed(events),
+            fresh: signed(fresh),
+            rounds: signed(rounds),
+            bytes_in: signed(bytes_in),
+            bytes_out: signed(bytes_out),
+        }
+    }
+}
+
+impl CountColumns {
+    pub(super) fn counts(&self) -> BatchCounts {
+        BatchCounts {
+            events: unsigned(self.events),
+            fresh: unsigned(self.fresh),
+            rounds: unsigned(self.rounds),
+            bytes_in: unsigned(self.bytes_in),
+            bytes_out: unsigned(self.bytes_out),
+        }
+    }
+
+    /// In the order in which statements name them.
+    pub(super) fn columns(&self) -> [i64; 5] {
+        [self.events, self.fresh, self.rounds, self.bytes_in, self.bytes_out]
+    }
+}
+
+pub(super) fn tag_code(tag: RefTag) -> i64 {
+    match tag {
+        RefTag::Address => 0,
+        RefTag::RootAddress => 1,
+        RefTag::Event => 2,
+        RefTag::RootEvent => 3,
+        RefTag::Quote => 4,
+    }
+}
+
+/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3 and 5.
+const OUTCOMES: [Outcome; 10] = [
+    Outcome::Stored,
+    Outcome::Duplicate,
+    Outcome::Superseded,
+    Outcome::Held,
+    Outcome::Refused,
+    Outcome::NeedsParent,
+    Outcome::Gated(GateReason::Ephemeral),
+    Outcome::Gated(GateReason::Expired),
+    Outcome::Gated(GateReason::Protected),
+    Outcome::Gated(GateReason::Future),
+];
+
+pub(super) fn outcome_code(outcome: Outcome) -> i64 {
+    size(OUTCOMES.iter().position(|known| *known == outcome).expect("the table names every outcome"))
+}
+
+pub(super) fn outcome(code: i64) -> Result<Outcome, Failure> {
+    let place = usize::try_from(code).ok();
+    place.and_then(|at| OUTCOMES.get(at)).copied().ok_or_else(|| unreadable("an outcome"))
+}

@@ -1,0 +1,124 @@
+//! Coverage: one row per upstream and item of its target, in exactly one state.
+//!
+//! The target is never stored: it is what these statements join together (S3). Upstreams cover the repos that list them and
+//! the roots of these; home covers everything.
+
+use std::collections::BTreeSet;
+
+use sqlx::SqliteConnection;
+
+use super::{Failure, codec};
+
+/// Items of one statement when targets are worked out anew.
+const ITEMS_PER_STATEMENT: usize = 1000;
+
+statements! {
+    ADD_REPOS_OF_UPSTREAMS = "
+        INSERT INTO coverage (relay, item, kind, status, wanted_at)
+        SELECT rr.relay, rr.repo, 0, 0, ?2
+        FROM json_each(?1) touched JOIN repo_relay rr ON rr.repo = touched.value
+        JOIN relay r ON r.id = rr.relay AND r.role <> 'home' AND r.refused = 0
+        WHERE true ON CONFLICT DO NOTHING RETURNING relay";
+    ADD_ROOTS_OF_UPSTREAMS = "
+        INSERT INTO coverage (relay, item, kind, status, wanted_at)
+        SELECT DISTINCT rr.relay, x.root, 1, 0, ?2
+        FROM json_each(?1) touched JOIN root_repo x ON x.root = touched.value JOIN repo_relay rr ON rr.repo = x.repo
+        JOIN relay r ON r.id = rr.relay AND r.role <> 'home' AND r.refused = 0
+        WHERE true ON CONFLICT DO NOTHING RETURNING relay";
+    ADD_REPOS_OF_HOME = "
+        INSERT INTO coverage (relay, item, kind, status, wanted_at)
+        SELECT home.id, repo.item, 0, 0, ?2
+        FROM json_each(?1) touched JOIN repo ON repo.item = touched.value AND repo.event IS NOT NULL
+        JOIN relay home ON home.role = 'home'
+        WHERE true ON CONFLICT DO NOTHING RETURNING relay";
+    ADD_ROOTS_OF_HOME = "
+        INSERT INTO coverage (relay, item, kind, status, wanted_at)
+        SELECT home.id, root.item, 1, 0, ?2
+        FROM json_each(?1) touched JOIN root ON root.item = touched.value
+        JOIN relay home ON home.role = 'home'
+        WHERE true ON CONFLICT DO NOTHING RETURNING relay";
+    DROP_WHAT_IS_NO_TARGET = "
+        DELETE FROM coverage
+        WHERE item IN (SELECT value FROM json_each(?1)) AND NOT CASE
+            (SELECT CASE WHEN r.refused THEN 'refused' ELSE r.role END FROM relay r WHERE r.id = coverage.relay)
+            WHEN 'refused' THEN 0
+            WHEN 'home' THEN
+                EXISTS (SELECT 1 FROM repo WHERE repo.item = coverage.item AND repo.event IS NOT NULL)
+                OR EXISTS (SELECT 1 FROM root WHERE root.item = coverage.item)
+            ELSE
+                EXISTS (SELECT 1 FROM repo_relay rr WHERE rr.repo = coverage.item AND rr.relay = coverage.relay)
+                OR EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
+                           WHERE x.root = coverage.item AND rr.relay = coverage.relay)
+            END
+        RETURNING relay";
+    MARK_EMPTY = "
+        UPDATE relay SET empty_since = CASE
+            WHEN EXISTS (SELECT 1 FROM coverage c WHERE c.relay = relay.id) THEN NULL
+            ELSE coalesce(empty_since, ?2) END
+        WHERE id IN (SELECT value FROM json_each(?1))";
+    ALL_ITEMS = "SELECT item FROM repo UNION ALL SELECT item FROM root";
+    RELEASE_PENDING = "
+        UPDATE coverage SET status = 0, batch = NULL, epoch = NULL, method = NULL
+        WHERE status = 1 AND relay IN (SELECT value FROM json_each(?1))";
+    RELEASE_BATCHES = "
+        UPDATE coverage SET status = 0, batch = NULL, epoch = NULL, method = NULL
+        WHERE status = 1 AND batch IN (SELECT value FROM json_each(?1))";
+    END_BATCHES = "
+        UPDATE batch SET state = 'released', ended_at = ?2
+        WHERE ended_at IS NULL AND relay IN (SELECT value FROM json_each(?1))";
+    WANT_ALL = "
+        UPDATE coverage SET status = 0, batch = NULL, epoch = NULL, method = NULL, confirmed_at = NULL, wanted_at = ?2
+        WHERE relay = ?1 AND status <> 0";
+}
+
+/// Brings the coverage of `items` in line with the targets (S3); answers with the upstreams where rows came or went.
+pub(super) async fn retarget(conn: &mut SqliteConnection, items: &BTreeSet<i64>, now: i64) -> Result<BTreeSet<i64>, Failure> {
+    let items: Vec<i64> = items.iter().copied().collect();
+    let mut dirty = BTreeSet::new();
+    for chunk in items.chunks(ITEMS_PER_STATEMENT) {
+        let touched = codec::json(chunk);
+        let dropped: Vec<i64> = sqlx::query_scalar(DROP_WHAT_IS_NO_TARGET).bind(&touched).fetch_all(&mut *conn).await?;
+        dirty.extend(dropped);
+        for add in [ADD_REPOS_OF_UPSTREAMS, ADD_ROOTS_OF_UPSTREAMS, ADD_REPOS_OF_HOME, ADD_ROOTS_OF_HOME] {
+            let added: Vec<i64> = sqlx::query_scalar(add).bind(&touched).bind(now).fetch_all(&mut *conn).await?;
+            dirty.extend(added);
+        }
+    }
+    mark_empty(conn, &dirty, now).await?;
+    Ok(dirty)
+}
+
+/// The same for every item there is: after the operator changed who is what.
+pub(super) async fn retarget_all(conn: &mut SqliteConnection, now: i64) -> Result<(), Failure> {
+    let items: Vec<i64> = sqlx::query_scalar(ALL_ITEMS).fetch_all(&mut *conn).await?;
+    retarget(conn, &items.into_iter().collect(), now).await?;
+    Ok(())
+}
+
+/// S16: notes since when these upstreams have nothing to cover.
+pub(super) async fn mark_empty(conn: &mut SqliteConnection, relays: &BTreeSet<i64>, now: i64) -> Result<(), Failure> {
+    let relays: Vec<i64> = relays.iter().copied().collect();
+    sqlx::query(MARK_EMPTY).bind(codec::json(&relays)).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// S10: what is pending on these upstreams is wanted again, and their batches are over.
+pub(super) async fn release(conn: &mut SqliteConnection, relays: &[i64], now: i64) -> Result<(), Failure> {
+    let relays = codec::json(relays);
+    sqlx::query(RELEASE_PENDING).bind(&relays).execute(&mut *conn).await?;
+    sqlx::query(END_BATCHES).bind(&relays).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// What is pending in these batches is wanted again.
+pub(super) async fn release_batches(conn: &mut SqliteConnection, batches: &[i64]) -> Result<(), Failure> {
+    sqlx::query(RELEASE_BATCHES).bind(codec::json(batches)).execute(conn).await?;
+    Ok(())
+}
+
+/// S8, S15: everything on this upstream is wanted anew; chunks are kept, for live filters may still stand on them.
+pub(super) async fn want_all(conn: &mut SqliteConnection, relay: i64, now: i64) -> Result<(), Failure> {
+    release(conn, &[relay], now).await?;
+    sqlx::query(WANT_ALL).bind(relay).bind(now).execute(conn).await?;
+    Ok(())
+}

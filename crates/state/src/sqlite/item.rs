@@ -1,0 +1,45 @@
+//! Items and their numbers.
+
+use std::collections::BTreeMap;
+
+use model::Item;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::{Failure, codec};
+
+/// Rows of one multi-row statement: larger ones are no faster.
+pub(super) const ROWS_PER_STATEMENT: usize = 300;
+
+statements! {
+    NUMBERS_OF_KEYS = "SELECT key, id FROM item WHERE key IN (SELECT value FROM json_each(?1))";
+}
+
+/// The numbers of `items` by key; those that the store has never seen get one.
+pub(super) async fn numbers(
+    conn: &mut SqliteConnection,
+    items: impl IntoIterator<Item = Item>,
+) -> Result<BTreeMap<String, i64>, Failure> {
+    let wanted: BTreeMap<String, i64> =
+        items.into_iter().map(|item| (item.key(), codec::item_kind_code(item.kind()))).collect();
+    let keys: Vec<String> = wanted.keys().cloned().collect();
+    let mut numbers = BTreeMap::new();
+    for chunk in keys.chunks(ROWS_PER_STATEMENT) {
+        let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_KEYS).bind(codec::json(chunk)).fetch_all(&mut *conn).await?;
+        numbers.extend(known);
+        let new: Vec<(&String, i64)> =
+            chunk.iter().filter(|key| !numbers.contains_key(*key)).map(|key| (key, wanted[key])).collect();
+        if !new.is_empty() {
+            numbers.extend(insert(conn, &new).await?);
+        }
+    }
+    Ok(numbers)
+}
+
+async fn insert(conn: &mut SqliteConnection, new: &[(&String, i64)]) -> Result<Vec<(String, i64)>, Failure> {
+    let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO item (key, kind) ");
+    sql.push_values(new, |mut row, (key, kind)| {
+        row.push_bind(*key).push_bind(*kind);
+    });
+    sql.push(" RETURNING key, id");
+    Ok(sql.build_query_as().fetch_all(conn).await?)
+}

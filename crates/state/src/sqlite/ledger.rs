@@ -1,0 +1,179 @@
+//! The ledger: every event id with a final outcome, and the sets that negentropy is run against.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, Ref, RefTag, StateError};
+use sha2::{Digest, Sha256};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::item::ROWS_PER_STATEMENT;
+use super::{Failure, codec};
+
+/// Rows of one page: about 200 kB in flight.
+const ROWS_PER_PAGE: usize = 5000;
+
+/// A reference by the number of its tag and the hash of its value.
+type RefKey = (i64, [u8; 32]);
+
+statements! {
+    NUMBERS_OF_REFS = "
+        SELECT tag, value_hash, id FROM ref
+        WHERE (tag, value_hash) IN (SELECT e.value ->> 0, unhex(e.value ->> 1) FROM json_each(?1) e)";
+    // 0 stored, 1 duplicate: what home serves.
+    PAGE_OF_KINDS = "
+        SELECT created_at, id FROM event
+        WHERE kind IN (SELECT value FROM json_each(?1)) AND created_at BETWEEN ?2 AND ?3
+          AND (created_at > ?4 OR (created_at = ?4 AND id > ?5)) AND (?6 = 0 OR outcome IN (0, 1))
+        ORDER BY created_at, id LIMIT ?7";
+    PAGE_OF_REFS = "
+        SELECT r.created_at, r.id FROM event_ref r
+        WHERE r.ref IN (SELECT value FROM json_each(?1)) AND r.created_at BETWEEN ?2 AND ?3
+          AND (r.created_at > ?4 OR (r.created_at = ?4 AND r.id > ?5))
+          AND (?6 = 0 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
+        ORDER BY r.created_at, r.id LIMIT ?7";
+    KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
+}
+
+/// On a conflict the first upstream and batch stay. `stored` (0) wins over anything; what was not the last word, held (3)
+/// and needs-parent (5), gives way to any later one.
+const ON_CONFLICT: &str = " ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason
+    WHERE (excluded.outcome = 0 AND event.outcome <> 0)
+       OR (event.outcome IN (3, 5) AND excluded.outcome <> event.outcome)";
+
+/// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
+pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
+    let refs = ref_numbers(conn, rows).await?;
+    let mut sorted: Vec<&LedgerRow> = rows.iter().collect();
+    sorted.sort_by_key(|row| row.id);
+    for chunk in sorted.chunks(ROWS_PER_STATEMENT) {
+        let columns = "INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at) ";
+        let mut sql = QueryBuilder::<Sqlite>::new(columns);
+        sql.push_values(chunk, |mut values, row| {
+            values.push_bind(row.id.as_bytes().to_vec()).push_bind(codec::secs(row.created_at));
+            values.push_bind(i64::from(row.kind.as_u16())).push_bind(codec::outcome_code(row.outcome));
+            values.push_bind(row.reason.clone()).push_bind(row.upstream.0).push_bind(row.batch.map(|batch| batch.0));
+            values.push_bind(now);
+        });
+        sql.push(ON_CONFLICT).build().execute(&mut *conn).await?;
+    }
+    write_refs(conn, &sorted, &refs).await
+}
+
+async fn write_refs(conn: &mut SqliteConnection, rows: &[&LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {
+    let named = |row: &&LedgerRow| -> Vec<(i64, i64, Vec<u8>)> {
+        let created_at = codec::secs(row.created_at);
+        row.refs.iter().map(|to| (refs[&ref_key(to)], created_at, row.id.as_bytes().to_vec())).collect()
+    };
+    let named: BTreeSet<_> = rows.iter().flat_map(named).collect();
+    let named: Vec<_> = named.into_iter().collect();
+    for chunk in named.chunks(ROWS_PER_STATEMENT) {
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO event_ref (ref, created_at, id) ");
+        sql.push_values(chunk, |mut values, (to, created_at, id)| {
+            values.push_bind(*to).push_bind(*created_at).push_bind(id.as_slice());
+        });
+        sql.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+fn ref_key(to: &Ref) -> RefKey {
+    key_of(to.tag, &to.value)
+}
+
+fn key_of(tag: RefTag, value: &str) -> RefKey {
+    (codec::tag_code(tag), Sha256::digest(value.as_bytes()).into())
+}
+
+/// The numbers of everything that `rows` name; new names get one.
+async fn ref_numbers(conn: &mut SqliteConnection, rows: &[LedgerRow]) -> Result<BTreeMap<RefKey, i64>, Failure> {
+    let keys: BTreeSet<RefKey> = rows.iter().flat_map(|row| row.refs.iter().map(ref_key)).collect();
+    let keys: Vec<RefKey> = keys.into_iter().collect();
+    let mut numbers = BTreeMap::new();
+    for chunk in keys.chunks(ROWS_PER_STATEMENT) {
+        numbers.extend(known_refs(conn, chunk).await?);
+        let new: Vec<&RefKey> = chunk.iter().filter(|key| !numbers.contains_key(*key)).collect();
+        if new.is_empty() {
+            continue;
+        }
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO ref (tag, value_hash) ");
+        sql.push_values(new, |mut values, (tag, hash)| {
+            values.push_bind(*tag).push_bind(hash.as_slice());
+        });
+        let inserted = sql.push(" RETURNING tag, value_hash, id").build_query_as().fetch_all(&mut *conn).await?;
+        numbers.extend(keyed(inserted)?);
+    }
+    Ok(numbers)
+}
+
+type RefRow = (i64, Vec<u8>, i64);
+
+async fn known_refs(conn: &mut SqliteConnection, keys: &[RefKey]) -> Result<Vec<(RefKey, i64)>, Failure> {
+    let texts: Vec<serde_json::Value> = keys.iter().map(|(tag, hash)| serde_json::json!([tag, hex(hash)])).collect();
+    keyed(sqlx::query_as(NUMBERS_OF_REFS).bind(codec::json(&texts)).fetch_all(conn).await?)
+}
+
+fn keyed(rows: Vec<RefRow>) -> Result<Vec<(RefKey, i64)>, Failure> {
+    rows.into_iter()
+        .map(|(tag, hash, id)| {
+            let hash = hash.try_into().map_err(|_| super::unreadable("a reference"))?;
+            Ok(((tag, hash), id))
+        })
+        .collect()
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    EventId::from_byte_array(*bytes).to_hex()
+}
+
+/// One page of a set, sorted by time, then id. Conditions of the filter beyond kinds, one tag, `since` and `until` are
+/// passed over: a set that is too large costs bytes, one that is too small a download.
+pub(super) async fn page(
+    conn: &mut SqliteConnection,
+    scope: &LedgerScope,
+    after: Option<LedgerCursor>,
+) -> Result<LedgerPage, Failure> {
+    let (sql, members) = members(conn, scope).await?;
+    let since = scope.filter.since.map_or(0, codec::secs);
+    let until = scope.filter.until.map_or(i64::MAX, codec::secs);
+    let (after_at, after_id) = after.map_or((-1, Vec::new()), |at| (codec::secs(at.created_at), at.id.as_bytes().to_vec()));
+    let rows = sqlx::query_as(sql).bind(members).bind(since.max(after_at)).bind(until).bind(after_at).bind(after_id);
+    let rows = rows.bind(scope.at_home).bind(codec::size(ROWS_PER_PAGE));
+    let rows: Vec<(i64, Vec<u8>)> = rows.fetch_all(conn).await?;
+    let is_last = rows.len() < ROWS_PER_PAGE;
+    let cursor = |(at, id): (i64, Vec<u8>)| Ok(LedgerCursor { created_at: codec::timestamp(at), id: codec::event_id(&id)? });
+    let mut rows = rows.into_iter().map(cursor).collect::<Result<Vec<_>, Failure>>()?;
+    // An event that names two members of the set comes twice, side by side.
+    rows.dedup();
+    Ok(LedgerPage { rows, is_last })
+}
+
+/// Which statement reads the set, and the numbers that it is made of.
+async fn members(conn: &mut SqliteConnection, scope: &LedgerScope) -> Result<(&'static str, String), Failure> {
+    let tagged = scope.filter.generic_tags.iter().find_map(|(tag, values)| Some((RefTag::from_name(tag.as_str())?, values)));
+    if let Some((tag, values)) = tagged {
+        let keys: Vec<RefKey> = values.iter().map(|value| key_of(tag, value)).collect();
+        let mut numbers = Vec::new();
+        for chunk in keys.chunks(ROWS_PER_STATEMENT) {
+            numbers.extend(known_refs(conn, chunk).await?.into_iter().map(|(_, id)| id));
+        }
+        return Ok((PAGE_OF_REFS, codec::json(&numbers)));
+    }
+    let Some(kinds) = &scope.filter.kinds else {
+        return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
+    };
+    let kinds: Vec<i64> = kinds.iter().map(|kind| i64::from(kind.as_u16())).collect();
+    Ok((PAGE_OF_KINDS, codec::json(&kinds)))
+}
+
+/// The ids among `ids` that have a final outcome, in the order of the question.
+pub(super) async fn known(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
+    let mut known = BTreeSet::new();
+    for chunk in ids.chunks(ROWS_PER_PAGE) {
+        let texts: Vec<String> = chunk.iter().map(|id| id.to_hex()).collect();
+        let found: Vec<Vec<u8>> = sqlx::query_scalar(KNOWN).bind(codec::json(&texts)).fetch_all(&mut *conn).await?;
+        for id in found {
+            known.insert(codec::event_id(&id)?);
+        }
+    }
+    Ok(ids.iter().copied().filter(|id| known.contains(id)).collect())
+}

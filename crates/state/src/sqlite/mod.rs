@@ -1,0 +1,191 @@
+//! The store in one SQLite file: what the embedded system and small deployments run on.
+//!
+//! Owns: the file, one connection that writes and a few that read; each method of [`Store`] is one transaction, and each
+//! noun has a module of its own. Never: a decision that `engine` can make, a row at a time where many may come.
+
+/// Declares SQL constants, and lists them so that a test can prepare each one.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $sql;)*
+        #[cfg(test)]
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+mod claim;
+mod codec;
+mod coverage;
+mod discover;
+mod item;
+mod lease;
+mod ledger;
+mod link;
+mod open;
+mod relay;
+mod report;
+mod snapshot;
+mod status;
+mod sweep;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use model::{
+    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl,
+    Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
+};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use crate::{Settings, Store};
+pub use open::OpenError;
+
+/// The store in one SQLite file. Cheap to share behind an `Arc`; one process at a time.
+pub struct SqliteStore {
+    /// One connection: SQLite has one writer, and waiting for it here is fair, where its own lock is not.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    settings: Settings,
+}
+
+impl SqliteStore {
+    /// Opens or creates the database at `path`, brings its schema up to date, and ends every link that a former process
+    /// left: its workers are dead, what was pending is wanted (S10).
+    ///
+    /// # Errors
+    /// What an operator has to put right; see [`OpenError`].
+    pub async fn open(path: &Path, settings: Settings) -> Result<Self, OpenError> {
+        open::file(path, settings).await
+    }
+
+    /// A database that is gone with the store, for tests.
+    ///
+    /// # Errors
+    /// SQLite refuses to work at all.
+    pub async fn open_in_memory(settings: Settings) -> Result<Self, OpenError> {
+        open::memory(settings).await
+    }
+
+    /// Waits for what is under way, folds the write-ahead log into the file, and closes it.
+    pub async fn close(self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    async fn read(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        Ok(self.readers.begin().await?)
+    }
+
+    fn now(&self) -> i64 {
+        codec::secs((self.settings.clock)())
+    }
+}
+
+/// Why a statement or a method stopped.
+#[derive(Debug)]
+enum Failure {
+    Said(StateError),
+    Sql(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::Said(error)
+    }
+}
+
+impl From<Failure> for StateError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Said(error) => error,
+            Failure::Sql(error) => Self::Store(error.to_string()),
+        }
+    }
+}
+
+/// What a stored value that no version of ours has written looks like.
+fn unreadable(what: &str) -> Failure {
+    Failure::Said(StateError::Store(format!("the database holds {what} that cannot be read")))
+}
+
+async fn committed<T>(tx: Transaction<'static, Sqlite>, answer: T) -> Result<T, StateError> {
+    tx.commit().await.map_err(Failure::from)?;
+    Ok(answer)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn name_relays(&self, named: &[(RelayUrl, Role)]) -> Result<(), StateError> {
+        let mut tx = self.write().await?;
+        relay::name_all(&mut tx, &self.settings, named, self.now()).await?;
+        committed(tx, ()).await
+    }
+
+    async fn discover(&self, discovery: &Discovery) -> Result<Vec<UpstreamId>, StateError> {
+        let mut tx = self.write().await?;
+        let dirty = discover::discover(&mut tx, &self.settings, discovery, self.now()).await?;
+        committed(tx, dirty).await
+    }
+
+    async fn report(&self, report: &Report) -> Result<Vec<UpstreamId>, StateError> {
+        let mut tx = self.write().await?;
+        let dirty = report::apply(&mut tx, &self.settings, report, self.now()).await?;
+        committed(tx, dirty).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Assignment>, StateError> {
+        let mut tx = self.write().await?;
+        let assignments = lease::renew(&mut tx, request, self.now()).await?;
+        committed(tx, assignments).await
+    }
+
+    async fn up(&self, upstream: UpstreamId, epoch: Epoch) -> Result<UpGranted, StateError> {
+        let mut tx = self.write().await?;
+        let granted = link::up(&mut tx, &self.settings, (upstream, epoch), self.now()).await?;
+        committed(tx, granted).await
+    }
+
+    async fn snapshot(&self, upstream: UpstreamId) -> Result<Snapshot, StateError> {
+        let mut tx = self.read().await?;
+        Ok(snapshot::take(&mut tx, &self.settings, upstream, self.now()).await?)
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError> {
+        let mut tx = self.write().await?;
+        let claimed = claim::take(&mut tx, claim, self.now()).await?;
+        committed(tx, claimed).await
+    }
+
+    async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError> {
+        let mut tx = self.write().await?;
+        let due = sweep::sweep(&mut tx, self.now()).await?;
+        committed(tx, due).await
+    }
+
+    async fn ledger(&self, scope: &LedgerScope, after: Option<LedgerCursor>) -> Result<LedgerPage, StateError> {
+        let mut tx = self.read().await?;
+        Ok(ledger::page(&mut tx, scope, after).await?)
+    }
+
+    async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
+        let mut tx = self.read().await?;
+        Ok(ledger::known(&mut tx, ids).await?)
+    }
+
+    async fn status(&self) -> Result<Status, StateError> {
+        let mut tx = self.read().await?;
+        Ok(status::status(&mut tx).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

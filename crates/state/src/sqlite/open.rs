@@ -1,0 +1,107 @@
+//! Opening the file: options, schema, and the end of what a former process left.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection};
+
+use super::{SqliteStore, codec, lease, relay};
+use crate::Settings;
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// Reading connections: snapshots, ledger pages and status at the same time.
+const READERS: u32 = 4;
+/// How long a connection waits for another process' lock, such as a backup's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the database could not be opened, as an operator can act on it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{} is not a SQLite database: move it away, or name another file", .0.display())]
+    NotADatabase(PathBuf),
+    #[error("{} was written by a newer version of grasp-sync (schema {schema}): run that version", path.display())]
+    NewerSchema { path: PathBuf, schema: i64 },
+    #[error("{} has a schema that this version did not make: restore a backup, or start with a new file", .0.display())]
+    ForeignSchema(PathBuf),
+    #[error("{} cannot be written: check that its folder exists, its owner, and the space on its disk ({reason})", path.display())]
+    NotWritable { path: PathBuf, reason: String },
+    #[error("{} is in use by another process: stop that one first", .0.display())]
+    InUse(PathBuf),
+    #[error("{} cannot be opened: {reason}", path.display())]
+    Failed { path: PathBuf, reason: String },
+}
+
+pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore, OpenError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(false);
+    prepare(&options, path).await?;
+    let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
+    let store = SqliteStore { writer: pool(1).connect_lazy_with(options), readers, settings };
+    recovered(store, path).await
+}
+
+pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError> {
+    let path = Path::new(":memory:");
+    let writer = pool(1).connect_lazy_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(false));
+    MIGRATOR.run(&writer).await.map_err(|error| migration_failed(&error, path))?;
+    recovered(SqliteStore { readers: writer.clone(), writer, settings }, path).await
+}
+
+/// Connections live as long as the store: an in-memory database is its connection.
+fn pool(size: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None)
+}
+
+async fn prepare(options: &SqliteConnectOptions, path: &Path) -> Result<(), OpenError> {
+    let mut conn = SqliteConnection::connect_with(options).await.map_err(|error| failed(&error, path))?;
+    MIGRATOR.run(&mut conn).await.map_err(|error| migration_failed(&error, path))?;
+    conn.close().await.map_err(|error| failed(&error, path))
+}
+
+/// The former process is dead, whatever its lease says, and so are its links; settings may have changed meanwhile.
+async fn recovered(store: SqliteStore, path: &Path) -> Result<SqliteStore, OpenError> {
+    let now = codec::secs((store.settings.clock)());
+    let recover = async {
+        let mut tx = store.write().await?;
+        lease::forget_all(&mut tx, now).await?;
+        relay::judge_all(&mut tx, &store.settings, now).await?;
+        tx.commit().await?;
+        Ok::<(), super::Failure>(())
+    };
+    recover.await.map_err(|failure| match failure {
+        super::Failure::Sql(error) => failed(&error, path),
+        super::Failure::Said(error) => OpenError::Failed { path: path.to_owned(), reason: error.to_string() },
+    })?;
+    Ok(store)
+}
+
+fn migration_failed(error: &MigrateError, path: &Path) -> OpenError {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum that may grow; what is not named here is told as it is")]
+    match error {
+        MigrateError::VersionMissing(schema) => OpenError::NewerSchema { path: path.to_owned(), schema: *schema },
+        MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => OpenError::ForeignSchema(path.to_owned()),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error, path),
+        other => OpenError::Failed { path: path.to_owned(), reason: other.to_string() },
+    }
+}
+
+/// The primary result codes of SQLite that an operator can do something about.
+fn failed(error: &sqlx::Error, path: &Path) -> OpenError {
+    let code = error.as_database_error().and_then(|db| db.code()).and_then(|code| code.parse::<i32>().ok());
+    let path = path.to_owned();
+    let reason = error.to_string();
+    match code.map(|extended| extended & 0xff) {
+        Some(5 | 6) => OpenError::InUse(path),
+        Some(8 | 13 | 14) => OpenError::NotWritable { path, reason },
+        Some(11 | 26) => OpenError::NotADatabase(path),
+        Some(_) | None => OpenError::Failed { path, reason },
+    }
+}

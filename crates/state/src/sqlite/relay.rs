@@ -1,0 +1,145 @@
+//! The relays themselves: which exist, in which role, and which are never dialed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{DownClass, RelayUrl, Role};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::item::ROWS_PER_STATEMENT;
+use super::{Failure, codec, coverage, link};
+use crate::Settings;
+
+statements! {
+    RELAYS = "SELECT id, url, role, refused FROM relay ORDER BY id";
+    NUMBERS_OF_URLS = "SELECT url, id FROM relay WHERE url IN (SELECT value FROM json_each(?1))";
+    ADD_NAMED = "INSERT INTO relay (url, role, dial_at, empty_since) VALUES (?1, ?2, ?3, ?3)";
+    SET_ROLE = "UPDATE relay SET role = ?2 WHERE id = ?1";
+    SET_REFUSAL = "UPDATE relay SET refused = ?2, last_class = ?3, last_detail = ?4 WHERE id = ?1";
+    IS_LISTED = "SELECT EXISTS (SELECT 1 FROM repo_relay WHERE relay = ?1)";
+    FORGET_COVERAGE = "DELETE FROM coverage WHERE relay = ?1";
+    FORGET = "DELETE FROM relay WHERE id = ?1";
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Known {
+    id: i64,
+    url: String,
+    role: String,
+    refused: bool,
+}
+
+/// Gives each relay that the operator named its role. A changed role changes targets.
+pub(super) async fn name_all(
+    conn: &mut SqliteConnection,
+    settings: &Settings,
+    named: &[(RelayUrl, Role)],
+    now: i64,
+) -> Result<(), Failure> {
+    let roles = roles(settings, named);
+    let mut known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
+    // There is one home at any moment: the old one goes before the new one comes.
+    known.sort_by_key(|relay| roles.get(&relay.url) == Some(&Role::Home));
+    let mut is_changed = false;
+    for relay in &known {
+        is_changed |= rename(conn, relay, roles.get(&relay.url).copied(), now).await?;
+    }
+    for (url, role) in roles.iter().filter(|(url, _)| !known.iter().any(|relay| relay.url == **url)) {
+        sqlx::query(ADD_NAMED).bind(url).bind(role.as_str()).bind(now).execute(&mut *conn).await?;
+        is_changed |= *role == Role::Home;
+    }
+    is_changed |= judge(conn, settings).await?;
+    if is_changed {
+        coverage::retarget_all(conn, now).await?;
+    }
+    Ok(())
+}
+
+/// The operator's word by URL. Home's aliases are never an upstream, whoever names them.
+fn roles(settings: &Settings, named: &[(RelayUrl, Role)]) -> BTreeMap<String, Role> {
+    let is_taken = |url: &RelayUrl, role: Role| role == Role::Home || !settings.own_urls.contains(url);
+    let mut taken: Vec<_> = named.iter().filter(|(url, role)| is_taken(url, *role)).collect();
+    taken.sort_by_key(|(_, role)| *role == Role::Home);
+    taken.into_iter().map(|(url, role)| (url.as_str().to_owned(), *role)).collect()
+}
+
+/// Says whether the role of `relay` changed.
+async fn rename(conn: &mut SqliteConnection, relay: &Known, role: Option<Role>, now: i64) -> Result<bool, Failure> {
+    let role = role.unwrap_or(Role::Listed);
+    if relay.role == role.as_str() {
+        return Ok(false);
+    }
+    link::end(conn, &[relay.id], now).await?;
+    link::disown(conn, &[relay.id]).await?;
+    let is_listed: bool = sqlx::query_scalar(IS_LISTED).bind(relay.id).fetch_one(&mut *conn).await?;
+    if relay.role == Role::Home.as_str() && role == Role::Listed && !is_listed {
+        sqlx::query(FORGET_COVERAGE).bind(relay.id).execute(&mut *conn).await?;
+        sqlx::query(FORGET).bind(relay.id).execute(&mut *conn).await?;
+    } else {
+        sqlx::query(SET_ROLE).bind(relay.id).bind(role.as_str()).execute(&mut *conn).await?;
+    }
+    Ok(true)
+}
+
+/// Judges every relay by the dial policy of today, which may be another than yesterday's.
+pub(super) async fn judge_all(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<(), Failure> {
+    if judge(conn, settings).await? {
+        coverage::retarget_all(conn, now).await?;
+    }
+    Ok(())
+}
+
+/// Says whether a verdict changed. What the operator named is dialed on the operator's word.
+async fn judge(conn: &mut SqliteConnection, settings: &Settings) -> Result<bool, Failure> {
+    let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
+    let mut is_changed = false;
+    for relay in known {
+        let refusal = if relay.role == Role::Listed.as_str() { settings.refusal(&codec::url(&relay.url)?) } else { None };
+        if refusal.is_some() == relay.refused {
+            continue;
+        }
+        is_changed = true;
+        let class = refusal.as_ref().map(|_| DownClass::NotDialable.as_str());
+        let set = sqlx::query(SET_REFUSAL).bind(relay.id).bind(refusal.is_some()).bind(class).bind(refusal);
+        set.execute(&mut *conn).await?;
+    }
+    Ok(is_changed)
+}
+
+/// The numbers of relays that announcements name, by URL. New ones become listed, or refused.
+pub(super) async fn numbers(
+    conn: &mut SqliteConnection,
+    settings: &Settings,
+    urls: &BTreeSet<&RelayUrl>,
+    now: i64,
+) -> Result<BTreeMap<String, i64>, Failure> {
+    let urls: Vec<&RelayUrl> = urls.iter().copied().collect();
+    let mut numbers = BTreeMap::new();
+    for chunk in urls.chunks(ROWS_PER_STATEMENT) {
+        let texts: Vec<String> = chunk.iter().map(|url| url.as_str().to_owned()).collect();
+        let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_URLS).bind(codec::json(&texts)).fetch_all(&mut *conn).await?;
+        numbers.extend(known);
+        let new: Vec<&RelayUrl> = chunk.iter().copied().filter(|url| !numbers.contains_key(url.as_str())).collect();
+        if !new.is_empty() {
+            numbers.extend(add_listed(conn, settings, &new, now).await?);
+        }
+    }
+    Ok(numbers)
+}
+
+async fn add_listed(
+    conn: &mut SqliteConnection,
+    settings: &Settings,
+    new: &[&RelayUrl],
+    now: i64,
+) -> Result<Vec<(String, i64)>, Failure> {
+    let columns = "INSERT INTO relay (url, role, refused, last_class, last_detail, dial_at, empty_since) ";
+    let mut sql = QueryBuilder::<Sqlite>::new(columns);
+    sql.push_values(new, |mut row, url| {
+        let refusal = settings.refusal(url);
+        row.push_bind(url.as_str()).push_bind(Role::Listed.as_str()).push_bind(refusal.is_some());
+        row.push_bind(refusal.as_ref().map(|_| DownClass::NotDialable.as_str())).push_bind(refusal);
+        row.push_bind(now).push_bind(now);
+    });
+    sql.push(" RETURNING url, id");
+    Ok(sql.build_query_as().fetch_all(conn).await?)
+}

@@ -1,0 +1,114 @@
+//! What only this adapter can be asked: that its SQL fits its schema, and what it says about files it cannot use.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use model::Timestamp;
+use sqlx::{Executor, SqlSafeStr};
+
+use super::*;
+
+fn settings() -> Settings {
+    Settings {
+        policy: engine::rules::Policy::default(),
+        clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
+        allow_non_public: false,
+        own_urls: Vec::new(),
+        rolls: Arc::new(|| 0),
+    }
+}
+
+fn all_statements() -> Vec<(&'static str, &'static str)> {
+    [
+        claim::STATEMENTS,
+        coverage::STATEMENTS,
+        discover::STATEMENTS,
+        item::STATEMENTS,
+        lease::STATEMENTS,
+        ledger::STATEMENTS,
+        link::STATEMENTS,
+        relay::STATEMENTS,
+        report::STATEMENTS,
+        snapshot::STATEMENTS,
+        status::STATEMENTS,
+        sweep::STATEMENTS,
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn every_statement_fits_the_schema() {
+    let store = SqliteStore::open_in_memory(settings()).await.unwrap();
+    let mut conn = store.writer.acquire().await.unwrap();
+    for (name, sql) in all_statements() {
+        if let Err(error) = conn.prepare(sql.into_sql_str()).await {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+async fn plan_of(store: &SqliteStore, sql: &str) -> String {
+    let mut conn = store.writer.acquire().await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(sql).fetch_all(&mut *conn).await.unwrap();
+    rows.into_iter().map(|(_, _, _, line)| line + "\n").collect()
+}
+
+#[tokio::test]
+async fn no_statement_reads_all_coverage_items_or_events() {
+    let store = SqliteStore::open_in_memory(settings()).await.unwrap();
+    for (name, sql) in all_statements() {
+        // Status is asked for by people, and counts everything.
+        if name == "ITEMS" {
+            continue;
+        }
+        let plan = plan_of(&store, sql).await;
+        for table in ["coverage", "c", "h", "item", "i", "event", "e", "event_ref", "ref", "repo_relay", "root_repo", "x", "rr"]
+        {
+            let scans = [format!("SCAN {table}\n"), format!("SCAN {table} ")];
+            assert!(!scans.iter().any(|scan| plan.contains(scan)), "{name}:\n{plan}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_said_to_be_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    std::fs::write(&path, "this is a letter, not a database".repeat(100)).unwrap();
+    let error = SqliteStore::open(&path, settings()).await.err().unwrap();
+    assert!(matches!(error, OpenError::NotADatabase(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_does_not_exist_is_said_not_to_be_writable() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = SqliteStore::open(&dir.path().join("missing/state.db"), settings()).await.err().unwrap();
+    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_file_of_a_newer_version_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let store = SqliteStore::open(&path, settings()).await.unwrap();
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'from the future', true, x'00', 0)";
+    sqlx::query(later).execute(&store.writer).await.unwrap();
+    store.close().await;
+    let error = SqliteStore::open(&path, settings()).await.err().unwrap();
+    assert!(matches!(error, OpenError::NewerSchema { schema: 9999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_log_is_folded_into_the_file_when_the_store_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let store = SqliteStore::open(&path, settings()).await.unwrap();
+    let home = RelayUrl::parse("wss://home.example").unwrap();
+    store.name_relays(&[(home, Role::Home)]).await.unwrap();
+    let log = dir.path().join("state.db-wal");
+    assert!(log.exists());
+    store.close().await;
+    assert!(!log.exists());
+}
