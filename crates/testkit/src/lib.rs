@@ -1,1 +1,25 @@
-//! .
+//! What the tests of the other crates stand on: relays that we did not write, a client that we did not write, faults on the wire.
+//!
+//! Everything here is met over a socket on the loopback and knows nothing of the crates under test; it is never a normal dependency.
+//! A fixture that cannot start panics and says what to install: a test never passes because something was missing.
+
+mod chaos_proxy;
+mod local_relay;
+mod nostr_rs_relay;
+mod ports;
+mod publisher;
+mod python_relay;
+mod reader;
+mod server_process;
+mod wait;
+mod wire;
+
+pub use chaos_proxy::ChaosProxy;
+pub use local_relay::LocalRelay;
+pub use nostr_rs_relay::NostrRsRelay;
+pub use ports::free_port;
+pub use publisher::{Offer, Publisher};
+pub use python_relay::PythonRelay;
+pub use reader::fetch_all;
+pub use wait::{wait_for, wait_until};
+pub use wire::Wire;
