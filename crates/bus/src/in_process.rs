@@ -90,8 +90,7 @@ impl InProcess {
     }
 
     async fn keep(&self, incoming: Incoming) -> Result<(), BusError> {
-        let delivery = Delivery::new(incoming, self.inbox.sender.downgrade());
-        self.inbox.sender.send(delivery).await.map_err(|_| BusError::Closed)
+        self.inbox.sender.send(Delivery { incoming }).await.map_err(|_| BusError::Closed)
     }
 }
 

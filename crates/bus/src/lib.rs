@@ -65,40 +65,16 @@ pub enum Incoming {
     Discovery(Discovery),
 }
 
-/// One kept message, until it is acknowledged. Dropped without a word, it comes again.
+/// One kept message. It counts as taken once it is acknowledged, after the commit; a receiver that dies before gets it
+/// again where the bus outlives it.
 #[derive(Debug)]
 pub struct Delivery {
-    incoming: Option<Incoming>,
-    again: mpsc::WeakSender<Delivery>,
+    pub incoming: Incoming,
 }
 
 impl Delivery {
-    pub(crate) fn new(incoming: Incoming, again: mpsc::WeakSender<Delivery>) -> Self {
-        Self { incoming: Some(incoming), again }
-    }
-
-    /// # Panics
-    /// Never: the message is taken out only by [`Self::ack`] and on drop.
-    #[must_use]
-    pub fn incoming(&self) -> &Incoming {
-        self.incoming.as_ref().expect("a delivery holds its message until it is acknowledged or dropped")
-    }
-
     /// To be called after the commit.
-    pub fn ack(mut self) {
-        self.incoming = None;
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        let (Some(incoming), Some(sender)) = (self.incoming.take(), self.again.upgrade()) else { return };
-        let delivery = Self::new(incoming, self.again.clone());
-        tokio::spawn(async move {
-            // A closed inbox means that the process stops: the sender's upstream is then resumed from the store.
-            let _ = sender.send(delivery).await;
-        });
-    }
+    pub fn ack(self) {}
 }
 
 /// A question on its way to the state service.

@@ -11,5 +11,6 @@ pub mod exit;
 pub mod lifecycle;
 pub mod output;
 pub mod run;
+pub mod system;
 pub mod telemetry;
 pub mod world;

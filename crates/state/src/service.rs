@@ -23,7 +23,7 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 pub async fn serve(store: Arc<dyn Store>, bus: Arc<dyn Bus>, stop: CancellationToken) -> Result<(), BusError> {
     let mut inbox = bus.inbox().await?;
     let questions = bus.questions().await?;
-    let answering = tokio::spawn(answer_all(Arc::clone(&store), questions, stop.clone()));
+    let answering = tokio::spawn(answer_all(Arc::clone(&store), Arc::clone(&bus), questions, stop.clone()));
     loop {
         let delivery = tokio::select! {
             biased;
@@ -37,27 +37,25 @@ pub async fn serve(store: Arc<dyn Store>, bus: Arc<dyn Bus>, stop: CancellationT
     Ok(())
 }
 
-/// Applies one kept message and acknowledges it after the commit.
+/// Applies one kept message and acknowledges it after the commit. A store that fails is tried again: the messages
+/// behind this one wait, and with them the sockets that they come from.
 async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
-    let applied = match delivery.incoming() {
-        Incoming::Report(report) => store.report(report).await,
-        Incoming::Discovery(discovery) => store.discover(discovery).await,
-    };
-    match applied {
-        Ok(dirty) => {
-            delivery.ack();
-            notify_all(bus, dirty);
-        }
-        // A message of an older epoch changes nothing; saying so again would not either.
-        Err(StateError::Fenced | StateError::NoSuchUpstream) => {
-            debug!("dropped a report of an older epoch");
-            delivery.ack();
-        }
-        Err(StateError::Store(why)) => {
-            error!(why, "the store did not take a report; trying again");
-            tokio::time::sleep(STORE_RETRY).await;
+    loop {
+        let applied = match &delivery.incoming {
+            Incoming::Report(report) => store.report(report).await,
+            Incoming::Discovery(discovery) => store.discover(discovery).await,
+        };
+        match applied {
+            Ok(dirty) => break notify_all(bus, dirty),
+            // A message of an older epoch changes nothing; taking it again would not either.
+            Err(StateError::Fenced | StateError::NoSuchUpstream) => break debug!("dropped a report of an older epoch"),
+            Err(StateError::Store(why)) => {
+                error!(why, "the store did not take a report; trying again");
+                tokio::time::sleep(STORE_RETRY).await;
+            }
         }
     }
+    delivery.ack();
 }
 
 fn notify_all(bus: &dyn Bus, dirty: Vec<UpstreamId>) {
@@ -66,14 +64,24 @@ fn notify_all(bus: &dyn Bus, dirty: Vec<UpstreamId>) {
     }
 }
 
-async fn answer_all(store: Arc<dyn Store>, mut questions: mpsc::Receiver<Question>, stop: CancellationToken) {
+async fn answer_all(
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    mut questions: mpsc::Receiver<Question>,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE));
     while let Some(Question { query, reply }) = questions.recv().await {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let store = Arc::clone(&store);
+        let (store, bus) = (Arc::clone(&store), Arc::clone(&bus));
         tokio::spawn(async move {
+            let fresh_link = if let Query::Up { upstream, .. } = &query { Some(*upstream) } else { None };
+            let answered = answer(&*store, query).await;
+            if let (Some(upstream), Answer::Up(_)) = (fresh_link, &answered) {
+                bus.notify(upstream);
+            }
             // The asker may have gone; then the answer is of no use.
-            let _ = reply.send(answer(&*store, query).await);
+            let _ = reply.send(answered);
             drop(permit);
         });
         if stop.is_cancelled() && questions.is_empty() {

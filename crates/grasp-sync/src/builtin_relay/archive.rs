@@ -24,11 +24,7 @@ impl Stored {
     pub(super) fn new(event: Event) -> Arc<Self> {
         let json = event.as_json();
         let expires_at = first_value(&event, "expiration").and_then(|value| value.parse().ok());
-        Arc::new(Self {
-            event,
-            json,
-            expires_at,
-        })
+        Arc::new(Self { event, json, expires_at })
     }
 
     pub(super) fn is_expired(&self, now: u64) -> bool {
@@ -189,9 +185,8 @@ impl Archive {
             return;
         };
         self.deleted_ids.insert((id, author));
-        let is_theirs = self.index.get(&id).is_some_and(|held| {
-            held.event.pubkey == author && held.event.kind.as_u16() != DELETION
-        });
+        let is_theirs =
+            self.index.get(&id).is_some_and(|held| held.event.pubkey == author && held.event.kind.as_u16() != DELETION);
         if is_theirs {
             self.forget(&id);
         }
@@ -206,10 +201,7 @@ impl Archive {
         }
         let until = deletion.created_at.as_secs();
         if let Some(id) = self.versions.get(&address).copied()
-            && self
-                .index
-                .get(&id)
-                .is_some_and(|held| held.event.created_at.as_secs() <= until)
+            && self.index.get(&id).is_some_and(|held| held.event.created_at.as_secs() <= until)
         {
             self.forget(&id);
         }
@@ -258,9 +250,5 @@ fn parse_address(value: &str) -> Option<Address> {
 }
 
 fn first_value<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
-    event
-        .tags
-        .iter()
-        .find(|tag| tag.kind() == name)
-        .and_then(|tag| tag.content())
+    event.tags.iter().find(|tag| tag.kind() == name).and_then(|tag| tag.content())
 }

@@ -41,14 +41,10 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts the thread; without a journal events live in memory only.
-    pub(super) fn start(
-        hub: Arc<Hub>,
-        journal: Option<Journal>,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start(hub: Arc<Hub>, journal: Option<Journal>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (tasks, queue) = channel();
-        let thread = thread::Builder::new()
-            .name("builtin-relay-store".to_owned())
-            .spawn(move || work(&queue, &hub, journal))?;
+        let thread =
+            thread::Builder::new().name("builtin-relay-store".to_owned()).spawn(move || work(&queue, &hub, journal))?;
         Ok((Self { tasks }, thread))
     }
 
@@ -56,32 +52,22 @@ impl Committer {
     pub(super) async fn commit(&self, events: Vec<Arc<Stored>>) -> Vec<Verdict> {
         let count = events.len();
         let (answer, verdicts) = oneshot::channel();
-        let batch = Batch {
-            events,
-            answer: Answer::Later(answer),
-        };
+        let batch = Batch { events, answer: Answer::Later(answer) };
         if self.tasks.send(Task::Commit(batch)).is_err() {
             return vec![Verdict::Unwritable; count];
         }
-        verdicts
-            .await
-            .unwrap_or_else(|_| vec![Verdict::Unwritable; count])
+        verdicts.await.unwrap_or_else(|_| vec![Verdict::Unwritable; count])
     }
 
     /// As [`Committer::commit`], blocking the calling thread.
     pub(super) fn commit_blocking(&self, events: Vec<Arc<Stored>>) -> Vec<Verdict> {
         let count = events.len();
         let (answer, verdicts) = channel();
-        let batch = Batch {
-            events,
-            answer: Answer::Blocking(answer),
-        };
+        let batch = Batch { events, answer: Answer::Blocking(answer) };
         if self.tasks.send(Task::Commit(batch)).is_err() {
             return vec![Verdict::Unwritable; count];
         }
-        verdicts
-            .recv()
-            .unwrap_or_else(|_| vec![Verdict::Unwritable; count])
+        verdicts.recv().unwrap_or_else(|_| vec![Verdict::Unwritable; count])
     }
 
     /// What was handed over before is still written.
@@ -115,11 +101,7 @@ fn commit_group(batches: Vec<Batch>, hub: &Hub, journal: Option<&mut Journal>) {
         let verdicts = if is_durable {
             hub.admit(&batch.events, now)
         } else {
-            batch
-                .events
-                .iter()
-                .map(|stored| unwritten(hub.judge(stored, now)))
-                .collect()
+            batch.events.iter().map(|stored| unwritten(hub.judge(stored, now))).collect()
         };
         batch.answer.give(verdicts);
     }
@@ -128,28 +110,18 @@ fn commit_group(batches: Vec<Batch>, hub: &Hub, journal: Option<&mut Journal>) {
 /// Whether all that is worth keeping reached the disk.
 fn write(batches: &[Batch], hub: &Hub, journal: &mut Journal, now: u64) -> bool {
     let events = batches.iter().flat_map(|batch| &batch.events);
-    let kept: Vec<_> = events
-        .filter(|stored| hub.judge(stored, now) == Verdict::Stored)
-        .cloned()
-        .collect();
+    let kept: Vec<_> = events.filter(|stored| hub.judge(stored, now) == Verdict::Stored).cloned().collect();
     if kept.is_empty() {
         return true;
     }
-    journal
-        .append(&kept)
-        .inspect_err(|cause| error!(%cause, "the relay store could not be written"))
-        .is_ok()
+    journal.append(&kept).inspect_err(|cause| error!(%cause, "the relay store could not be written")).is_ok()
 }
 
 fn unwritten(verdict: Verdict) -> Verdict {
     match verdict {
         // A broadcast needs no disk, but a relay that cannot write should not look healthy.
         Verdict::Stored | Verdict::Broadcast | Verdict::Unwritable => Verdict::Unwritable,
-        Verdict::Duplicate
-        | Verdict::Replaced
-        | Verdict::Deleted
-        | Verdict::Expired
-        | Verdict::Protected => verdict,
+        Verdict::Duplicate | Verdict::Replaced | Verdict::Deleted | Verdict::Expired | Verdict::Protected => verdict,
     }
 }
 

@@ -34,25 +34,12 @@ pub(super) async fn serve(stream: WebSocketStream<TcpStream>, shared: Arc<Shared
     let id = count(&shared.counters.connections, 1);
     let outbox = Arc::new(Outbox::new(shared.slack));
     shared.hub.join(id, Arc::clone(&outbox));
-    let _leave = Leave {
-        id,
-        shared: Arc::clone(&shared),
-    };
+    let _leave = Leave { id, shared: Arc::clone(&shared) };
     let (mut sink, stream) = stream.split();
     let (written, events) = channel(WAITING_EVENTS);
-    let intake = intake::run(
-        events,
-        Arc::clone(&shared.hub),
-        shared.committer.clone(),
-        Arc::clone(&outbox),
-    );
-    let session = Session {
-        id,
-        shared: Arc::clone(&shared),
-        outbox: Arc::clone(&outbox),
-        exchanges: Exchanges::default(),
-        written,
-    };
+    let intake = intake::run(events, Arc::clone(&shared.hub), shared.committer.clone(), Arc::clone(&outbox));
+    let session =
+        Session { id, shared: Arc::clone(&shared), outbox: Arc::clone(&outbox), exchanges: Exchanges::default(), written };
     tokio::select! {
         () = session.read(stream) => {}
         () = write(&mut sink, &outbox, &shared) => {}
@@ -115,11 +102,7 @@ impl Session {
                 self.shared.hub.subscribe(self.id, &id, filters, now());
             }
             Ok(ClientMessage::Close { id }) => self.shared.hub.unsubscribe(self.id, &id),
-            Ok(
-                message @ (ClientMessage::NegOpen { .. }
-                | ClientMessage::NegMsg { .. }
-                | ClientMessage::NegClose { .. }),
-            ) => {
+            Ok(message @ (ClientMessage::NegOpen { .. } | ClientMessage::NegMsg { .. } | ClientMessage::NegClose { .. })) => {
                 self.reconcile(message);
             }
             Err(bad) => self.refuse(bad),
@@ -134,10 +117,7 @@ impl Session {
             return self.notice("ERROR: bad msg: negentropy disabled");
         }
         let answer = match message {
-            ClientMessage::NegOpen { id, filter, hex } => {
-                self.exchanges
-                    .open(&id, &filter, &hex, (&self.shared.hub, now()))
-            }
+            ClientMessage::NegOpen { id, filter, hex } => self.exchanges.open(&id, &filter, &hex, (&self.shared.hub, now())),
             ClientMessage::NegMsg { id, hex } => self.exchanges.step(&id, &hex),
             ClientMessage::NegClose { id } => return self.exchanges.close(&id),
             ClientMessage::Event(_) | ClientMessage::Req { .. } | ClientMessage::Close { .. } => {
@@ -151,18 +131,14 @@ impl Session {
         match bad {
             BadMessage::Unreadable(reason) => self.notice(&reason),
             BadMessage::BadFilter { id, reason } => {
-                self.outbox
-                    .push(Frame::Text(json!(["CLOSED", id, reason]).to_string()));
+                self.outbox.push(Frame::Text(json!(["CLOSED", id, reason]).to_string()));
             }
-            BadMessage::BadExchange { id, reason } => {
-                self.outbox.push(Frame::Text(refusal(&id, &reason)))
-            }
+            BadMessage::BadExchange { id, reason } => self.outbox.push(Frame::Text(refusal(&id, &reason))),
         }
     }
 
     fn notice(&self, text: &str) {
-        self.outbox
-            .push(Frame::Text(json!(["NOTICE", text]).to_string()));
+        self.outbox.push(Frame::Text(json!(["NOTICE", text]).to_string()));
     }
 }
 
@@ -182,10 +158,7 @@ async fn send(sink: &mut Sink, frames: Vec<Frame>, shared: &Shared) -> Result<()
     for frame in frames {
         let text = match frame {
             Frame::Text(text) => text,
-            Frame::Event {
-                subscription,
-                stored,
-            } => {
+            Frame::Event { subscription, stored } => {
                 count(&shared.counters.events_sent, 1);
                 format!("[\"EVENT\",{},{}]", json!(*subscription), stored.json)
             }

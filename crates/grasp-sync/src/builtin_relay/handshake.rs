@@ -26,10 +26,7 @@ const NEUTRAL: &str = "Access-Control-Allow-Origin: *\r\n\
     Connection: close\r\n";
 
 /// The websocket, or nothing when the request was of another sort and is answered.
-pub(super) async fn accept(
-    mut stream: TcpStream,
-    document: &Value,
-) -> Option<WebSocketStream<TcpStream>> {
+pub(super) async fn accept(mut stream: TcpStream, document: &Value) -> Option<WebSocketStream<TcpStream>> {
     let (request, rest) = match timeout(PATIENCE, read_request(&mut stream)).await {
         Ok(Some(read)) => read,
         Ok(None) | Err(_) => return None,
@@ -44,9 +41,7 @@ pub(super) async fn accept(
     );
     stream.write_all(accepted.as_bytes()).await.ok()?;
     // Framing is not counted in the limit of a message; room is left to refuse one that is too long.
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
+    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     Some(WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await)
 }
 
@@ -74,35 +69,20 @@ impl Request {
     }
 
     fn answer(&self, document: &Value) -> String {
-        let accepts = self
-            .headers
-            .get("accept")
-            .map(String::as_str)
-            .unwrap_or_default();
+        let accepts = self.headers.get("accept").map(String::as_str).unwrap_or_default();
         match self.method.as_str() {
             "OPTIONS" => format!("HTTP/1.1 204 No Content\r\n{NEUTRAL}\r\n"),
             "GET" if accepts.contains("application/nostr+json") => {
                 body("200 OK", "application/nostr+json", &document.to_string())
             }
-            "GET" => body(
-                "200 OK",
-                "text/plain",
-                "This is a Nostr relay: connect with a websocket.\n",
-            ),
-            _ => body(
-                "405 Method Not Allowed",
-                "text/plain",
-                "Only GET is offered.\n",
-            ),
+            "GET" => body("200 OK", "text/plain", "This is a Nostr relay: connect with a websocket.\n"),
+            _ => body("405 Method Not Allowed", "text/plain", "Only GET is offered.\n"),
         }
     }
 }
 
 fn body(status: &str, kind: &str, text: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\n{NEUTRAL}Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
-    )
+    format!("HTTP/1.1 {status}\r\n{NEUTRAL}Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{text}", text.len())
 }
 
 /// The request, and the bytes that came after it.

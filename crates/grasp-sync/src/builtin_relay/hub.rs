@@ -41,21 +41,12 @@ struct Listener {
 
 impl Hub {
     pub(super) fn new(archive: Archive, caps: Caps) -> Self {
-        let inner = Inner {
-            archive,
-            listeners: BTreeMap::new(),
-        };
-        Self {
-            inner: Mutex::new(inner),
-            caps,
-        }
+        let inner = Inner { archive, listeners: BTreeMap::new() };
+        Self { inner: Mutex::new(inner), caps }
     }
 
     pub(super) fn join(&self, connection: u64, outbox: Arc<Outbox>) {
-        let listener = Listener {
-            outbox,
-            subscriptions: BTreeMap::new(),
-        };
+        let listener = Listener { outbox, subscriptions: BTreeMap::new() };
         self.lock().listeners.insert(connection, listener);
     }
 
@@ -71,25 +62,15 @@ impl Hub {
         };
         let is_new = !listener.subscriptions.contains_key(id);
         if is_new && listener.subscriptions.len() >= self.caps.subscriptions {
-            let text = format!(
-                "error: too many subscriptions, at most {}",
-                self.caps.subscriptions
-            );
-            listener
-                .outbox
-                .push(Frame::Text(json!(["CLOSED", id, text]).to_string()));
+            let text = format!("error: too many subscriptions, at most {}", self.caps.subscriptions);
+            listener.outbox.push(Frame::Text(json!(["CLOSED", id, text]).to_string()));
             return;
         }
         let subscription: Arc<str> = Arc::from(id);
         for stored in page(&inner.archive, &filters, self.caps.page, now) {
-            listener.outbox.push(Frame::Event {
-                subscription: Arc::clone(&subscription),
-                stored,
-            });
+            listener.outbox.push(Frame::Event { subscription: Arc::clone(&subscription), stored });
         }
-        listener
-            .outbox
-            .push(Frame::Text(json!(["EOSE", id]).to_string()));
+        listener.outbox.push(Frame::Text(json!(["EOSE", id]).to_string()));
         listener.subscriptions.insert(subscription, filters);
     }
 
@@ -115,10 +96,7 @@ impl Hub {
             .map(|stored| {
                 let verdict = inner.archive.admit(stored, now);
                 if matches!(verdict, Verdict::Stored | Verdict::Broadcast) {
-                    inner
-                        .listeners
-                        .values()
-                        .for_each(|listener| listener.tell(stored));
+                    inner.listeners.values().for_each(|listener| listener.tell(stored));
                 }
                 verdict
             })
@@ -144,10 +122,7 @@ impl Listener {
     fn tell(&self, stored: &Arc<Stored>) {
         for (subscription, filters) in &self.subscriptions {
             if filters.iter().any(|filter| matches(filter, &stored.event)) {
-                self.outbox.push(Frame::Event {
-                    subscription: Arc::clone(subscription),
-                    stored: Arc::clone(stored),
-                });
+                self.outbox.push(Frame::Event { subscription: Arc::clone(subscription), stored: Arc::clone(stored) });
             }
         }
     }
@@ -155,10 +130,8 @@ impl Listener {
 
 /// The stored matches of all filters: each filter has its own limit, each event is sent once.
 fn page(archive: &Archive, filters: &[Filter], cap: usize, now: u64) -> Vec<Arc<Stored>> {
-    let mut found: Vec<_> = filters
-        .iter()
-        .flat_map(|filter| archive.query(filter, filter.limit.unwrap_or(cap).min(cap), now))
-        .collect();
+    let mut found: Vec<_> =
+        filters.iter().flat_map(|filter| archive.query(filter, filter.limit.unwrap_or(cap).min(cap), now)).collect();
     found.sort_by(|one, other| one.event.cmp(&other.event));
     found.dedup_by(|one, other| one.event.id == other.event.id);
     found

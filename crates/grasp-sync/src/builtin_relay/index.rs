@@ -35,10 +35,7 @@ impl Index {
         let event = &stored.event;
         let at = position(event);
         self.all.insert(at);
-        self.by_kind
-            .entry(event.kind.as_u16())
-            .or_default()
-            .insert(at);
+        self.by_kind.entry(event.kind.as_u16()).or_default().insert(at);
         self.by_author.entry(event.pubkey).or_default().insert(at);
         for (letter, value) in indexed_tags(event) {
             let values = self.by_tag.entry(letter).or_default();
@@ -63,14 +60,9 @@ impl Index {
     }
 
     pub(super) fn query(&self, filter: &Filter, limit: usize, now: u64) -> Vec<Arc<Stored>> {
-        let wanted =
-            |stored: &&Arc<Stored>| !stored.is_expired(now) && matches(filter, &stored.event);
+        let wanted = |stored: &&Arc<Stored>| !stored.is_expired(now) && matches(filter, &stored.event);
         if let Some(ids) = &filter.ids {
-            let mut found: Vec<_> = ids
-                .iter()
-                .filter_map(|id| self.get(id))
-                .filter(wanted)
-                .collect();
+            let mut found: Vec<_> = ids.iter().filter_map(|id| self.get(id)).filter(wanted).collect();
             found.sort_by_key(|stored| position(&stored.event));
             return found.into_iter().take(limit).cloned().collect();
         }
@@ -91,26 +83,14 @@ impl Index {
     fn narrowest(&self, filter: &Filter) -> Vec<&Positions> {
         let mut choices: Vec<Vec<&Positions>> = vec![vec![&self.all]];
         if let Some(kinds) = &filter.kinds {
-            choices.push(
-                kinds
-                    .iter()
-                    .filter_map(|kind| self.by_kind.get(&kind.as_u16()))
-                    .collect(),
-            );
+            choices.push(kinds.iter().filter_map(|kind| self.by_kind.get(&kind.as_u16())).collect());
         }
         if let Some(authors) = &filter.authors {
-            choices.push(
-                authors
-                    .iter()
-                    .filter_map(|author| self.by_author.get(author))
-                    .collect(),
-            );
+            choices.push(authors.iter().filter_map(|author| self.by_author.get(author)).collect());
         }
         for (letter, wanted) in &filter.generic_tags {
             let values = self.by_tag.get(letter);
-            let sets = values
-                .into_iter()
-                .flat_map(|values| wanted.iter().filter_map(|v| values.get(v)));
+            let sets = values.into_iter().flat_map(|values| wanted.iter().filter_map(|v| values.get(v)));
             choices.push(sets.collect());
         }
         let size = |sets: &Vec<&Positions>| sets.iter().map(|set| set.len()).sum::<usize>();
@@ -121,23 +101,15 @@ impl Index {
 /// Whether the event matches. Unlike `Filter::match_event`, an empty array matches nothing,
 /// and nothing is allocated: this runs for every event and every open subscription.
 pub(super) fn matches(filter: &Filter, event: &Event) -> bool {
-    filter
-        .ids
-        .as_ref()
-        .is_none_or(|ids| ids.contains(&event.id))
-        && filter
-            .authors
-            .as_ref()
-            .is_none_or(|authors| authors.contains(&event.pubkey))
-        && filter
-            .kinds
-            .as_ref()
-            .is_none_or(|kinds| kinds.contains(&event.kind))
+    filter.ids.as_ref().is_none_or(|ids| ids.contains(&event.id))
+        && filter.authors.as_ref().is_none_or(|authors| authors.contains(&event.pubkey))
+        && filter.kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.kind))
         && filter.since.is_none_or(|since| event.created_at >= since)
         && filter.until.is_none_or(|until| event.created_at <= until)
-        && filter.generic_tags.iter().all(|(letter, wanted)| {
-            indexed_tags(event).any(|(name, value)| name == *letter && wanted.contains(value))
-        })
+        && filter
+            .generic_tags
+            .iter()
+            .all(|(letter, wanted)| indexed_tags(event).any(|(name, value)| name == *letter && wanted.contains(value)))
 }
 
 fn position(event: &Event) -> Position {
@@ -146,10 +118,7 @@ fn position(event: &Event) -> Position {
 
 /// Only the first value of a single-letter tag can be asked for (NIP-01).
 fn indexed_tags(event: &Event) -> impl Iterator<Item = (SingleLetterTag, &str)> {
-    event
-        .tags
-        .iter()
-        .filter_map(|tag| Some((tag.single_letter_tag()?, tag.content()?)))
+    event.tags.iter().filter_map(|tag| Some((tag.single_letter_tag()?, tag.content()?)))
 }
 
 fn take_out<K, Q>(sets: &mut BTreeMap<K, Positions>, key: &Q, at: &Position)
@@ -177,11 +146,8 @@ impl<'a> Merge<'a> {
     fn new(sets: &[&'a Positions], since: u64, until: u64) -> Self {
         let newest = (Reverse(until), EventId::from_byte_array([0; 32]));
         let oldest = (Reverse(since), EventId::from_byte_array([0xff; 32]));
-        let mut merge = Self {
-            sources: sets.iter().map(|set| set.range(newest..=oldest)).collect(),
-            heads: BinaryHeap::new(),
-            last: None,
-        };
+        let mut merge =
+            Self { sources: sets.iter().map(|set| set.range(newest..=oldest)).collect(), heads: BinaryHeap::new(), last: None };
         for source in 0..merge.sources.len() {
             merge.advance(source);
         }

@@ -22,24 +22,12 @@ const CHUNK: usize = 32;
 const AHEAD: usize = 8;
 
 /// Takes the events of one connection until its channel closes.
-pub(super) async fn run(
-    events: Receiver<String>,
-    hub: Arc<Hub>,
-    committer: Committer,
-    outbox: Arc<Outbox>,
-) {
+pub(super) async fn run(events: Receiver<String>, hub: Arc<Hub>, committer: Committer, outbox: Arc<Outbox>) {
     let (checked, batches) = channel(AHEAD);
-    tokio::join!(
-        check_batches(events, &hub, checked),
-        commit_batches(batches, &committer, &outbox)
-    );
+    tokio::join!(check_batches(events, &hub, checked), commit_batches(batches, &committer, &outbox));
 }
 
-async fn check_batches(
-    mut events: Receiver<String>,
-    hub: &Arc<Hub>,
-    checked: Sender<Vec<Checked>>,
-) {
+async fn check_batches(mut events: Receiver<String>, hub: &Arc<Hub>, checked: Sender<Vec<Checked>>) {
     let mut batch = Vec::with_capacity(BATCH);
     while events.recv_many(&mut batch, BATCH).await > 0 {
         let ready = check_all(std::mem::take(&mut batch), hub).await;
@@ -49,11 +37,7 @@ async fn check_batches(
     }
 }
 
-async fn commit_batches(
-    mut batches: Receiver<Vec<Checked>>,
-    committer: &Committer,
-    outbox: &Outbox,
-) {
+async fn commit_batches(mut batches: Receiver<Vec<Checked>>, committer: &Committer, outbox: &Outbox) {
     let mut ready = Vec::with_capacity(AHEAD);
     while batches.recv_many(&mut ready, AHEAD).await > 0 {
         let checked: Vec<Checked> = ready.drain(..).flatten().collect();
@@ -99,11 +83,7 @@ async fn check_all(texts: Vec<String>, hub: &Arc<Hub>) -> Vec<Checked> {
     while texts.peek().is_some() {
         let part: Vec<String> = texts.by_ref().take(chunk).collect();
         let hub = Arc::clone(hub);
-        running.push(tokio::task::spawn_blocking(move || {
-            part.iter()
-                .map(|text| check(text, &hub))
-                .collect::<Vec<_>>()
-        }));
+        running.push(tokio::task::spawn_blocking(move || part.iter().map(|text| check(text, &hub)).collect::<Vec<_>>()));
     }
     let mut checked = Vec::new();
     for part in running {
@@ -119,19 +99,13 @@ fn check(text: &str, hub: &Hub) -> Checked {
         Err(cause) => return Checked::Refused(unparsable(text, &cause.to_string())),
     };
     if text.len() > MAX_EVENT {
-        return Checked::Refused(refused(
-            &event.id.to_hex(),
-            "invalid: the event is too large",
-        ));
+        return Checked::Refused(refused(&event.id.to_hex(), "invalid: the event is too large"));
     }
     if hub.holds(&event.id) {
         return Checked::Known(event.id.to_hex());
     }
     if !event.verify_id() {
-        return Checked::Refused(refused(
-            &event.id.to_hex(),
-            "invalid: the id does not match",
-        ));
+        return Checked::Refused(refused(&event.id.to_hex(), "invalid: the id does not match"));
     }
     if !event.verify_signature() {
         return Checked::Refused(refused(&event.id.to_hex(), "invalid: bad signature"));

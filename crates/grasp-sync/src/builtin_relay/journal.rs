@@ -63,20 +63,12 @@ impl Journal {
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(|source| StoreError::Open {
-                path: path.to_owned(),
-                source,
-            })?;
-        let unreadable = |source| StoreError::Read {
-            path: path.to_owned(),
-            source,
-        };
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let unreadable = |source| StoreError::Read { path: path.to_owned(), source };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked {
-                    path: path.to_owned(),
-                });
+                return Err(StoreError::Locked { path: path.to_owned() });
             }
             Err(TryLockError::Error(source)) => return Err(unreadable(source)),
         }
@@ -98,10 +90,7 @@ impl Journal {
             lines.extend_from_slice(stored.json.as_bytes());
             lines.push(b'\n');
         }
-        let written = self
-            .file
-            .write_all(&lines)
-            .and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&lines).and_then(|()| self.file.sync_data());
         match written {
             Ok(()) => {
                 self.length += as_u64(lines.len());
@@ -134,10 +123,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<(Vec<Event>, u64), StoreError> {
             // An OK was never sent for it: the sync comes first.
             Ok(_) | Err(_) if number == lines.len() => break,
             Ok(_) | Err(_) => {
-                return Err(StoreError::Damaged {
-                    path: path.to_owned(),
-                    line: number,
-                });
+                return Err(StoreError::Damaged { path: path.to_owned(), line: number });
             }
         }
     }

@@ -48,22 +48,14 @@ pub(super) enum BadMessage {
 
 impl ClientMessage {
     pub(super) fn parse(text: &str) -> Result<Self, BadMessage> {
-        let parts: Vec<&RawValue> =
-            serde_json::from_str(text).map_err(|cause| unreadable(&cause.to_string()))?;
+        let parts: Vec<&RawValue> = serde_json::from_str(text).map_err(|cause| unreadable(&cause.to_string()))?;
         match string(&parts, 0, "label")?.as_str() {
             "EVENT" => Ok(Self::Event(part(&parts, 1, "event")?.to_owned())),
             "REQ" => parse_req(&parts),
-            "CLOSE" => Ok(Self::Close {
-                id: subscription_id(&parts)?,
-            }),
+            "CLOSE" => Ok(Self::Close { id: subscription_id(&parts)? }),
             "NEG-OPEN" => parse_neg_open(&parts),
-            "NEG-MSG" => Ok(Self::NegMsg {
-                id: subscription_id(&parts)?,
-                hex: string(&parts, 2, "message")?,
-            }),
-            "NEG-CLOSE" => Ok(Self::NegClose {
-                id: subscription_id(&parts)?,
-            }),
+            "NEG-MSG" => Ok(Self::NegMsg { id: subscription_id(&parts)?, hex: string(&parts, 2, "message")? }),
+            "NEG-CLOSE" => Ok(Self::NegClose { id: subscription_id(&parts)? }),
             _ => Err(unreadable("unknown command")),
         }
     }
@@ -71,34 +63,24 @@ impl ClientMessage {
 
 fn parse_req(parts: &[&RawValue]) -> Result<ClientMessage, BadMessage> {
     let id = subscription_id(parts)?;
-    let bad = |reason| BadMessage::BadFilter {
-        id: id.clone(),
-        reason,
-    };
+    let bad = |reason| BadMessage::BadFilter { id: id.clone(), reason };
     if parts.len() < 3 {
         return Err(bad("invalid: a REQ needs a filter".to_owned()));
     }
-    let filters = parts[2..]
-        .iter()
-        .map(|raw| parse_filter(raw.get()).map_err(bad))
-        .collect::<Result<_, _>>()?;
+    let filters = parts[2..].iter().map(|raw| parse_filter(raw.get()).map_err(bad)).collect::<Result<_, _>>()?;
     Ok(ClientMessage::Req { id, filters })
 }
 
 fn parse_neg_open(parts: &[&RawValue]) -> Result<ClientMessage, BadMessage> {
     let id = subscription_id(parts)?;
     let filter =
-        parse_filter(part(parts, 2, "filter")?).map_err(|reason| BadMessage::BadExchange {
-            id: id.clone(),
-            reason,
-        })?;
+        parse_filter(part(parts, 2, "filter")?).map_err(|reason| BadMessage::BadExchange { id: id.clone(), reason })?;
     let hex = string(parts, 3, "message")?;
     Ok(ClientMessage::NegOpen { id, filter, hex })
 }
 
 fn parse_filter(json: &str) -> Result<Filter, String> {
-    let filter =
-        Filter::from_json(json).map_err(|cause| format!("invalid: bad filter: {cause}"))?;
+    let filter = Filter::from_json(json).map_err(|cause| format!("invalid: bad filter: {cause}"))?;
     match filter.search {
         Some(_) => Err("unsupported: search is not offered".to_owned()),
         None => Ok(filter),
@@ -114,15 +96,11 @@ fn subscription_id(parts: &[&RawValue]) -> Result<String, BadMessage> {
 }
 
 fn string(parts: &[&RawValue], at: usize, name: &str) -> Result<String, BadMessage> {
-    serde_json::from_str(part(parts, at, name)?)
-        .map_err(|_| unreadable(&format!("the {name} is not a string")))
+    serde_json::from_str(part(parts, at, name)?).map_err(|_| unreadable(&format!("the {name} is not a string")))
 }
 
 fn part<'a>(parts: &[&'a RawValue], at: usize, name: &str) -> Result<&'a str, BadMessage> {
-    parts
-        .get(at)
-        .map(|raw| raw.get())
-        .ok_or_else(|| unreadable(&format!("the {name} is missing")))
+    parts.get(at).map(|raw| raw.get()).ok_or_else(|| unreadable(&format!("the {name} is missing")))
 }
 
 fn unreadable(reason: &str) -> BadMessage {

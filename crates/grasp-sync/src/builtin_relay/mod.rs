@@ -139,38 +139,18 @@ impl BuiltinRelay {
     }
 
     async fn start_with(options: Options, slack: Slack) -> Result<Self, StartError> {
-        let unheard = |source| StartError::Listen {
-            address: options.listen,
-            source,
-        };
+        let unheard = |source| StartError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(unheard)?;
         let address = listener.local_addr().map_err(unheard)?;
         let (archive, journal) = open_store(&options.store)?;
-        let caps = Caps {
-            page: options.page_cap,
-            subscriptions: options.max_subscriptions,
-        };
+        let caps = Caps { page: options.page_cap, subscriptions: options.max_subscriptions };
         let hub = Arc::new(Hub::new(archive, caps));
-        let (committer, committing) =
-            Committer::start(Arc::clone(&hub), journal).map_err(StartError::Thread)?;
+        let (committer, committing) = Committer::start(Arc::clone(&hub), journal).map_err(StartError::Thread)?;
         let counters = Counters::default();
-        let shared = Arc::new(Shared {
-            hub,
-            committer,
-            counters,
-            slack,
-            negentropy: options.negentropy,
-            caps,
-        });
+        let shared = Arc::new(Shared { hub, committer, counters, slack, negentropy: options.negentropy, caps });
         let (signal, watched) = watch::channel(Signal::Serve(0));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), watched));
-        Ok(Self {
-            shared,
-            address,
-            signal,
-            accepting,
-            committing,
-        })
+        Ok(Self { shared, address, signal, accepting, committing })
     }
 
     /// The relay's address as clients write it, with the root path.
@@ -194,10 +174,7 @@ impl BuiltinRelay {
     /// All events that are served now, newest first.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.held()
-            .iter()
-            .map(|stored| stored.event.clone())
-            .collect()
+        self.held().iter().map(|stored| stored.event.clone()).collect()
     }
 
     /// What crossed the wire since the start.
@@ -222,18 +199,13 @@ impl BuiltinRelay {
         }
         self.shared.committer.stop();
         let committing = self.committing;
-        if !matches!(
-            tokio::task::spawn_blocking(move || committing.join()).await,
-            Ok(Ok(()))
-        ) {
+        if !matches!(tokio::task::spawn_blocking(move || committing.join()).await, Ok(Ok(()))) {
             warn!("the relay store did not end in order");
         }
     }
 
     fn held(&self) -> Vec<Arc<Stored>> {
-        self.shared
-            .hub
-            .all_matches(&Filter::new(), Timestamp::now().as_secs())
+        self.shared.hub.all_matches(&Filter::new(), Timestamp::now().as_secs())
     }
 }
 
@@ -294,8 +266,7 @@ async fn welcome(stream: TcpStream, shared: Arc<Shared>, mut watched: watch::Rec
 
 /// Returns at the stop of the relay, or when connections of this round are over.
 async fn is_over(watched: &mut watch::Receiver<Signal>, round: Option<Signal>) {
-    let is_end =
-        |signal: &Signal| *signal == Signal::Stop || round.is_some_and(|round| *signal != round);
+    let is_end = |signal: &Signal| *signal == Signal::Stop || round.is_some_and(|round| *signal != round);
     // An owner that is gone has dropped the relay.
     let _ = watched.wait_for(is_end).await;
 }

@@ -21,13 +21,7 @@ pub(super) struct Exchanges {
 
 impl Exchanges {
     /// The answer to a NEG-OPEN. An id that is open is opened anew.
-    pub(super) fn open(
-        &mut self,
-        id: &str,
-        filter: &Filter,
-        hex: &str,
-        hub: (&Hub, u64),
-    ) -> String {
+    pub(super) fn open(&mut self, id: &str, filter: &Filter, hex: &str, hub: (&Hub, u64)) -> String {
         if !self.open.contains_key(id) && self.open.len() >= MAX_EXCHANGES {
             return refusal(id, "blocked: too many open exchanges");
         }
@@ -64,10 +58,7 @@ impl Exchanges {
 }
 
 /// `limit` is left out: NIP-77 gives it no meaning.
-fn exchange_over(
-    filter: &Filter,
-    (hub, now): (&Hub, u64),
-) -> Result<Negentropy<'static, NegentropyStorageVector>, Error> {
+fn exchange_over(filter: &Filter, (hub, now): (&Hub, u64)) -> Result<Negentropy<'static, NegentropyStorageVector>, Error> {
     let held = hub.all_matches(filter, now);
     let mut set = NegentropyStorageVector::with_capacity(held.len());
     for stored in held {
@@ -84,30 +75,12 @@ pub(super) fn refusal(id: &str, reason: &str) -> String {
 
 pub(super) fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| {
-            [
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]
-        })
-        .map(char::from)
-        .collect()
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).map(char::from).collect()
 }
 
 pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|digit| {
-            digit
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok())
-        })
-        .collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok())).collect::<Option<_>>()?;
     let pairs = digits.chunks_exact(2);
-    pairs
-        .remainder()
-        .is_empty()
-        .then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
+    pairs.remainder().is_empty().then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }

@@ -14,10 +14,7 @@ use super::archive::Stored;
 #[derive(Debug)]
 pub(super) enum Frame {
     Text(String),
-    Event {
-        subscription: Arc<str>,
-        stored: Arc<Stored>,
-    },
+    Event { subscription: Arc<str>, stored: Arc<Stored> },
 }
 
 /// How much a slow reader may leave unread, and for how long.
@@ -32,10 +29,7 @@ pub(super) struct Slack {
 impl Default for Slack {
     fn default() -> Self {
         // Sixteen full pages; half a minute is what a client may need to store what it was sent.
-        Self {
-            frames: 8_192,
-            patience: Duration::from_secs(30),
-        }
+        Self { frames: 8_192, patience: Duration::from_secs(30) }
     }
 }
 
@@ -59,12 +53,7 @@ struct Waiting {
 
 impl Outbox {
     pub(super) fn new(slack: Slack) -> Self {
-        Self {
-            waiting: Mutex::default(),
-            arrived: Notify::new(),
-            drained: Notify::new(),
-            slack,
-        }
+        Self { waiting: Mutex::default(), arrived: Notify::new(), drained: Notify::new(), slack }
     }
 
     /// Never waits: who pushes may hold the lock of the archive.
@@ -123,9 +112,7 @@ impl Outbox {
 
     fn is_stalled(&self) -> bool {
         let waiting = self.lock();
-        let is_late = waiting
-            .full_since
-            .is_some_and(|since| since.elapsed() >= self.slack.patience);
+        let is_late = waiting.full_since.is_some_and(|since| since.elapsed() >= self.slack.patience);
         waiting.is_overrun || is_late
     }
 

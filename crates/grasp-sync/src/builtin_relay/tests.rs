@@ -40,31 +40,16 @@ fn event(person: u8, kind: u16, at: u64, tags: &[&[&str]]) -> Event {
 
 fn said(person: u8, kind: u16, at: u64, tags: &[&[&str]], content: &str) -> Event {
     let keys = Keys::new(SecretKey::from_slice(&[person; 32]).unwrap());
-    let tags = Tags::from_list(
-        tags.iter()
-            .map(|tag| Tag::parse(tag.iter().copied()).unwrap())
-            .collect(),
-    );
+    let tags = Tags::from_list(tags.iter().map(|tag| Tag::parse(tag.iter().copied()).unwrap()).collect());
     let (at, kind) = (Timestamp::from_secs(at), Kind::from_u16(kind));
     let id = EventId::compute(&keys.public_key(), &at, &kind, &tags, content);
     let signature = keys.sign_schnorr_with_aux_rand(&Default::default(), id.as_bytes(), &[0; 32]);
-    Event::new(
-        id,
-        keys.public_key(),
-        at,
-        kind,
-        tags.to_vec(),
-        content,
-        signature,
-    )
+    Event::new(id, keys.public_key(), at, kind, tags.to_vec(), content, signature)
 }
 
 /// The address of a repository of person `person`.
 fn address(person: u8, identifier: &str) -> String {
-    format!(
-        "30617:{}:{identifier}",
-        event(person, 1, 1, &[]).pubkey.to_hex()
-    )
+    format!("30617:{}:{identifier}", event(person, 1, 1, &[]).pubkey.to_hex())
 }
 
 fn hex(events: &[&Event]) -> Vec<String> {
@@ -72,7 +57,5 @@ fn hex(events: &[&Event]) -> Vec<String> {
 }
 
 fn notes(count: u64) -> Vec<Event> {
-    (0..count)
-        .map(|number| said(1, 1, 1_000 + number, &[], &format!("note {number}")))
-        .collect()
+    (0..count).map(|number| said(1, 1, 1_000 + number, &[], &format!("note {number}"))).collect()
 }

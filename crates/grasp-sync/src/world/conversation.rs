@@ -28,10 +28,7 @@ struct Root {
 
 impl<'a> Conversation<'a> {
     pub(super) fn new(repos: &'a [Repo]) -> Self {
-        Self {
-            repos,
-            roots: Vec::new(),
-        }
+        Self { repos, roots: Vec::new() }
     }
 
     pub(super) fn add_roots(&mut self, workshop: &mut Workshop, count: usize) {
@@ -47,24 +44,14 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn add_root(
-        &mut self,
-        workshop: &mut Workshop,
-        repo: usize,
-        draft: fn(&mut Workshop, &Repo, u64) -> Draft,
-    ) {
+    fn add_root(&mut self, workshop: &mut Workshop, repo: usize, draft: fn(&mut Workshop, &Repo, u64) -> Draft) {
         let about = &self.repos[repo];
         let author = workshop.someone();
         let at = workshop.after(about.since, INTEREST);
         let draft = draft(workshop, about, at);
         let on = workshop.place(&about.relays);
         let event = workshop.publish(author, draft, &on);
-        self.roots.push(Root {
-            repo,
-            author,
-            event,
-            last_comment: None,
-        });
+        self.roots.push(Root { repo, author, event, last_comment: None });
     }
 
     /// Two to six patches of one author; only the first is marked as the root.
@@ -77,30 +64,19 @@ impl<'a> Conversation<'a> {
         for _ in 0..length {
             let draft = match &previous {
                 None => lone_patch(workshop, about, at),
-                Some(event) => {
-                    patch(workshop, about, at).tag(["e", &event.id.to_hex(), "", "reply"])
-                }
+                Some(event) => patch(workshop, about, at).tag(["e", &event.id.to_hex(), "", "reply"]),
             };
             let on = workshop.place(&about.relays);
             let event = workshop.publish(author, draft, &on);
             previous = Some(event.clone());
-            self.roots.push(Root {
-                repo,
-                author,
-                event,
-                last_comment: None,
-            });
+            self.roots.push(Root { repo, author, event, last_comment: None });
         }
     }
 
     pub(super) fn add_replies(&mut self, workshop: &mut Workshop, count: usize) {
         for _ in 0..count {
             // Few roots are much talked about, most a little.
-            let end = if workshop.dice.is_within(30) {
-                self.roots.len() / 10 + 1
-            } else {
-                self.roots.len()
-            };
+            let end = if workshop.dice.is_within(30) { self.roots.len() / 10 + 1 } else { self.roots.len() };
             let number = workshop.dice.index(end);
             match self.roots.get_mut(number) {
                 Some(root) => add_reply(workshop, &self.repos[root.repo], root),
@@ -157,10 +133,7 @@ fn pull_request(workshop: &mut Workshop, repo: &Repo, at: u64) -> Draft {
         .tag(["p", &workshop.pubkey(repo.owner)])
         .tag(["subject", &text::title(&mut workshop.dice)])
         .tag(["c", &workshop.dice.hex(40)])
-        .tag([
-            "clone",
-            &format!("https://git.world.example/fork/{}.git", repo.identifier),
-        ])
+        .tag(["clone", &format!("https://git.world.example/fork/{}.git", repo.identifier)])
         .tag(["branch-name", "topic"])
         .content(text::prose(&mut workshop.dice, bytes))
 }
@@ -180,19 +153,12 @@ fn patch(workshop: &mut Workshop, repo: &Repo, at: u64) -> Draft {
 
 /// A NIP-22 comment on the root or on its latest comment; half of them also name the repository.
 fn comment(workshop: &mut Workshop, repo: &Repo, root: &Root, at: u64) -> Draft {
-    let answers = root
-        .last_comment
-        .as_ref()
-        .filter(|last| last.created_at.as_secs() <= at);
-    let parent = answers
-        .filter(|_| workshop.dice.is_within(40))
-        .unwrap_or(&root.event);
+    let answers = root.last_comment.as_ref().filter(|last| last.created_at.as_secs() <= at);
+    let parent = answers.filter(|_| workshop.dice.is_within(40)).unwrap_or(&root.event);
     let names_repo = workshop.dice.is_within(50);
     let bytes = 120 + workshop.dice.index(900);
     comment_on(&root.event, parent, at)
-        .when(names_repo, |draft| {
-            draft.tag(["A", &repo.address]).tag(["a", &repo.address])
-        })
+        .when(names_repo, |draft| draft.tag(["A", &repo.address]).tag(["a", &repo.address]))
         .content(text::prose(&mut workshop.dice, bytes))
 }
 
@@ -245,21 +211,14 @@ fn update(workshop: &mut Workshop, repo: &Repo, root: &Root, at: u64) -> Draft {
         .tag(["E", &root.event.id.to_hex()])
         .tag(["P", &root.event.pubkey.to_hex()])
         .tag(["c", &workshop.dice.hex(40)])
-        .tag([
-            "clone",
-            &format!("https://git.world.example/fork/{}.git", repo.identifier),
-        ])
+        .tag(["clone", &format!("https://git.world.example/fork/{}.git", repo.identifier)])
         .content(text::prose(&mut workshop.dice, 200))
 }
 
 /// A kind met in the wild that no NIP names: only its tags lead to it.
 fn ci_run(workshop: &mut Workshop, repo: &Repo, root: &Root, at: u64) -> Draft {
     let log = text::prose(&mut workshop.dice, 1_400);
-    Draft::new(9842, at)
-        .tag(["a", &repo.address])
-        .tag(["e", &root.event.id.to_hex()])
-        .tag(["status", "success"])
-        .content(log)
+    Draft::new(9842, at).tag(["a", &repo.address]).tag(["e", &root.event.id.to_hex()]).tag(["status", "success"]).content(log)
 }
 
 /// Quotes, labels and old-style replies.
@@ -267,14 +226,9 @@ fn mention(workshop: &mut Workshop, repo: &Repo, root: &Root, at: u64) -> Draft 
     let id = root.event.id.to_hex();
     let words = text::prose(&mut workshop.dice, 400);
     match workshop.dice.below(4) {
-        0 => Draft::new(1, at)
-            .tag(["q", &id, "", &root.event.pubkey.to_hex()])
-            .content(words),
+        0 => Draft::new(1, at).tag(["q", &id, "", &root.event.pubkey.to_hex()]).content(words),
         1 => Draft::new(1, at).tag(["q", &repo.address]).content(words),
-        2 => Draft::new(1985, at)
-            .tag(["L", "#t"])
-            .tag(["l", "help wanted", "#t"])
-            .tag(["e", &id]),
+        2 => Draft::new(1985, at).tag(["L", "#t"]).tag(["l", "help wanted", "#t"]).tag(["e", &id]),
         _ => Draft::new(1, at).tag(["e", &id, "", "root"]).content(words),
     }
 }

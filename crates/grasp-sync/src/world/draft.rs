@@ -12,37 +12,23 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(kind: u16, at: u64) -> Self {
-        Self {
-            kind,
-            at,
-            tags: Vec::new(),
-            content: String::new(),
-        }
+        Self { kind, at, tags: Vec::new(), content: String::new() }
     }
 
     pub(super) fn tag<const N: usize>(mut self, parts: [&str; N]) -> Self {
-        self.tags
-            .push(parts.iter().map(|part| (*part).to_owned()).collect());
+        self.tags.push(parts.iter().map(|part| (*part).to_owned()).collect());
         self
     }
 
     /// One tag with many values.
     pub(super) fn list(mut self, name: &str, values: &[String]) -> Self {
-        self.tags.push(
-            std::iter::once(name.to_owned())
-                .chain(values.iter().cloned())
-                .collect(),
-        );
+        self.tags.push(std::iter::once(name.to_owned()).chain(values.iter().cloned()).collect());
         self
     }
 
     /// Many tags with one value each.
     pub(super) fn each(mut self, name: &str, values: &[String]) -> Self {
-        self.tags.extend(
-            values
-                .iter()
-                .map(|value| vec![name.to_owned(), value.clone()]),
-        );
+        self.tags.extend(values.iter().map(|value| vec![name.to_owned(), value.clone()]));
         self
     }
 

@@ -14,10 +14,7 @@ pub(super) fn make(workshop: &mut Workshop, repos: &[Repo]) -> Vec<LiveEvent> {
         live.extend(talk(workshop, repo));
         // A new version that lists the same relays, on the bootstrap where the announcement is known to lie.
         let again = describe(workshop, repo, number, workshop.now);
-        live.push(LiveEvent {
-            upstream: 0,
-            event: workshop.sign(repo.owner, again),
-        });
+        live.push(LiveEvent { upstream: 0, event: workshop.sign(repo.owner, again) });
     }
     if let Some(first) = repos.first() {
         live.extend(newcomer(workshop, first.owner));
@@ -38,22 +35,10 @@ fn talk(workshop: &mut Workshop, repo: &Repo) -> Vec<LiveEvent> {
     let draft = lone_patch(workshop, repo, now);
     let patch = workshop.sign(author, draft);
     vec![
-        LiveEvent {
-            upstream: here,
-            event: root,
-        },
-        LiveEvent {
-            upstream: there,
-            event: comment,
-        },
-        LiveEvent {
-            upstream: there,
-            event: status,
-        },
-        LiveEvent {
-            upstream: here,
-            event: patch,
-        },
+        LiveEvent { upstream: here, event: root },
+        LiveEvent { upstream: there, event: comment },
+        LiveEvent { upstream: there, event: status },
+        LiveEvent { upstream: here, event: patch },
     ]
 }
 
@@ -71,13 +56,7 @@ fn newcomer(workshop: &mut Workshop, owner: usize) -> Vec<LiveEvent> {
     let announcement = describe(workshop, &repo, 0, workshop.now);
     let said: Draft = issue(workshop, &repo, workshop.now);
     vec![
-        LiveEvent {
-            upstream: 0,
-            event: workshop.sign(owner, announcement),
-        },
-        LiveEvent {
-            upstream: workshop.last_upstream(),
-            event: workshop.sign(owner, said),
-        },
+        LiveEvent { upstream: 0, event: workshop.sign(owner, announcement) },
+        LiveEvent { upstream: workshop.last_upstream(), event: workshop.sign(owner, said) },
     ]
 }

@@ -87,14 +87,8 @@ pub struct World {
 /// When there are no upstreams or more than five, or roots or replies but no repository.
 #[must_use]
 pub fn generate(shape: &Shape, upstream_urls: &[String]) -> World {
-    assert!(
-        (1..=5).contains(&upstream_urls.len()),
-        "a world has one to five upstreams"
-    );
-    assert!(
-        shape.repos > 0 || shape.roots + shape.replies == 0,
-        "a conversation needs a repository"
-    );
+    assert!((1..=5).contains(&upstream_urls.len()), "a world has one to five upstreams");
+    assert!(shape.repos > 0 || shape.roots + shape.replies == 0, "a conversation needs a repository");
     let mut workshop = Workshop::open(shape, upstream_urls);
     let repos = repos::announce_all(&mut workshop, shape.repos);
     let mut conversation = Conversation::new(&repos);
@@ -103,10 +97,5 @@ pub fn generate(shape: &Shape, upstream_urls: &[String]) -> World {
     let oddities = oddities::add(&mut workshop);
     let noise = noise::add(&mut workshop, shape.repos);
     let live = live::make(&mut workshop, &repos);
-    World {
-        upstreams: workshop.into_upstreams(),
-        live,
-        noise,
-        oddities,
-    }
+    World { upstreams: workshop.into_upstreams(), live, noise, oddities }
 }

@@ -29,20 +29,10 @@ fn draft(workshop: &mut Workshop, author: usize, number: usize) -> Draft {
         0 | 1 => Draft::new(1, at).content(words),
         2 => Draft::new(0, at).content(format!("{{\"name\":\"person {author}\"}}")),
         3 => Draft::new(10_002, at).tag(["r", workshop.url(0)]),
-        4 => Draft::new(1, at)
-            .tag(["e", &workshop.dice.hex(64), "", "root"])
-            .content(words),
-        5 => Draft::new(1621, at)
-            .tag(["a", &unknown])
-            .tag(["subject", "elsewhere"])
-            .content(words),
-        6 => Draft::new(7, at)
-            .tag(["e", &workshop.dice.hex(64)])
-            .content("+"),
+        4 => Draft::new(1, at).tag(["e", &workshop.dice.hex(64), "", "root"]).content(words),
+        5 => Draft::new(1621, at).tag(["a", &unknown]).tag(["subject", "elsewhere"]).content(words),
+        6 => Draft::new(7, at).tag(["e", &workshop.dice.hex(64)]).content("+"),
         // The name of a ref of ours as the value of a tag that no filter asks for.
-        _ => Draft::new(1, at)
-            .tag(["t", "bug"])
-            .tag(["p", &workshop.pubkey(author)])
-            .content(words),
+        _ => Draft::new(1, at).tag(["t", "bug"]).tag(["p", &workshop.pubkey(author)]).content(words),
     }
 }

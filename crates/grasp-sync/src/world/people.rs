@@ -84,30 +84,15 @@ impl Pen {
     pub(super) fn new() -> Self {
         // The only context with a default is the one that can sign and verify: it needs no name here.
         let context = Default::default();
-        Self {
-            sign: Box::new(move |keys, id| {
-                keys.sign_schnorr_with_aux_rand(&context, id.as_bytes(), &[0; 32])
-            }),
-        }
+        Self { sign: Box::new(move |keys, id| keys.sign_schnorr_with_aux_rand(&context, id.as_bytes(), &[0; 32])) }
     }
 
     pub(super) fn write(&self, keys: &Keys, draft: Draft) -> Event {
-        let tags = draft
-            .tags
-            .into_iter()
-            .map(|tag| Tag::parse(tag).expect("a drafted tag has a name"));
+        let tags = draft.tags.into_iter().map(|tag| Tag::parse(tag).expect("a drafted tag has a name"));
         let tags = Tags::from_list(tags.collect());
         let (at, kind) = (Timestamp::from_secs(draft.at), Kind::from_u16(draft.kind));
         let id = EventId::compute(&keys.public_key(), &at, &kind, &tags, &draft.content);
         let signature = (self.sign)(keys, &id);
-        Event::new(
-            id,
-            keys.public_key(),
-            at,
-            kind,
-            tags.to_vec(),
-            draft.content,
-            signature,
-        )
+        Event::new(id, keys.public_key(), at, kind, tags.to_vec(), draft.content, signature)
     }
 }

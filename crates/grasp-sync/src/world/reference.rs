@@ -12,10 +12,7 @@ pub const FAR_FUTURE: u64 = 24 * 3_600;
 /// `now` is in Unix seconds.
 #[must_use]
 pub fn held(events: &[Event], now: u64) -> Vec<Event> {
-    let deletions: Vec<&Event> = events
-        .iter()
-        .filter(|event| kind(event) == 5 && !is_refused(event, now))
-        .collect();
+    let deletions: Vec<&Event> = events.iter().filter(|event| kind(event) == 5 && !is_refused(event, now)).collect();
     let deleted = Deleted::by(&deletions);
     let mut regular = BTreeMap::new();
     let mut newest: BTreeMap<String, &Event> = BTreeMap::new();
@@ -57,12 +54,7 @@ pub fn expected_home(
         for (url, events) in upstreams {
             let url = plain(url);
             if wanted.relays.contains(&url) || bootstrap.iter().any(|known| plain(known) == url) {
-                offered.extend(
-                    events
-                        .iter()
-                        .filter(|event| wanted.takes(event, &url))
-                        .cloned(),
-                );
+                offered.extend(events.iter().filter(|event| wanted.takes(event, &url)).cloned());
             }
         }
         offered.retain(|event| event.created_at.as_secs() <= now.saturating_add(FAR_FUTURE));
@@ -95,27 +87,17 @@ impl Wanted {
             repos.insert(address, relays.collect());
         }
         let mut roots: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for event in home
-            .iter()
-            .filter(|event| matches!(kind(event), 1617 | 1618 | 1619 | 1621))
-        {
-            let relays = first_values(event, &["a"])
-                .filter_map(|address| repos.get(address))
-                .flatten();
+        for event in home.iter().filter(|event| matches!(kind(event), 1617 | 1618 | 1619 | 1621)) {
+            let relays = first_values(event, &["a"]).filter_map(|address| repos.get(address)).flatten();
             roots.insert(event.id.to_hex(), relays.cloned().collect());
         }
         let relays = repos.values().flatten().cloned().collect();
-        Self {
-            relays,
-            repos,
-            roots,
-        }
+        Self { relays, repos, roots }
     }
 
     fn takes(&self, event: &Event, url: &str) -> bool {
-        let lists = |names: &BTreeMap<String, BTreeSet<String>>, name: &str| {
-            names.get(name).is_some_and(|relays| relays.contains(url))
-        };
+        let lists =
+            |names: &BTreeMap<String, BTreeSet<String>>, name: &str| names.get(name).is_some_and(|relays| relays.contains(url));
         matches!(kind(event), 30617 | 30618)
             || first_values(event, &["a", "A", "q"]).any(|address| lists(&self.repos, address))
             || first_values(event, &["e", "E", "q"]).any(|id| lists(&self.roots, id))
@@ -149,20 +131,15 @@ impl Deleted {
     }
 
     fn covers(&self, event: &Event) -> bool {
-        let by_id = self
-            .ids
-            .contains(&(event.id.to_hex(), event.pubkey.to_hex()));
+        let by_id = self.ids.contains(&(event.id.to_hex(), event.pubkey.to_hex()));
         let until = address(event).and_then(|address| self.addresses.get(&address));
-        kind(event) != 5
-            && (by_id || until.is_some_and(|until| event.created_at.as_secs() <= *until))
+        kind(event) != 5 && (by_id || until.is_some_and(|until| event.created_at.as_secs() <= *until))
     }
 }
 
 /// Ephemeral, protected or expired.
 fn is_refused(event: &Event, now: u64) -> bool {
-    let expires = first_values(event, &["expiration"])
-        .next()
-        .and_then(|value| value.parse::<u64>().ok());
+    let expires = first_values(event, &["expiration"]).next().and_then(|value| value.parse::<u64>().ok());
     (20_000..30_000).contains(&kind(event))
         || event.tags.iter().any(|tag| tag.kind() == "-")
         || expires.is_some_and(|at| at <= now)
@@ -174,15 +151,8 @@ fn address(event: &Event) -> Option<String> {
     match kind(event) {
         kind @ (0 | 3 | 10_000..=19_999) => Some(format!("{kind}:{author}:")),
         kind @ 30_000..=39_999 => {
-            let identifier = event
-                .tags
-                .iter()
-                .find(|tag| tag.kind() == "d")
-                .and_then(|tag| tag.content());
-            Some(format!(
-                "{kind}:{author}:{}",
-                identifier.unwrap_or_default()
-            ))
+            let identifier = event.tags.iter().find(|tag| tag.kind() == "d").and_then(|tag| tag.content());
+            Some(format!("{kind}:{author}:{}", identifier.unwrap_or_default()))
         }
         _ => None,
     }
@@ -209,9 +179,5 @@ fn kind(event: &Event) -> u16 {
 }
 
 fn first_values<'a>(event: &'a Event, names: &'a [&str]) -> impl Iterator<Item = &'a str> {
-    event
-        .tags
-        .iter()
-        .filter(|tag| names.contains(&tag.kind()))
-        .filter_map(|tag| tag.content())
+    event.tags.iter().filter(|tag| names.contains(&tag.kind())).filter_map(|tag| tag.content())
 }

@@ -60,12 +60,7 @@ fn found(workshop: &mut Workshop, number: usize) -> Repo {
 
 /// Where the announcement lies: mostly on the bootstrap, for some only on another of its relays.
 fn places(workshop: &mut Workshop, repo: &Repo, number: usize) -> Vec<usize> {
-    let others: Vec<usize> = repo
-        .relays
-        .iter()
-        .copied()
-        .filter(|relay| *relay != 0)
-        .collect();
+    let others: Vec<usize> = repo.relays.iter().copied().filter(|relay| *relay != 0).collect();
     let is_first = number < workshop.everywhere().len();
     if !is_first && !others.is_empty() && workshop.dice.is_within(20) {
         return vec![*workshop.dice.pick(&others)];
@@ -88,39 +83,22 @@ fn announce(workshop: &mut Workshop, repo: &Repo, number: usize, places: &[usize
 
 /// An announcement of the repository at this second.
 pub(super) fn describe(workshop: &mut Workshop, repo: &Repo, number: usize, at: u64) -> Draft {
-    let npub = workshop.people[repo.owner]
-        .public_key()
-        .to_bech32()
-        .expect("a public key has a bech32 form");
-    let urls: Vec<String> = repo
-        .relays
-        .iter()
-        .map(|relay| spell(workshop.url(*relay), number + relay))
-        .collect();
+    let npub = workshop.people[repo.owner].public_key().to_bech32().expect("a public key has a bech32 form");
+    let urls: Vec<String> = repo.relays.iter().map(|relay| spell(workshop.url(*relay), number + relay)).collect();
     let maintainer = workshop.someone();
     let draft = Draft::new(30617, at)
         .tag(["d", &repo.identifier])
         .tag(["name", &repo.identifier])
         .tag(["description", &text::prose(&mut workshop.dice, 260)])
-        .tag([
-            "clone",
-            &format!("https://git.world.example/{npub}/{}.git", repo.identifier),
-        ])
-        .tag([
-            "web",
-            &format!("https://git.world.example/{npub}/{}", repo.identifier),
-        ])
+        .tag(["clone", &format!("https://git.world.example/{npub}/{}.git", repo.identifier)])
+        .tag(["web", &format!("https://git.world.example/{npub}/{}", repo.identifier)])
         .tag(["r", &repo.root_commit, "euc"])
-        .when(number.is_multiple_of(2), |draft| {
-            draft.list("maintainers", &[workshop.pubkey(maintainer)])
-        });
+        .when(number.is_multiple_of(2), |draft| draft.list("maintainers", &[workshop.pubkey(maintainer)]));
     match number % 3 {
         0 => draft.list("relays", &urls),
         1 => draft.each("relays", &urls),
         // The same relay may be listed twice under two spellings.
-        _ => draft
-            .list("relays", &urls)
-            .each("relays", &[spell(workshop.url(repo.relays[0]), number + 1)]),
+        _ => draft.list("relays", &urls).each("relays", &[spell(workshop.url(repo.relays[0]), number + 1)]),
     }
 }
 

@@ -15,46 +15,24 @@ const NOW: u64 = 1_750_000_000;
 const HOUR: u64 = 3_600;
 
 fn small() -> Shape {
-    Shape {
-        repos: 24,
-        roots: 120,
-        replies: 400,
-        seed: 7,
-        now: NOW,
-    }
+    Shape { repos: 24, roots: 120, replies: 400, seed: 7, now: NOW }
 }
 
 fn urls(count: usize) -> Vec<String> {
-    (0..count)
-        .map(|number| format!("ws://relay{number}.test:7777/"))
-        .collect()
+    (0..count).map(|number| format!("ws://relay{number}.test:7777/")).collect()
 }
 
 fn union(world: &World) -> BTreeMap<EventId, &Event> {
-    world
-        .upstreams
-        .iter()
-        .flat_map(|upstream| &upstream.events)
-        .map(|event| (event.id, event))
-        .collect()
+    world.upstreams.iter().flat_map(|upstream| &upstream.events).map(|event| (event.id, event)).collect()
 }
 
 /// What each upstream holds, as the reference takes it.
 fn upstreams_held(world: &World) -> Vec<(String, Vec<Event>)> {
-    world
-        .upstreams
-        .iter()
-        .map(|upstream| (upstream.url.clone(), held(&upstream.events, NOW)))
-        .collect()
+    world.upstreams.iter().map(|upstream| (upstream.url.clone(), held(&upstream.events, NOW))).collect()
 }
 
 fn home_of(world: &World) -> BTreeSet<EventId> {
-    expected_home(
-        &upstreams_held(world),
-        &[world.upstreams[0].url.clone()],
-        &[],
-        NOW,
-    )
+    expected_home(&upstreams_held(world), &[world.upstreams[0].url.clone()], &[], NOW)
 }
 
 #[test]
@@ -72,20 +50,14 @@ fn another_seed_gives_other_events() {
 #[test]
 fn every_event_is_signed_by_its_author() {
     let world = generate(&small(), &urls(3));
-    for event in union(&world)
-        .into_values()
-        .chain(world.live.iter().map(|live| &live.event))
-    {
+    for event in union(&world).into_values().chain(world.live.iter().map(|live| &live.event)) {
         event.verify().unwrap();
     }
 }
 
 #[test]
 fn the_default_world_has_its_counts_and_more_than_ten_thousand_events() {
-    let shape = Shape {
-        now: NOW,
-        ..Shape::default()
-    };
+    let shape = Shape { now: NOW, ..Shape::default() };
     let world = generate(&shape, &urls(3));
     let odd: BTreeSet<EventId> = world.oddities.iter().map(|(_, id)| *id).collect();
     let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
@@ -97,58 +69,32 @@ fn the_default_world_has_its_counts_and_more_than_ten_thousand_events() {
             *counts.entry(event.kind.as_u16()).or_default() += 1;
         }
     }
-    let of = |kinds: &[u16]| {
-        kinds
-            .iter()
-            .filter_map(|kind| counts.get(kind))
-            .sum::<usize>()
-    };
+    let of = |kinds: &[u16]| kinds.iter().filter_map(|kind| counts.get(kind)).sum::<usize>();
     // The odd identifiers have an issue each, which is no named oddity.
     assert_eq!(of(&[1617, 1618, 1621]), 2_000 + 9);
-    assert_eq!(
-        of(&[1111, 1619, 1630, 1631, 1632, 1633, 9842, 1, 1985]),
-        7_600
-    );
+    assert_eq!(of(&[1111, 1619, 1630, 1631, 1632, 1633, 9842, 1, 1985]), 7_600);
     assert_eq!(of(&[30618]), 200);
     assert!(of(&[30617]) >= 200, "{counts:?}");
     assert!(all.len() >= 10_000, "{}", all.len());
     let average = bytes / all.len();
-    assert!(
-        (1_000..=1_500).contains(&average),
-        "{average} bytes on average"
-    );
+    assert!((1_000..=1_500).contains(&average), "{average} bytes on average");
 }
 
 #[test]
 fn history_lies_in_the_two_years_that_end_an_hour_ago() {
     let world = generate(&small(), &urls(3));
     let odd: BTreeSet<EventId> = world.oddities.iter().map(|(_, id)| *id).collect();
-    for event in union(&world)
-        .into_values()
-        .filter(|event| !odd.contains(&event.id))
-    {
+    for event in union(&world).into_values().filter(|event| !odd.contains(&event.id)) {
         let at = event.created_at.as_secs();
         assert!(at < NOW - HOUR, "{at}");
         assert!(at >= NOW - 2 * 365 * 24 * HOUR, "{at}");
     }
-    assert!(
-        world
-            .live
-            .iter()
-            .all(|live| live.event.created_at.as_secs() == NOW)
-    );
+    assert!(world.live.iter().all(|live| live.event.created_at.as_secs() == NOW));
 }
 
 #[test]
 fn every_upstream_has_a_good_share_of_its_own_and_a_third_lies_on_several() {
-    let world = generate(
-        &Shape {
-            roots: 600,
-            replies: 2_000,
-            ..small()
-        },
-        &urls(3),
-    );
+    let world = generate(&Shape { roots: 600, replies: 2_000, ..small() }, &urls(3));
     let mut copies: BTreeMap<EventId, Vec<usize>> = BTreeMap::new();
     for (number, upstream) in world.upstreams.iter().enumerate() {
         for event in &upstream.events {
@@ -157,11 +103,7 @@ fn every_upstream_has_a_good_share_of_its_own_and_a_third_lies_on_several() {
     }
     for number in 0..3 {
         let own = copies.values().filter(|on| **on == [number]).count();
-        assert!(
-            own * 100 > copies.len() * 12,
-            "upstream {number} has {own} of {} for itself",
-            copies.len()
-        );
+        assert!(own * 100 > copies.len() * 12, "upstream {number} has {own} of {} for itself", copies.len());
     }
     let several = copies.values().filter(|on| on.len() > 1).count() * 100 / copies.len();
     assert!((22..=38).contains(&several), "{several} % lie on several");
@@ -180,14 +122,8 @@ fn a_world_fits_one_to_five_upstreams_and_all_become_known() {
                 .filter(|(other, _)| *other != number)
                 .flat_map(|(_, upstream)| upstream.events.iter().map(|event| event.id))
                 .collect();
-            let found = upstream
-                .events
-                .iter()
-                .filter(|event| home.contains(&event.id) && !others.contains(&event.id));
-            assert!(
-                found.count() > 20,
-                "upstream {number} of {count} gives home too little of its own"
-            );
+            let found = upstream.events.iter().filter(|event| home.contains(&event.id) && !others.contains(&event.id));
+            assert!(found.count() > 20, "upstream {number} of {count} gives home too little of its own");
         }
     }
 }
@@ -195,21 +131,10 @@ fn a_world_fits_one_to_five_upstreams_and_all_become_known() {
 #[test]
 fn some_announcements_lie_only_on_a_relay_that_others_led_to() {
     let world = generate(&small(), &urls(3));
-    let on_bootstrap: BTreeSet<EventId> = world.upstreams[0]
-        .events
-        .iter()
-        .map(|event| event.id)
-        .collect();
+    let on_bootstrap: BTreeSet<EventId> = world.upstreams[0].events.iter().map(|event| event.id).collect();
     let home = home_of(&world);
-    let led_to = union(&world)
-        .into_values()
-        .filter(|event| event.kind.as_u16() == 30617);
-    assert!(
-        led_to
-            .filter(|event| home.contains(&event.id) && !on_bootstrap.contains(&event.id))
-            .count()
-            > 1
-    );
+    let led_to = union(&world).into_values().filter(|event| event.kind.as_u16() == 30617);
+    assert!(led_to.filter(|event| home.contains(&event.id) && !on_bootstrap.contains(&event.id)).count() > 1);
 }
 
 #[test]
@@ -231,12 +156,7 @@ fn each_oddity_ends_as_it_should() {
     let world = generate(&small(), &urls(3));
     let home = home_of(&world);
     let is_home = |name: &str| {
-        let mut ids = world
-            .oddities
-            .iter()
-            .filter(|(other, _)| *other == name)
-            .map(|(_, id)| id)
-            .peekable();
+        let mut ids = world.oddities.iter().filter(|(other, _)| *other == name).map(|(_, id)| id).peekable();
         assert!(ids.peek().is_some(), "no oddity is named {name:?}");
         ids.all(|id| home.contains(id))
     };
@@ -274,10 +194,7 @@ fn each_oddity_ends_as_it_should() {
     ] {
         assert!(is_home(there), "{there:?} is not at home");
     }
-    let twins = [
-        "one of two versions of one second",
-        "other of two versions of one second",
-    ];
+    let twins = ["one of two versions of one second", "other of two versions of one second"];
     assert_eq!(twins.into_iter().filter(|name| is_home(name)).count(), 1);
 }
 
@@ -294,11 +211,7 @@ fn every_live_event_belongs_at_home_once_published() {
         let again = generate(&small(), &urls(count));
         assert!(again.live.len() > 10);
         for live in again.live {
-            assert!(
-                home.contains(&live.event.id),
-                "{:?} is not at home",
-                live.event
-            );
+            assert!(home.contains(&live.event.id), "{:?} is not at home", live.event);
         }
     }
 }
@@ -309,10 +222,7 @@ async fn the_built_in_relay_holds_what_the_reference_says_in_any_order() {
     let now = nostr::types::Timestamp::now().as_secs();
     let world = generate(&Shape { now, ..small() }, &urls(3));
     for upstream in &world.upstreams {
-        let expected: BTreeSet<EventId> = held(&upstream.events, now)
-            .iter()
-            .map(|event| event.id)
-            .collect();
+        let expected: BTreeSet<EventId> = held(&upstream.events, now).iter().map(|event| event.id).collect();
         assert!(expected.len() < upstream.events.len());
         let backwards: Vec<Event> = upstream.events.iter().rev().cloned().collect();
         for order in [upstream.events.clone(), backwards] {

@@ -3,18 +3,16 @@
 use super::people::Dice;
 
 const WORDS: [&str; 56] = [
-    "branch", "merge", "relay", "commit", "parser", "buffer", "cache", "index", "fetch", "remote",
-    "worker", "token", "schema", "queue", "socket", "header", "layout", "button", "theme",
-    "locale", "build", "release", "binary", "symbol", "filter", "client", "server", "signal",
-    "thread", "timer", "limit", "retry", "socket", "stream", "should", "must", "could", "fails",
-    "returns", "keeps", "drops", "needs", "because", "when", "after", "before", "without", "under",
-    "the", "a", "every", "some", "wrong", "slow", "empty", "last",
+    "branch", "merge", "relay", "commit", "parser", "buffer", "cache", "index", "fetch", "remote", "worker", "token", "schema",
+    "queue", "socket", "header", "layout", "button", "theme", "locale", "build", "release", "binary", "symbol", "filter",
+    "client", "server", "signal", "thread", "timer", "limit", "retry", "socket", "stream", "should", "must", "could", "fails",
+    "returns", "keeps", "drops", "needs", "because", "when", "after", "before", "without", "under", "the", "a", "every",
+    "some", "wrong", "slow", "empty", "last",
 ];
 
 const NAMES: [&str; 24] = [
-    "heron", "lantern", "quarry", "willow", "copper", "marble", "otter", "saddle", "tundra",
-    "velvet", "walnut", "zephyr", "anchor", "basalt", "cinder", "drift", "ember", "fjord",
-    "garnet", "harbor", "indigo", "juniper", "kestrel", "linden",
+    "heron", "lantern", "quarry", "willow", "copper", "marble", "otter", "saddle", "tundra", "velvet", "walnut", "zephyr",
+    "anchor", "basalt", "cinder", "drift", "ember", "fjord", "garnet", "harbor", "indigo", "juniper", "kestrel", "linden",
 ];
 
 /// A name that no other number gets.

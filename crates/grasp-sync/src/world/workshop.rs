@@ -24,20 +24,8 @@ impl Workshop {
     pub(super) fn open(shape: &Shape, urls: &[String]) -> Self {
         let mut dice = Dice::new(shape.seed);
         let people = (0..PEOPLE).map(|_| keys(&mut dice)).collect();
-        let upstreams = urls
-            .iter()
-            .map(|url| UpstreamWorld {
-                url: url.clone(),
-                events: Vec::new(),
-            })
-            .collect();
-        Self {
-            dice,
-            people,
-            now: shape.now,
-            pen: Pen::new(),
-            upstreams,
-        }
+        let upstreams = urls.iter().map(|url| UpstreamWorld { url: url.clone(), events: Vec::new() }).collect();
+        Self { dice, people, now: shape.now, pen: Pen::new(), upstreams }
     }
 
     pub(super) fn url(&self, upstream: usize) -> &str {

@@ -30,10 +30,7 @@ impl Client {
     /// The next message, or nothing when the relay ended the connection.
     pub(super) async fn next(&mut self) -> Option<Value> {
         loop {
-            match timeout(PATIENCE, self.stream.next())
-                .await
-                .expect("the relay says nothing")
-            {
+            match timeout(PATIENCE, self.stream.next()).await.expect("the relay says nothing") {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}
@@ -56,10 +53,7 @@ impl Client {
         loop {
             let message = self.expect().await;
             if message[0] == "OK" && message[1] == id {
-                return (
-                    message[2].as_bool().unwrap(),
-                    message[3].as_str().unwrap().to_owned(),
-                );
+                return (message[2].as_bool().unwrap(), message[3].as_str().unwrap().to_owned());
             }
         }
     }
@@ -88,9 +82,7 @@ impl Client {
         loop {
             let message = self.expect().await;
             match message[0].as_str().unwrap() {
-                "EVENT" if message[1] == subscription => {
-                    ids.push(message[2]["id"].as_str().unwrap().to_owned())
-                }
+                "EVENT" if message[1] == subscription => ids.push(message[2]["id"].as_str().unwrap().to_owned()),
                 "EOSE" if message[1] == subscription => return ids,
                 _ => panic!("unexpected {message}"),
             }
@@ -104,9 +96,6 @@ pub(super) async fn http(relay: &BuiltinRelay, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     answer
 }

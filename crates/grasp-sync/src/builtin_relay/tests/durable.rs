@@ -7,11 +7,7 @@ use super::super::StoreError;
 use super::*;
 
 async fn open(path: &Path) -> Result<BuiltinRelay, StartError> {
-    BuiltinRelay::start(Options {
-        store: Store::File(path.to_owned()),
-        ..Options::default()
-    })
-    .await
+    BuiltinRelay::start(Options { store: Store::File(path.to_owned()), ..Options::default() }).await
 }
 
 fn file(folder: &tempfile::TempDir) -> PathBuf {
@@ -24,19 +20,9 @@ async fn events_and_deletions_survive_a_stop() {
     let relay = open(&file(&folder)).await.unwrap();
     let mut client = Client::connect(&relay).await;
     let (kept, gone) = (event(1, 1, 10, &[]), event(1, 1, 20, &[]));
-    let (old, new) = (
-        event(1, 30_617, 10, &[&["d", "x"]]),
-        event(1, 30_617, 20, &[&["d", "x"]]),
-    );
+    let (old, new) = (event(1, 30_617, 10, &[&["d", "x"]]), event(1, 30_617, 20, &[&["d", "x"]]));
     let deletion = event(1, 5, 30, &[&["e", &gone.id.to_hex()]]);
-    for event in [
-        &kept,
-        &gone,
-        &old,
-        &new,
-        &deletion,
-        &event(1, 20_001, 10, &[]),
-    ] {
+    for event in [&kept, &gone, &old, &new, &deletion, &event(1, 20_001, 10, &[])] {
         client.accepts(event).await;
     }
     let held = relay.event_ids();
@@ -66,26 +52,15 @@ async fn what_got_an_ok_is_on_the_disk_though_the_relay_is_killed() {
 #[tokio::test]
 async fn a_torn_last_line_is_cut_off_and_the_file_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, torn, next) = (
-        event(1, 1, 10, &[]),
-        event(1, 1, 20, &[]),
-        event(1, 1, 30, &[]),
-    );
+    let (first, torn, next) = (event(1, 1, 10, &[]), event(1, 1, 20, &[]), event(1, 1, 30, &[]));
     let line = |event: &Event| format!("{}\n", event.as_json());
     for cut in [1, 40, line(&torn).len() - 1] {
-        fs::write(
-            file(&folder),
-            format!("{}{}", line(&first), &line(&torn)[..cut]),
-        )
-        .unwrap();
+        fs::write(file(&folder), format!("{}{}", line(&first), &line(&torn)[..cut])).unwrap();
         let relay = open(&file(&folder)).await.unwrap();
         assert_eq!(relay.events(), vec![first.clone()]);
         Client::connect(&relay).await.accepts(&next).await;
         relay.stop().await;
-        assert_eq!(
-            fs::read_to_string(file(&folder)).unwrap(),
-            line(&first) + &line(&next)
-        );
+        assert_eq!(fs::read_to_string(file(&folder)).unwrap(), line(&first) + &line(&next));
     }
 }
 
@@ -96,10 +71,7 @@ async fn a_damaged_line_in_the_middle_is_an_error_and_nothing_is_cut() {
     let text = format!("{line}\nnot an event\n{line}\n");
     fs::write(file(&folder), &text).unwrap();
     let refused = open(&file(&folder)).await;
-    assert!(matches!(
-        refused,
-        Err(StartError::Store(StoreError::Damaged { line: 2, .. }))
-    ));
+    assert!(matches!(refused, Err(StartError::Store(StoreError::Damaged { line: 2, .. }))));
     assert_eq!(fs::read_to_string(file(&folder)).unwrap(), text);
 }
 
@@ -108,17 +80,11 @@ async fn a_file_in_use_or_out_of_reach_is_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let relay = open(&file(&folder)).await.unwrap();
     let refused = open(&file(&folder)).await;
-    assert!(matches!(
-        refused,
-        Err(StartError::Store(StoreError::Locked { .. }))
-    ));
+    assert!(matches!(refused, Err(StartError::Store(StoreError::Locked { .. }))));
     relay.stop().await;
     open(&file(&folder)).await.unwrap();
     let missing = folder.path().join("no folder").join("events.jsonl");
-    assert!(matches!(
-        open(&missing).await,
-        Err(StartError::Store(StoreError::Open { .. }))
-    ));
+    assert!(matches!(open(&missing).await, Err(StartError::Store(StoreError::Open { .. }))));
 }
 
 #[tokio::test]

@@ -4,12 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_page_is_clamped_in_silence() {
-    let relay = BuiltinRelay::start(Options {
-        page_cap: 5,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let relay = BuiltinRelay::start(Options { page_cap: 5, ..Options::default() }).await.unwrap();
     let mut client = Client::connect(&relay).await;
     let notes = notes(8);
     relay.preload(notes.clone());
@@ -17,20 +12,12 @@ async fn a_page_is_clamped_in_silence() {
     assert_eq!(client.query(&[json!({"limit": 100})]).await, hex(&newest));
     assert_eq!(client.query(&[json!({})]).await, hex(&newest));
     let rest: Vec<&Event> = notes.iter().rev().skip(4).collect();
-    assert_eq!(
-        client.query(&[json!({"until": rest[0].created_at})]).await,
-        hex(&rest)
-    );
+    assert_eq!(client.query(&[json!({"until": rest[0].created_at})]).await, hex(&rest));
 }
 
 #[tokio::test]
 async fn a_subscription_too_many_is_closed_and_room_is_made_by_close() {
-    let relay = BuiltinRelay::start(Options {
-        max_subscriptions: 2,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let relay = BuiltinRelay::start(Options { max_subscriptions: 2, ..Options::default() }).await.unwrap();
     let mut client = Client::connect(&relay).await;
     for id in ["one", "two", "two"] {
         client.send(&json!(["REQ", id, {"limit": 0}])).await;
@@ -38,10 +25,7 @@ async fn a_subscription_too_many_is_closed_and_room_is_made_by_close() {
     }
     client.send(&json!(["REQ", "three", {"limit": 0}])).await;
     let closed = client.expect().await;
-    assert_eq!(
-        (&closed[0], &closed[1]),
-        (&json!("CLOSED"), &json!("three"))
-    );
+    assert_eq!((&closed[0], &closed[1]), (&json!("CLOSED"), &json!("three")));
     assert!(closed[2].as_str().unwrap().starts_with("error:"));
     client.send(&json!(["CLOSE", "one"])).await;
     client.send(&json!(["REQ", "three", {"limit": 0}])).await;
@@ -74,10 +58,7 @@ async fn bad_messages_get_a_notice_and_the_connection_lives_on() {
         client.send_text(bad.to_owned()).await;
         let answer = client.expect().await;
         assert_eq!(answer[0], "NOTICE", "{bad} got {answer}");
-        assert!(
-            answer[1].as_str().unwrap().starts_with("ERROR: bad msg"),
-            "{answer}"
-        );
+        assert!(answer[1].as_str().unwrap().starts_with("ERROR: bad msg"), "{answer}");
     }
     assert!(client.query(&[json!({})]).await.is_empty());
 }
@@ -104,12 +85,7 @@ async fn a_bad_filter_closes_its_subscription_with_a_reason() {
 #[tokio::test]
 async fn a_message_over_a_mebibyte_ends_the_connection_with_a_notice() {
     let (_relay, mut client) = relay_and_client().await;
-    client
-        .send_text(format!(
-            r#"["REQ","s",{{"search":"{}"}}]"#,
-            "x".repeat(1 << 20)
-        ))
-        .await;
+    client.send_text(format!(r#"["REQ","s",{{"search":"{}"}}]"#, "x".repeat(1 << 20))).await;
     // The notice may be lost with the connection: what was not read resets it.
     if let Some(message) = client.next().await {
         assert_eq!(message[0], "NOTICE");
@@ -119,13 +95,8 @@ async fn a_message_over_a_mebibyte_ends_the_connection_with_a_notice() {
 
 #[tokio::test]
 async fn a_reader_that_stops_reading_is_disconnected_and_others_go_on() {
-    let slack = Slack {
-        frames: 50,
-        patience: Duration::from_millis(300),
-    };
-    let relay = BuiltinRelay::start_with(Options::default(), slack)
-        .await
-        .unwrap();
+    let slack = Slack { frames: 50, patience: Duration::from_millis(300) };
+    let relay = BuiltinRelay::start_with(Options::default(), slack).await.unwrap();
     let (mut slow, mut writer) = (Client::connect(&relay).await, Client::connect(&relay).await);
     slow.send(&json!(["REQ", "s", {"kinds": [1]}])).await;
     slow.until_eose("s").await;
@@ -144,10 +115,7 @@ async fn a_reader_that_stops_reading_is_disconnected_and_others_go_on() {
     while slow.next().await.is_some() {
         read += 1;
     }
-    assert!(
-        read < written,
-        "{read} of {written} were read though the reader was given up"
-    );
+    assert!(read < written, "{read} of {written} were read though the reader was given up");
 }
 
 #[tokio::test]
@@ -176,10 +144,7 @@ async fn stopping_ends_connections_and_the_listener() {
 #[tokio::test]
 async fn an_address_in_use_is_a_clear_error() {
     let relay = relay().await;
-    let options = Options {
-        listen: relay.address,
-        ..Options::default()
-    };
+    let options = Options { listen: relay.address, ..Options::default() };
     let refused = BuiltinRelay::start(options).await;
     assert!(matches!(refused, Err(StartError::Listen { address, .. }) if address == relay.address));
 }

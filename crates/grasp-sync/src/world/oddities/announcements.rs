@@ -6,9 +6,7 @@ use crate::world::draft::Draft;
 pub(super) const BASE: &str = "cabinet";
 
 pub(super) fn add(cabinet: &mut Cabinet<'_>) {
-    let base = cabinet
-        .announcement(BASE, 400)
-        .tag(["r", &"e".repeat(40), "euc"]);
+    let base = cabinet.announcement(BASE, 400).tag(["r", &"e".repeat(40), "euc"]);
     cabinet.show("base", OWNER, base, &[0]);
     add_relay_lists(cabinet);
     add_clones(cabinet);
@@ -20,37 +18,20 @@ pub(super) fn add(cabinet: &mut Cabinet<'_>) {
 
 fn add_relay_lists(cabinet: &mut Cabinet<'_>) {
     let at = cabinet.days_ago(300);
-    let empty = Draft::new(30617, at)
-        .tag(["d", "relays-empty"])
-        .tag(["relays"]);
+    let empty = Draft::new(30617, at).tag(["d", "relays-empty"]).tag(["relays"]);
     cabinet.show("relays tag without values", OWNER, empty, &[0]);
     let absent = Draft::new(30617, at).tag(["d", "relays-absent"]);
     cabinet.show("no relays tag", OWNER, absent, &[0]);
-    let both = Draft::new(30617, at)
-        .tag(["d", "relays-empty-and-full"])
-        .tag(["relays"]);
+    let both = Draft::new(30617, at).tag(["d", "relays-empty-and-full"]).tag(["relays"]);
     let both = both.each("relays", &cabinet.urls());
     cabinet.show("an empty relays tag beside full ones", OWNER, both, &[0]);
-    let garbage = cabinet
-        .announcement("relays-garbage", 300)
-        .each("relays", &owned(&GARBAGE));
+    let garbage = cabinet.announcement("relays-garbage", 300).each("relays", &owned(&GARBAGE));
     cabinet.show("garbage among the relays", OWNER, garbage, &[0]);
-    let private = cabinet
-        .announcement("relays-private", 300)
-        .list("relays", &owned(&PRIVATE));
+    let private = cabinet.announcement("relays-private", 300).list("relays", &owned(&PRIVATE));
     cabinet.show("private ranges among the relays", OWNER, private, &[0]);
-    let paths: Vec<String> = (0..4)
-        .map(|room| format!("wss://rooms.world.invalid/room/{room}"))
-        .collect();
-    let paths = cabinet
-        .announcement("relays-with-paths", 300)
-        .list("relays", &paths);
-    cabinet.show(
-        "many relays of one host, told apart by path",
-        OWNER,
-        paths,
-        &[0],
-    );
+    let paths: Vec<String> = (0..4).map(|room| format!("wss://rooms.world.invalid/room/{room}")).collect();
+    let paths = cabinet.announcement("relays-with-paths", 300).list("relays", &paths);
+    cabinet.show("many relays of one host, told apart by path", OWNER, paths, &[0]);
 }
 
 /// No relay can be read out of these.
@@ -99,28 +80,14 @@ fn add_clones(cabinet: &mut Cabinet<'_>) {
 }
 
 fn add_bodies(cabinet: &mut Cabinet<'_>) {
-    let content = cabinet
-        .announcement("with-content", 280)
-        .content("An announcement should be empty here.");
+    let content = cabinet.announcement("with-content", 280).content("An announcement should be empty here.");
     cabinet.show("announcement with content", OWNER, content, &[0]);
-    let refs = cabinet
-        .announcement("with-refs", 280)
-        .tag(["refs/heads/main", &"a".repeat(40)]);
+    let refs = cabinet.announcement("with-refs", 280).tag(["refs/heads/main", &"a".repeat(40)]);
     cabinet.show("announcement with refs", OWNER, refs, &[0]);
-    let deleted = cabinet
-        .announcement("home-made-deletion", 280)
-        .tag(["deleted", "true"]);
-    cabinet.show(
-        "announcement with a home-made deletion",
-        OWNER,
-        deleted,
-        &[0],
-    );
+    let deleted = cabinet.announcement("home-made-deletion", 280).tag(["deleted", "true"]);
+    cabinet.show("announcement with a home-made deletion", OWNER, deleted, &[0]);
     let stranger = cabinet.workshop.pubkey(STRANGER);
-    let roles = cabinet
-        .announcement("with-roles", 280)
-        .tag(["M", &stranger, "1", ""])
-        .tag(["o", &stranger]);
+    let roles = cabinet.announcement("with-roles", 280).tag(["M", &stranger, "1", ""]).tag(["o", &stranger]);
     cabinet.show("announcement with roles", OWNER, roles, &[0]);
 }
 
@@ -147,39 +114,18 @@ fn add_identifiers(cabinet: &mut Cabinet<'_>) {
     }
     let missing = Draft::new(30617, cabinet.days_ago(270)).list("relays", &cabinet.urls());
     cabinet.show("identifier is missing", STRANGER, missing, &[0]);
-    let same = cabinet
-        .announcement(BASE, 399)
-        .tag(["r", &"e".repeat(40), "euc"]);
-    cabinet.show(
-        "the identifier of another's repository",
-        STRANGER,
-        same,
-        &[0],
-    );
+    let same = cabinet.announcement(BASE, 399).tag(["r", &"e".repeat(40), "euc"]);
+    cabinet.show("the identifier of another's repository", STRANGER, same, &[0]);
 }
 
 fn add_maintainers(cabinet: &mut Cabinet<'_>) {
-    let (owner, stranger) = (
-        cabinet.workshop.pubkey(OWNER),
-        cabinet.workshop.pubkey(STRANGER),
-    );
+    let (owner, stranger) = (cabinet.workshop.pubkey(OWNER), cabinet.workshop.pubkey(STRANGER));
     let bad = owned(&["npub1qqqqqqqqqqqq", "not hex", &owner]);
-    let odd = cabinet
-        .announcement("maintained-oddly", 250)
-        .list("maintainers", &bad);
-    cabinet.show(
-        "maintainers that are no keys, and the author",
-        OWNER,
-        odd,
-        &[0],
-    );
-    let one = cabinet
-        .announcement("maintained-in-turn", 250)
-        .list("maintainers", &[stranger]);
+    let odd = cabinet.announcement("maintained-oddly", 250).list("maintainers", &bad);
+    cabinet.show("maintainers that are no keys, and the author", OWNER, odd, &[0]);
+    let one = cabinet.announcement("maintained-in-turn", 250).list("maintainers", &[stranger]);
     cabinet.show("maintainers in a circle, one half", OWNER, one, &[0]);
-    let other = cabinet
-        .announcement("maintained-in-turn", 250)
-        .list("maintainers", &[owner]);
+    let other = cabinet.announcement("maintained-in-turn", 250).list("maintainers", &[owner]);
     cabinet.show("maintainers in a circle, other half", STRANGER, other, &[0]);
 }
 
@@ -200,15 +146,8 @@ fn add_states(cabinet: &mut Cabinet<'_>) {
         .tag(["refs/tags/v1", &"b".repeat(40)])
         .tag(["refs/tags/v1^{}", &"c".repeat(40)])
         .tag(["r", "refs/heads/main", &"d".repeat(40)]);
-    cabinet.show(
-        "state with peeled tags and a HEAD to nowhere",
-        OWNER,
-        peeled,
-        &[last],
-    );
-    let stranger = Draft::new(30618, at)
-        .tag(["d", BASE])
-        .tag(["refs/heads/main", &"f".repeat(40)]);
+    cabinet.show("state with peeled tags and a HEAD to nowhere", OWNER, peeled, &[last]);
+    let stranger = Draft::new(30618, at).tag(["d", BASE]).tag(["refs/heads/main", &"f".repeat(40)]);
     cabinet.show("state by a stranger", STRANGER + 1, stranger, &[last]);
 }
 

@@ -14,10 +14,7 @@ const DAY: u64 = 24 * 3_600;
 
 /// Adds all of them and says which is which.
 pub(super) fn add(workshop: &mut Workshop) -> Vec<(&'static str, EventId)> {
-    let mut cabinet = Cabinet {
-        workshop,
-        named: Vec::new(),
-    };
+    let mut cabinet = Cabinet { workshop, named: Vec::new() };
     announcements::add(&mut cabinet);
     conversations::add(&mut cabinet);
     times::add(&mut cabinet);
@@ -48,11 +45,7 @@ impl Cabinet<'_> {
     }
 
     fn urls(&self) -> Vec<String> {
-        self.workshop
-            .everywhere()
-            .into_iter()
-            .map(|upstream| self.workshop.url(upstream).to_owned())
-            .collect()
+        self.workshop.everywhere().into_iter().map(|upstream| self.workshop.url(upstream).to_owned()).collect()
     }
 
     fn everywhere(&self) -> Vec<usize> {
@@ -61,9 +54,7 @@ impl Cabinet<'_> {
 
     /// An announcement that lists every upstream.
     fn announcement(&self, identifier: &str, days_ago: u64) -> Draft {
-        Draft::new(30617, self.days_ago(days_ago))
-            .tag(["d", identifier])
-            .list("relays", &self.urls())
+        Draft::new(30617, self.days_ago(days_ago)).tag(["d", identifier]).list("relays", &self.urls())
     }
 
     fn address(&self, author: usize, identifier: &str) -> String {
@@ -71,10 +62,7 @@ impl Cabinet<'_> {
     }
 
     fn issue(&self, address: &str, days_ago: u64) -> Draft {
-        Draft::new(1621, self.days_ago(days_ago))
-            .tag(["a", address])
-            .tag(["subject", "an oddity"])
-            .content("odd")
+        Draft::new(1621, self.days_ago(days_ago)).tag(["a", address]).tag(["subject", "an oddity"]).content("odd")
     }
 
     /// The address of a repository that every upstream is listed for, under which the others gather.

@@ -25,10 +25,7 @@ fn add_moments(cabinet: &mut Cabinet<'_>) {
 fn add_refused(cabinet: &mut Cabinet<'_>) {
     let base = cabinet.home_base();
     let all = cabinet.everywhere();
-    let (past, future) = (
-        cabinet.days_ago(1).to_string(),
-        (cabinet.workshop.now + 365 * DAY).to_string(),
-    );
+    let (past, future) = (cabinet.days_ago(1).to_string(), (cabinet.workshop.now + 365 * DAY).to_string());
     let expired = cabinet.issue(&base, 200).tag(["expiration", &past]);
     cabinet.show("expired", STRANGER, expired, &all);
     let expiring = cabinet.issue(&base, 200).tag(["expiration", &future]);
@@ -42,31 +39,16 @@ fn add_refused(cabinet: &mut Cabinet<'_>) {
 /// Versions lie on different upstreams where there are several; both list the same relays.
 fn add_versions(cabinet: &mut Cabinet<'_>) {
     let last = cabinet.workshop.last_upstream();
-    let old = cabinet
-        .announcement("versioned", 190)
-        .tag(["description", "old"]);
+    let old = cabinet.announcement("versioned", 190).tag(["description", "old"]);
     cabinet.show("superseded version", OWNER, old, &[last]);
-    let new = cabinet
-        .announcement("versioned", 180)
-        .tag(["description", "new"]);
+    let new = cabinet.announcement("versioned", 180).tag(["description", "new"]);
     cabinet.show("newest version", OWNER, new, &[0]);
-    let one = cabinet
-        .announcement("twin", 170)
-        .tag(["description", "one"]);
+    let one = cabinet.announcement("twin", 170).tag(["description", "one"]);
     cabinet.show("one of two versions of one second", OWNER, one, &[0]);
-    let other = cabinet
-        .announcement("twin", 170)
-        .tag(["description", "other"]);
+    let other = cabinet.announcement("twin", 170).tag(["description", "other"]);
     cabinet.show("other of two versions of one second", OWNER, other, &[last]);
-    let head = |commit: &str, at| {
-        Draft::new(30618, at)
-            .tag(["d", "versioned"])
-            .tag(["refs/heads/main", commit])
-    };
-    let (old, new) = (
-        head(&"1".repeat(40), cabinet.days_ago(189)),
-        head(&"2".repeat(40), cabinet.days_ago(179)),
-    );
+    let head = |commit: &str, at| Draft::new(30618, at).tag(["d", "versioned"]).tag(["refs/heads/main", commit]);
+    let (old, new) = (head(&"1".repeat(40), cabinet.days_ago(189)), head(&"2".repeat(40), cabinet.days_ago(179)));
     cabinet.show("superseded state", OWNER, old, &[last]);
     cabinet.show("newest state", OWNER, new, &[0]);
 }
@@ -78,50 +60,19 @@ fn add_deleted(cabinet: &mut Cabinet<'_>) {
     let last = cabinet.workshop.last_upstream();
     let issue = cabinet.issue(&base, 160);
     let issue = cabinet.show("deleted issue", STRANGER, issue, &all);
-    let deletion = Draft::new(5, cabinet.days_ago(159))
-        .tag(["e", &issue.id.to_hex()])
-        .tag(["k", "1621"]);
-    cabinet.show(
-        "deletion of the issue, on one upstream",
-        STRANGER,
-        deletion,
-        &[0],
-    );
+    let deletion = Draft::new(5, cabinet.days_ago(159)).tag(["e", &issue.id.to_hex()]).tag(["k", "1621"]);
+    cabinet.show("deletion of the issue, on one upstream", STRANGER, deletion, &[0]);
     let kept = cabinet.issue(&base, 158);
-    let kept = cabinet.show(
-        "issue that a stranger would delete",
-        STRANGER,
-        kept,
-        &[last],
-    );
-    let vain = Draft::new(5, cabinet.days_ago(157))
-        .tag(["e", &kept.id.to_hex()])
-        .tag(["k", "1621"]);
+    let kept = cabinet.show("issue that a stranger would delete", STRANGER, kept, &[last]);
+    let vain = Draft::new(5, cabinet.days_ago(157)).tag(["e", &kept.id.to_hex()]).tag(["k", "1621"]);
     cabinet.show("deletion by a stranger", OWNER, vain, &[last]);
     let withdrawn = cabinet.announcement("withdrawn", 156);
     cabinet.show("deleted announcement", OWNER, withdrawn, &all);
     let address = cabinet.address(OWNER, "withdrawn");
-    let deletion = Draft::new(5, cabinet.days_ago(155))
-        .tag(["a", &address])
-        .tag(["k", "30617"]);
-    cabinet.show(
-        "deletion of the announcement, on one upstream",
-        OWNER,
-        deletion,
-        &[last],
-    );
-    let comment = Draft::new(1111, cabinet.days_ago(154))
-        .tag(["A", &base])
-        .tag(["K", "30617"])
-        .content("odd");
+    let deletion = Draft::new(5, cabinet.days_ago(155)).tag(["a", &address]).tag(["k", "30617"]);
+    cabinet.show("deletion of the announcement, on one upstream", OWNER, deletion, &[last]);
+    let comment = Draft::new(1111, cabinet.days_ago(154)).tag(["A", &base]).tag(["K", "30617"]).content("odd");
     let comment = cabinet.show("deleted comment", STRANGER, comment, &all);
-    let deletion = Draft::new(5, cabinet.days_ago(153))
-        .tag(["e", &comment.id.to_hex()])
-        .tag(["k", "1111"]);
-    cabinet.show(
-        "deletion of the comment, everywhere",
-        STRANGER,
-        deletion,
-        &all,
-    );
+    let deletion = Draft::new(5, cabinet.days_ago(153)).tag(["e", &comment.id.to_hex()]).tag(["k", "1111"]);
+    cabinet.show("deletion of the comment, everywhere", STRANGER, deletion, &all);
 }

@@ -22,13 +22,7 @@ impl Desk {
     fn new() -> Self {
         let mut dice = Dice::new(3);
         let (alice, bob) = (keys(&mut dice), keys(&mut dice));
-        Self {
-            pen: Pen::new(),
-            alice,
-            bob,
-            one: Vec::new(),
-            two: Vec::new(),
-        }
+        Self { pen: Pen::new(), alice, bob, one: Vec::new(), two: Vec::new() }
     }
 
     fn alice(&self, draft: Draft) -> Event {
@@ -50,10 +44,7 @@ impl Desk {
     }
 
     fn home(&self) -> BTreeSet<EventId> {
-        let upstreams = [
-            (ONE.to_owned(), held(&self.one, NOW)),
-            (TWO.to_owned(), held(&self.two, NOW)),
-        ];
+        let upstreams = [(ONE.to_owned(), held(&self.one, NOW)), (TWO.to_owned(), held(&self.two, NOW))];
         expected_home(&upstreams, &[ONE.to_owned()], &[], NOW)
     }
 }
@@ -79,10 +70,7 @@ fn a_relay_that_nobody_lists_gives_nothing() {
 #[test]
 fn a_listed_relay_gives_its_announcements_which_may_list_the_first() {
     let mut desk = Desk::new();
-    let (repo, led_to) = (
-        desk.announce("a", &["WS://TWO.test"], 1),
-        desk.announce("b", &["ws://one.test"], 1),
-    );
+    let (repo, led_to) = (desk.announce("a", &["WS://TWO.test"], 1), desk.announce("b", &["ws://one.test"], 1));
     let issue = desk.bob(at(1621, 2).tag(["a", &desk.repo("b")]));
     let state = desk.bob(at(30618, 2).tag(["d", "of a stranger"]));
     desk.one = vec![repo.clone(), issue.clone()];
@@ -106,11 +94,7 @@ fn events_about_a_repository_come_only_from_relays_it_lists() {
 fn replies_to_a_root_come_from_every_relay_of_its_repository_but_replies_to_replies_do_not() {
     let mut desk = Desk::new();
     let repo = desk.announce("a", &[ONE, TWO], 1);
-    let root = desk.bob(
-        at(1618, 2)
-            .tag(["a", "30617:00:unknown"])
-            .tag(["a", &desk.repo("a")]),
-    );
+    let root = desk.bob(at(1618, 2).tag(["a", "30617:00:unknown"]).tag(["a", &desk.repo("a")]));
     let update = desk.bob(at(1619, 3).tag(["E", &root.id.to_hex()]));
     let status = desk.alice(at(1631, 4).tag(["e", &root.id.to_hex()]));
     // An update without an address is no root, so what tags only it stays away.
@@ -123,10 +107,7 @@ fn replies_to_a_root_come_from_every_relay_of_its_repository_but_replies_to_repl
 #[test]
 fn the_newest_announcement_decides_and_the_older_one_does_not_stay() {
     let mut desk = Desk::new();
-    let (old, new) = (
-        desk.announce("a", &[ONE], 1),
-        desk.announce("a", &[ONE, TWO], 9),
-    );
+    let (old, new) = (desk.announce("a", &[ONE], 1), desk.announce("a", &[ONE, TWO], 9));
     let issue = desk.bob(at(1621, 2).tag(["a", &desk.repo("a")]));
     let led_by = desk.announce("b", &[TWO], 1);
     desk.one = vec![old, led_by.clone()];
@@ -152,10 +133,7 @@ fn what_home_held_before_counts_and_stays() {
     let issue = desk.bob(at(1621, 2).tag(["a", &desk.repo("a")]));
     let upstreams = [(TWO.to_owned(), vec![issue.clone()])];
     let before = [repo.clone(), own.clone()];
-    assert_eq!(
-        expected_home(&upstreams, &[], &before, NOW),
-        ids(&[&repo, &own, &issue])
-    );
+    assert_eq!(expected_home(&upstreams, &[], &before, NOW), ids(&[&repo, &own, &issue]));
 }
 
 #[test]
@@ -163,17 +141,10 @@ fn a_relay_holds_the_newest_version_and_of_two_of_one_second_the_lower_id() {
     let desk = Desk::new();
     let (old, new) = (desk.announce("a", &[ONE], 1), desk.announce("a", &[ONE], 2));
     let (one, two) = (desk.announce("b", &[ONE], 1), desk.announce("b", &[TWO], 1));
-    let lower = if one.id < two.id {
-        one.clone()
-    } else {
-        two.clone()
-    };
+    let lower = if one.id < two.id { one.clone() } else { two.clone() };
     for order in [[&old, &new, &one, &two], [&two, &one, &new, &old]] {
         let held = held(&order.map(Clone::clone), NOW);
-        assert_eq!(
-            held.iter().map(|event| event.id).collect::<BTreeSet<_>>(),
-            ids(&[&new, &lower])
-        );
+        assert_eq!(held.iter().map(|event| event.id).collect::<BTreeSet<_>>(), ids(&[&new, &lower]));
     }
 }
 
@@ -204,8 +175,5 @@ fn a_relay_holds_nothing_that_is_deleted_expired_protected_or_ephemeral() {
     ];
     let held = held(&events, NOW);
     let expected = ids(&[&deletion, &again, &withdrawal, &late, &others, &vain]);
-    assert_eq!(
-        held.iter().map(|event| event.id).collect::<BTreeSet<_>>(),
-        expected
-    );
+    assert_eq!(held.iter().map(|event| event.id).collect::<BTreeSet<_>>(), expected);
 }
