@@ -1,9 +1,10 @@
 //! From a URL to an open WebSocket. One resolution, every address judged, the judged address connected to, TLS by name,
 //! no redirects, a deadline over all of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::{DownClass, RelayUrl, Role, is_public_address};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -57,15 +58,43 @@ impl DialError {
     }
 }
 
-/// Opens a WebSocket. The operator's word opens any address; an announced upstream must be public unless allowed.
-pub(crate) async fn dial(url: &RelayUrl, role: Role, allow_non_public: bool) -> Result<Socket, DialError> {
-    let by_operator = role != Role::Listed || allow_non_public;
-    url.dialable(by_operator).map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
-    timeout(DIAL_LIMIT, open(url, by_operator)).await.unwrap_or(Err(DialError::Timeout))
+/// On whose word a relay is dialed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Word<'a> {
+    /// The operator's: any address.
+    Operator,
+    /// An announcement's, which anybody can sign: public addresses, and these networks.
+    Announcement(&'a [IpNet]),
 }
 
-async fn open(url: &RelayUrl, by_operator: bool) -> Result<Socket, DialError> {
-    let addresses = resolve(url, by_operator).await?;
+impl<'a> Word<'a> {
+    pub(crate) fn of(role: Role, allowed: &'a [IpNet]) -> Self {
+        match role {
+            Role::Home | Role::Bootstrap => Self::Operator,
+            Role::Listed => Self::Announcement(allowed),
+        }
+    }
+
+    fn allows(self, address: IpAddr) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Announcement(allowed) => {
+                is_public_address(address) || allowed.iter().any(|network| network.contains(&address))
+            }
+        }
+    }
+}
+
+/// Opens a WebSocket.
+pub(crate) async fn dial(url: &RelayUrl, word: Word<'_>) -> Result<Socket, DialError> {
+    if let Word::Announcement(allowed) = word {
+        url.dialable(allowed).map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
+    }
+    timeout(DIAL_LIMIT, open(url, word)).await.unwrap_or(Err(DialError::Timeout))
+}
+
+async fn open(url: &RelayUrl, word: Word<'_>) -> Result<Socket, DialError> {
+    let addresses = resolve(url, word).await?;
     let stream = connect(&addresses).await?;
     let mut request = url.as_str().into_client_request().map_err(|error| DialError::Upgrade(error.to_string()))?;
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(concat!("grasp-sync/", env!("CARGO_PKG_VERSION"))));
@@ -80,7 +109,7 @@ async fn open(url: &RelayUrl, by_operator: bool) -> Result<Socket, DialError> {
 }
 
 /// All addresses of the host. One bad address refuses the whole name: a rebinding resolver mixes them.
-async fn resolve(url: &RelayUrl, by_operator: bool) -> Result<Vec<SocketAddr>, DialError> {
+async fn resolve(url: &RelayUrl, word: Word<'_>) -> Result<Vec<SocketAddr>, DialError> {
     let host = url.host().to_string();
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let looked_up = timeout(DNS_LIMIT, lookup_host((host.as_str(), url.port()))).await;
@@ -92,8 +121,8 @@ async fn resolve(url: &RelayUrl, by_operator: bool) -> Result<Vec<SocketAddr>, D
     if addresses.is_empty() {
         return Err(DialError::Dns("the name has no address".to_owned()));
     }
-    match addresses.iter().find(|address| !by_operator && !is_public_address(address.ip())) {
-        Some(address) => Err(DialError::NotDialable(format!("{} is not a public address", address.ip()))),
+    match addresses.iter().find(|address| !word.allows(address.ip())) {
+        Some(address) => Err(DialError::NotDialable(format!("{} is neither public nor in an allowed network", address.ip()))),
         None => Ok(addresses),
     }
 }

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, StateClient};
-use model::{DownClass, RelayUrl, Role};
+use ipnet::IpNet;
+use model::{DownClass, RelayUrl};
 use tokio_util::sync::CancellationToken;
 
 pub use worker::LeaseTerms;
@@ -32,8 +33,8 @@ pub struct Settings {
     pub discovery_window: Duration,
     /// EVENTs written to home without an OK yet.
     pub write_window: usize,
-    /// Announced upstreams may lie in private networks.
-    pub allow_non_public: bool,
+    /// Networks that are not public, in which announced upstreams may be dialed all the same.
+    pub allow_non_public: Vec<IpNet>,
 }
 
 /// Runs a connector until `stop`; then sessions drain, outcomes are reported, upstreams given back.
@@ -70,7 +71,7 @@ pub struct Unreachable {
 /// It does not, and why.
 pub async fn knock(url: &RelayUrl) -> Result<(), Unreachable> {
     install_crypto();
-    match dial::dial(url, Role::Home, true).await {
+    match dial::dial(url, dial::Word::Operator).await {
         Ok(mut socket) => {
             // A close frame is a courtesy.
             let _ = tokio::time::timeout(Duration::from_millis(500), socket.close(None)).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use engine::session::{Input, Now, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use ipnet::IpNet;
 use model::{Assignment, BatchCounts, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::dial::{Socket, dial};
+use crate::dial::{Socket, Word, dial};
 use crate::intake::{Offer, Settled, Shared, What, take_in};
 use crate::sets::Sets;
 use crate::wire::{self, Incoming};
@@ -56,7 +57,7 @@ impl Pulse {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     assignment: Assignment,
-    allow_non_public: bool,
+    allow_non_public: Arc<[IpNet]>,
     pulse: Arc<Pulse>,
     stop: CancellationToken,
 ) {
@@ -67,7 +68,7 @@ pub(crate) async fn run(
     }
     let dialed = tokio::select! {
         () = stop.cancelled() => return,
-        dialed = dial(&assignment.url, assignment.role, allow_non_public) => dialed,
+        dialed = dial(&assignment.url, Word::of(assignment.role, &allow_non_public)) => dialed,
     };
     let (epoch, class, detail, sequence) = match dialed {
         Ok(socket) => match open(&shared, &assignment, socket, pulse).await {
@@ -78,7 +79,8 @@ pub(crate) async fn run(
             // Somebody else holds the lease by now, or state is away: the lease is looked at again at the next beat.
             Err(detail) => return debug!(upstream = %assignment.url, detail, "the link was not granted"),
         },
-        Err(error) => (assignment.epoch, error.class(), error.to_string(), 1),
+        // No link, so no new epoch: the clock keeps the sequence growing from dial to dial.
+        Err(error) => (assignment.epoch, error.class(), error.to_string(), unix_ms()),
     };
     info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
     let said = Said::Down { class, detail };
@@ -415,6 +417,11 @@ impl Link<'_> {
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { ms, wall: Timestamp::now() }
     }
+}
+
+fn unix_ms() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn write_stalled() -> Ended {

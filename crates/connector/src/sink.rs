@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use engine::outcome::{Answer, read_ok};
 use futures_util::{SinkExt, StreamExt};
-use model::{Event, EventId, Outcome, RelayUrl, Role, kinds};
+use model::{Event, EventId, Outcome, RelayUrl, kinds};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dial::{Socket, dial};
+use crate::dial::{Socket, Word, dial};
 use crate::wire::{self, Incoming};
 
 /// Events that may wait for home, over all sessions.
@@ -134,7 +134,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     async fn connect(home: &RelayUrl, queue: &'a Queue, window: usize) -> Result<Self, String> {
-        let socket = dial(home, Role::Home, true).await.map_err(|error| error.to_string())?;
+        let socket = dial(home, Word::Operator).await.map_err(|error| error.to_string())?;
         info!(%home, "writing to home");
         let now = Instant::now();
         Ok(Self {

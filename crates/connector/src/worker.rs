@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::rules::REDIAL_SECS;
+use ipnet::IpNet;
 use model::{Assignment, LeaseRequest, Timestamp, UpstreamId, WorkerId};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -39,15 +40,15 @@ struct Running {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     terms: LeaseTerms,
-    allow_non_public: bool,
+    allow_non_public: Arc<[IpNet]>,
     sessions: HashMap<UpstreamId, Running>,
-    /// A session ended: the lease is looked at before the next beat.
-    ended: Arc<Notify>,
+    /// When upstreams whose session has ended may have the next one: by then its end is in the store.
+    resting: HashMap<UpstreamId, Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, allow_non_public: bool) -> Self {
-        Self { shared, terms, allow_non_public, sessions: HashMap::new(), ended: Arc::default() }
+    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, allow_non_public: Vec<IpNet>) -> Self {
+        Self { shared, terms, allow_non_public: allow_non_public.into(), sessions: HashMap::new(), resting: HashMap::new() }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
@@ -71,7 +72,6 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep_until(beat) => {}
-                () = self.ended.notified() => {}
             }
         }
         self.end_all().await;
@@ -98,30 +98,44 @@ impl Worker {
 
     /// Runs a session for every assignment, and for nothing else.
     fn follow(&mut self, assignments: Vec<Assignment>) {
-        self.sessions.retain(|_, running| !running.task.is_finished());
+        self.rest();
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
         for (upstream, running) in &self.sessions {
             if !mine.contains_key(upstream) {
                 running.stop.cancel();
             }
         }
-        let mut fresh: Vec<Assignment> = mine.into_values().filter(|one| !self.sessions.contains_key(&one.upstream)).collect();
+        let mut fresh: Vec<Assignment> = mine.into_values().filter(|one| self.may_start(one.upstream)).collect();
         fresh.sort_by_key(|one| (one.role, one.dial_at, one.upstream));
         for assignment in fresh.into_iter().take(DIALS_PER_BEAT) {
             self.start(assignment);
         }
     }
 
+    fn may_start(&self, upstream: UpstreamId) -> bool {
+        !self.sessions.contains_key(&upstream) && !self.resting.contains_key(&upstream)
+    }
+
+    /// Sessions that have ended rest for the time that no relay is redialed in.
+    fn rest(&mut self) {
+        let now = Instant::now();
+        let rested = now + Duration::from_secs(REDIAL_SECS);
+        self.resting.retain(|_, until| *until > now);
+        let ended = self.sessions.extract_if(|_, running| running.task.is_finished());
+        self.resting.extend(ended.map(|(upstream, _)| (upstream, rested)));
+    }
+
     fn start(&mut self, assignment: Assignment) {
         let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
         let upstream = assignment.upstream;
-        let link = session::run(Arc::clone(&self.shared), assignment, self.allow_non_public, Arc::clone(&pulse), stop.clone());
-        let ended = Arc::clone(&self.ended);
-        let task = tokio::spawn(async move {
-            link.await;
-            ended.notify_one();
-        });
-        self.sessions.insert(upstream, Running { task, stop, pulse });
+        let link = session::run(
+            Arc::clone(&self.shared),
+            assignment,
+            Arc::clone(&self.allow_non_public),
+            Arc::clone(&pulse),
+            stop.clone(),
+        );
+        self.sessions.insert(upstream, Running { task: tokio::spawn(link), stop, pulse });
     }
 
     async fn end_all(&mut self) {

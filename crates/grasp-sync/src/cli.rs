@@ -63,9 +63,10 @@ pub struct SettingFlags {
     /// The config file (TOML) [env: GRASP_SYNC_CONFIG] [default: ./grasp-sync.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Dial announced upstreams on private hosts, by ws:// and on any port too [env: GRASP_SYNC_ALLOW_NON_PUBLIC]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub allow_non_public: Option<bool>,
+    /// A network that is not public, in which announced upstreams are dialed all the same; repeatable [env:
+    /// GRASP_SYNC_ALLOW_NON_PUBLIC, separated by blanks or commas]
+    #[arg(long, value_name = "CIDR")]
+    pub allow_non_public: Vec<String>,
 }
 
 /// How much is logged.
@@ -172,10 +173,10 @@ impl SettingFlags {
             flag: "--bootstrap",
             value: Value::List(self.bootstrap.clone()),
         });
-        let allow = self.allow_non_public.map(|on| FlagValue {
+        let allow = (!self.allow_non_public.is_empty()).then(|| FlagValue {
             key: Key::AllowNonPublic,
             flag: "--allow-non-public",
-            value: Value::Switch(on),
+            value: Value::List(self.allow_non_public.clone()),
         });
         [text(Key::Home, "--home", &self.home), text(Key::DataDir, "--data-dir", &self.data_dir), bootstrap, allow]
             .into_iter()
@@ -236,7 +237,7 @@ mod tests {
         let expected = [
             ("--home", Value::Text("builtin".into())),
             ("--bootstrap", Value::List(vec!["a".to_owned(), "b".to_owned()])),
-            ("--allow-non-public", Value::Switch(true)),
+            ("--allow-non-public", Value::List(vec!["127.0.0.0/8".to_owned()])),
         ];
         assert_eq!(given, expected);
         assert_eq!(cli.verbosity.values()[0].flag, "-v");

@@ -100,8 +100,9 @@ async fn start_builtin(data_dir: &Path) -> Result<BuiltinRelay, RunError> {
 }
 
 fn warn_of_risks(config: &Config) {
-    if config.allow_non_public {
-        warn!("allow_non_public is on: anybody's announcement can make this process dial private addresses");
+    if !config.allow_non_public.is_empty() {
+        let networks = &config.allow_non_public;
+        warn!(?networks, "allow_non_public is set: anybody's announcement can make this process dial these networks");
     }
     if config.bootstrap.is_empty() {
         info!("no bootstrap relay is configured: upstreams are found only from announcements that home holds");

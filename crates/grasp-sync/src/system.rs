@@ -115,7 +115,7 @@ fn store_settings(config: &Config, home: &RelayUrl) -> state::Settings {
     state::Settings {
         policy: policy(config),
         clock: Arc::new(Timestamp::now),
-        allow_non_public: config.allow_non_public,
+        allow_non_public: config.allow_non_public.clone(),
         own_urls,
         rolls: Arc::new(rand::random::<u64>),
     }
@@ -161,7 +161,7 @@ fn connect(config: &Config, home: &RelayUrl, bus: &Arc<dyn Bus>) -> Stage {
         terms: LeaseTerms { worker, ttl: LEASE, beat: BEAT },
         discovery_window: config.discovery_window,
         write_window: config.home_write_window,
-        allow_non_public: config.allow_non_public,
+        allow_non_public: config.allow_non_public.clone(),
     };
     let task = tokio::spawn(connector::run(Arc::clone(bus), settings, stop.clone()));
     Stage { stop, task }

@@ -53,7 +53,7 @@ async fn a_generated_world_comes_home_exactly() {
     let dir = tempfile::tempdir().unwrap();
     let config = Config {
         bootstrap: vec![url(&upstreams[0])],
-        allow_non_public: true,
+        allow_non_public: vec!["127.0.0.0/8".parse().unwrap()],
         discovery_window: Duration::from_millis(200),
         ..Config::with_home(Home::Relay(url(&home)), dir.path().to_owned())
     };

@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Host;
 
@@ -119,16 +120,20 @@ impl RelayUrl {
     }
 
     /// Whether the relay may be dialed on the word of an announcement: public host, `wss`, port 443 or 1024–65535.
-    /// With `allow_non_public` (the operator's word) everything may be dialed. Source: `design.md` §5.
+    /// Hosts in the `allowed` networks may be dialed by any scheme on any port; names that public DNS does not serve
+    /// pass here if any network is allowed, and are judged by the addresses they resolve to.
     ///
     /// # Errors
     /// The first rule that the address breaks.
-    pub fn dialable(&self, allow_non_public: bool) -> Result<(), DialRefusal> {
+    pub fn dialable(&self, allowed: &[IpNet]) -> Result<(), DialRefusal> {
         let port = self.port();
-        if allow_non_public {
-            Ok(())
-        } else if self.is_non_public() {
-            Err(DialRefusal::NonPublicHost)
+        if self.is_non_public() {
+            let is_allowed = match self.host() {
+                Host::Ipv4(address) => is_in(IpAddr::V4(address), allowed),
+                Host::Ipv6(address) => is_in(IpAddr::V6(address), allowed),
+                Host::Domain(_) => !allowed.is_empty(),
+            };
+            if is_allowed { Ok(()) } else { Err(DialRefusal::NonPublicHost) }
         } else if self.scheme() == Scheme::Ws {
             Err(DialRefusal::NotEncrypted)
         } else if port != Scheme::Wss.default_port() && port < LOWEST_OPEN_PORT {
@@ -207,6 +212,10 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// Names that public DNS does not serve, or that lead back into the own network (`protocol.md` §12, `fleet.md` §7).
 const NON_PUBLIC_SUFFIXES: [&str; 5] = [".localhost", ".local", ".onion", ".internal", ".home.arpa"];
+
+fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
 
 fn is_non_public_host(host: &Host<&str>) -> bool {
     match *host {

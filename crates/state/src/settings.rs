@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::rules::Policy;
+use ipnet::IpNet;
 use model::RelayUrl;
 
 use crate::Clock;
@@ -15,8 +16,8 @@ pub type Rolls = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct Settings {
     pub policy: Policy,
     pub clock: Clock,
-    /// The operator's word that announced upstreams may be dialed on `ws`, on any port and in private ranges.
-    pub allow_non_public: bool,
+    /// Networks that are not public, in which announced upstreams may be dialed all the same.
+    pub allow_non_public: Vec<IpNet>,
     /// Home and its aliases: never an upstream.
     pub own_urls: Vec<RelayUrl>,
     pub rolls: Rolls,
@@ -28,6 +29,6 @@ impl Settings {
         if self.own_urls.contains(url) {
             return Some("this is our own relay".to_owned());
         }
-        url.dialable(self.allow_non_public).err().map(|why| why.to_string())
+        url.dialable(&self.allow_non_public).err().map(|why| why.to_string())
     }
 }

@@ -178,8 +178,7 @@ impl Effective {
 fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
     let wrong = described(&value);
     match (kind, value) {
-        (Kind::RelayUrls, toml::Value::Array(items)) => texts(items).map(Value::List),
-        (Kind::Switch, toml::Value::Boolean(on)) => Ok(Value::Switch(on)),
+        (Kind::RelayUrls | Kind::Networks, toml::Value::Array(items)) => texts(items).map(Value::List),
         (Kind::Count { .. }, toml::Value::Integer(number)) => Ok(Value::Number(number)),
         (Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat, toml::Value::String(text)) => {
             Ok(Value::Text(Cow::Owned(text)))
@@ -199,16 +198,11 @@ fn texts(items: Vec<toml::Value>) -> Result<Vec<String>, String> {
 /// A variable's text in the shape of its kind. Blanks and commas separate the items of a list.
 fn shaped_text(kind: Kind, text: &str) -> Option<Value> {
     match kind {
-        Kind::RelayUrls => {
+        Kind::RelayUrls | Kind::Networks => {
             let items = text.split(|c: char| c == ',' || c.is_whitespace());
             let named = items.filter(|item| !item.is_empty());
             Some(Value::List(named.map(str::to_owned).collect()))
         }
-        Kind::Switch => match text {
-            "true" | "1" => Some(Value::Switch(true)),
-            "false" | "0" => Some(Value::Switch(false)),
-            _ => None,
-        },
         Kind::Count { .. } => text.parse().ok().map(Value::Number),
         Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat => {
             Some(Value::Text(Cow::Owned(text.to_owned())))

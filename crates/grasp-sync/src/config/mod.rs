@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::RelayUrl;
 
 pub use layers::{CONFIG_ENV, CONFIG_FILE, Effective, FlagValue, Sourced, Sources, find_file};
@@ -28,7 +29,7 @@ pub struct Config {
     /// The operator's word: any scheme, port and host may be dialed. Without repeats; never home.
     pub bootstrap: Vec<RelayUrl>,
     /// Passed to [`RelayUrl::dialable`] for announced upstreams.
-    pub allow_non_public: bool,
+    pub allow_non_public: Vec<IpNet>,
     pub data_dir: PathBuf,
     pub discovery_window: Duration,
     pub quick_reconnect: Duration,

@@ -52,7 +52,8 @@ pub enum Kind {
     /// A list of relay URLs.
     RelayUrls,
     Path,
-    Switch,
+    /// A list of networks in CIDR notation.
+    Networks,
     /// At least `min`, at most [`MAX_DURATION`].
     Duration {
         min: Duration,
@@ -70,7 +71,6 @@ pub enum Kind {
 pub enum Value {
     Text(Cow<'static, str>),
     List(Vec<String>),
-    Switch(bool),
     Number(i64),
 }
 
@@ -124,10 +124,10 @@ pub static SETTINGS: [Setting; 13] = [
         section: "relays",
         env: "GRASP_SYNC_ALLOW_NON_PUBLIC",
         flag: Some("--allow-non-public"),
-        default: Some(Value::Switch(false)),
-        unit: "true or false",
-        doc: "dial announced upstreams on private hosts, by ws and on any port too",
-        kind: Kind::Switch,
+        default: Some(Value::List(Vec::new())),
+        unit: "networks (CIDR)",
+        doc: "networks that are not public, in which announced upstreams are dialed all the same, by any scheme and port",
+        kind: Kind::Networks,
     },
     Setting {
         key: Key::DataDir,
@@ -246,7 +246,7 @@ impl Kind {
             }
             Self::RelayUrls => r#"a list of relay URLs like ["wss://relay.example"]"#.to_owned(),
             Self::Path => "the path of a directory".to_owned(),
-            Self::Switch => "true or false".to_owned(),
+            Self::Networks => "networks such as 192.168.0.0/16 or fd00::/8".to_owned(),
             Self::Duration { min } => format!(
                 r#"a duration like "5s", "15m" or "23h", from {} to {}"#,
                 humantime::format_duration(min),

@@ -62,7 +62,6 @@ fn toml_value(kind: Kind, value: &Value) -> toml::Value {
             let items = items.iter().map(|item| normal(kind, item));
             toml::Value::Array(items.map(toml::Value::String).collect())
         }
-        Value::Switch(on) => toml::Value::Boolean(*on),
         Value::Number(number) => toml::Value::Integer(*number),
     }
 }
@@ -74,7 +73,6 @@ fn json_value(kind: Kind, sourced: &Sourced) -> serde_json::Value {
             let items = items.iter().map(|item| normal(kind, item));
             items.collect::<Vec<_>>().into()
         }
-        Value::Switch(on) => (*on).into(),
         Value::Number(number) => (*number).into(),
     }
 }
@@ -83,7 +81,7 @@ fn json_value(kind: Kind, sourced: &Sourced) -> serde_json::Value {
 fn normal(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Home | Kind::RelayUrls => RelayUrl::parse(text).map_or_else(|_| text.to_owned(), |url| url.to_string()),
-        Kind::Path | Kind::Switch | Kind::Duration { .. } | Kind::Count { .. } | Kind::LogFilter | Kind::LogFormat => {
+        Kind::Path | Kind::Networks | Kind::Duration { .. } | Kind::Count { .. } | Kind::LogFilter | Kind::LogFormat => {
             text.to_owned()
         }
     }

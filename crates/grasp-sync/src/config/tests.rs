@@ -102,7 +102,7 @@ fn the_defaults_are_those_of_the_rules() {
         home: Home::Builtin,
         home_aliases: vec![],
         bootstrap: vec![],
-        allow_non_public: false,
+        allow_non_public: Vec::new(),
         data_dir: "data".into(),
         discovery_window: Duration::from_secs(5),
         quick_reconnect: Duration::from_mins(15),
@@ -131,13 +131,13 @@ fn the_operator_may_name_home_and_bootstrap_relays_on_any_host_and_port() {
 #[test]
 fn each_shape_is_read_from_the_environment_and_an_empty_variable_is_none() {
     let given = env("GRASP_SYNC_HOME", "builtin")
-        .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "1")
+        .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "127.0.0.0/8, fd00::/8")
         .env("GRASP_SYNC_LIVE_LIMIT", " 20 ")
         .env("GRASP_SYNC_REFRESH_MAX", "30h")
         .env("GRASP_SYNC_LOG_FORMAT", "json")
         .env("GRASP_SYNC_DATA_DIR", "");
     let config = given.effective().config().unwrap();
-    assert!(config.allow_non_public);
+    assert_eq!(config.allow_non_public, ["127.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     assert_eq!(config.live_limit, 20);
     assert_eq!(config.refresh_max, Duration::from_hours(30));
     assert_eq!(config.log_format, LogFormat::Json);
@@ -192,7 +192,10 @@ fn a_value_of_the_wrong_type_is_refused_with_what_would_be_right() {
             "[relays]\nhome = [\"builtin\"]",
             r#"home (file FILE) is a list; expected a relay URL like "wss://relay.example", or "builtin""#,
         ),
-        ("[relays]\nallow_non_public = 1", "allow_non_public (file FILE) is the integer 1; expected true or false"),
+        (
+            "[relays]\nallow_non_public = 1",
+            "allow_non_public (file FILE) is the integer 1; expected a list of networks such as 192.168.0.0/16 or fd00::/8",
+        ),
         ("sync = 5", "sync (file FILE) is the integer 5; expected a table [sync]"),
     ];
     for (text, message) in cases {
@@ -204,7 +207,7 @@ fn a_value_of_the_wrong_type_is_refused_with_what_would_be_right() {
 fn a_text_that_its_setting_cannot_hold_is_refused_with_what_would_be_right() {
     let duration = r#"expected a duration like "5s", "15m" or "23h", from"#;
     let cases = [
-        ("ALLOW_NON_PUBLIC", "maybe", r#""maybe"; expected true or false"#.to_owned()),
+        ("ALLOW_NON_PUBLIC", "maybe", r#""maybe"; expected networks such as 192.168.0.0/16 or fd00::/8"#.to_owned()),
         ("LIVE_LIMIT", "many", r#""many"; expected a whole number from 1 to 10000"#.to_owned()),
         ("LIVE_LIMIT", "0", r#""0"; expected a whole number from 1 to 10000"#.to_owned()),
         ("LIVE_LIMIT", "-1", r#""-1"; expected a whole number from 1 to 10000"#.to_owned()),
@@ -329,7 +332,7 @@ fn the_file_is_the_flags_then_the_environments_then_the_one_in_the_directory() {
 fn the_shown_file_loads_to_the_same_configuration() {
     let given = file("[sync]\nrefresh_min = \"1h 30m\"\nlive_limit = 12\n[telemetry]\nlog_format = \"json\"")
         .env("GRASP_SYNC_BOOTSTRAP", "Wss://A.example b.example:7777")
-        .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "true")
+        .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "127.0.0.0/8")
         .flag(Key::Home, "--home", "ws://localhost:7777")
         .flag(Key::DataDir, "--data-dir", "/data \"quoted\"\n");
     let effective = given.effective();
@@ -346,7 +349,7 @@ fn the_shown_file_names_the_origin_on_every_line() {
 # home =  # not set; relay URL, or builtin
 home_aliases = []  # default
 bootstrap = [\"wss://a.example/\"]  # environment GRASP_SYNC_BOOTSTRAP
-allow_non_public = false  # default
+allow_non_public = []  # default
 
 [store]
 data_dir = \"./grasp-sync-data\"  # default

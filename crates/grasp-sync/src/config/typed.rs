@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::RelayUrl;
 
 use super::layers::Effective;
@@ -54,7 +55,7 @@ impl Effective {
             home: Home::Builtin,
             home_aliases: judge.relay_urls(Key::HomeAliases),
             bootstrap: judge.relay_urls(Key::Bootstrap),
-            allow_non_public: judge.switch(Key::AllowNonPublic),
+            allow_non_public: judge.networks(Key::AllowNonPublic),
             data_dir: judge.data_dir(),
             discovery_window: judge.duration(Key::DiscoveryWindow),
             quick_reconnect: judge.duration(Key::QuickReconnect),
@@ -105,9 +106,16 @@ impl Judge<'_> {
         RelayUrl::parse(text).map_err(|reason| self.complain(key, complaint(reason))).ok()
     }
 
-    fn switch(&self, key: Key) -> bool {
-        let Some(Value::Switch(on)) = self.value(key) else { unreachable!("every layer gives {key:?} as true or false") };
-        on
+    fn networks(&mut self, key: Key) -> Vec<IpNet> {
+        let Some(Value::List(items)) = self.value(key) else { unreachable!("every layer gives {key:?} as a list") };
+        let mut networks = Vec::new();
+        for item in items {
+            match item.parse::<IpNet>() {
+                Ok(network) => networks.push(network.trunc()),
+                Err(_) => self.wrong_value(key, item),
+            }
+        }
+        networks
     }
 
     fn data_dir(&mut self) -> PathBuf {

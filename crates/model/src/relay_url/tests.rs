@@ -227,8 +227,7 @@ fn an_announced_relay_is_dialed_by_wss_on_443_or_a_high_port_unless_the_operator
         ("wss://10.0.0.5", Err(DialRefusal::NonPublicHost)),
     ];
     for (text, verdict) in cases {
-        assert_eq!(url(text).dialable(false), verdict, "{text}");
-        assert_eq!(url(text).dialable(true), Ok(()), "{text}");
+        assert_eq!(url(text).dialable(&[]), verdict, "{text}");
     }
 }
 
@@ -238,4 +237,15 @@ fn a_url_travels_as_a_string_and_is_parsed_again_on_arrival() {
     assert_eq!(serde_json::to_string(&read).unwrap(), r#""wss://relay.example/""#);
     let refused = serde_json::from_str::<RelayUrl>(r#""ftp://x.example""#).unwrap_err();
     assert!(refused.to_string().contains("has the scheme \"ftp\""), "{refused}");
+}
+
+#[test]
+fn an_allowed_network_opens_its_own_addresses_and_nothing_else() {
+    let loopback: Vec<ipnet::IpNet> = vec!["127.0.0.0/8".parse().unwrap()];
+    assert_eq!(url("ws://127.0.0.1:7777").dialable(&loopback), Ok(()));
+    assert_eq!(url("ws://localhost:7777").dialable(&loopback), Ok(()), "judged by its addresses, at the dial");
+    for elsewhere in ["ws://10.0.0.1", "wss://169.254.169.254", "ws://[::1]:7777"] {
+        assert_eq!(url(elsewhere).dialable(&loopback), Err(DialRefusal::NonPublicHost), "{elsewhere}");
+    }
+    assert_eq!(url("ws://relay.example").dialable(&loopback), Err(DialRefusal::NotEncrypted));
 }

@@ -39,7 +39,7 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(false);
     prepare(&options, path).await?;

@@ -12,7 +12,7 @@ fn settings() -> Settings {
     Settings {
         policy: engine::rules::Policy::default(),
         clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
-        allow_non_public: false,
+        allow_non_public: Vec::new(),
         own_urls: Vec::new(),
         rolls: Arc::new(|| 0),
     }
