@@ -63,9 +63,12 @@ async fn no_statement_reads_all_coverage_items_or_events() {
             continue;
         }
         let plan = plan_of(&store, sql).await;
+        eprintln!("== {name}\n{plan}");
         for table in ["coverage", "c", "h", "item", "i", "event", "e", "event_ref", "ref", "repo_relay", "root_repo", "x", "rr"]
         {
             let scans = [format!("SCAN {table}\n"), format!("SCAN {table} ")];
+            let plan: String =
+                plan.lines().filter(|line| !line.contains("VIRTUAL TABLE")).map(|line| format!("{line}\n")).collect();
             assert!(!scans.iter().any(|scan| plan.contains(scan)), "{name}:\n{plan}");
         }
     }
