@@ -81,18 +81,19 @@ pub(crate) async fn s09_last_up_never_passes_an_event_without_an_outcome(world: 
     assert_eq!(third.resume, catch_up(START + 125 - 900), "a beat that does not name the link ends its delay");
 }
 
-pub(crate) async fn s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh(world: World) {
+pub(crate) async fn s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh(mut world: World) {
+    world.restart(|settings| settings.policy.refresh_secs = (600, 700)).await;
     let link = world.caught_up(&home()).await;
-    let first_due = world.snapshot(&home()).await.refresh_at;
-    assert_eq!(first_due, Timestamp::from_secs(START + 23 * 3600));
-    world.live(23 * 3600 - 60).await;
-    let second = again(&world, link, 59).await;
+    assert_eq!(world.snapshot(&home()).await.refresh_at, Timestamp::from_secs(START + 600), "drawn at the first link");
+    world.live(500).await;
+    let mut second = again(&world, link, 99).await;
     assert!(matches!(second.resume, Resume::CatchUp { .. }));
+    world.say(&mut second, Said::CaughtUp).await;
     world.beat().await;
     let third = again(&world, second, 1).await;
     assert_eq!(third.resume, Resume::Fresh);
     let next_due = world.snapshot(&home()).await.refresh_at;
-    assert_eq!(next_due, Timestamp::from_secs(world.now() + 23 * 3600));
+    assert_eq!(next_due, Timestamp::from_secs(world.now() + 600));
 }
 
 pub(crate) async fn a_second_up_of_an_old_epoch_is_fenced(world: World) {
