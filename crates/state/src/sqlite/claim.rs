@@ -1,14 +1,12 @@
 //! What a plan takes: a refresh starts over, chunks are written, items become pending (S4, S14, S15).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::rules::BATCH_DEADLINE_SECS;
 use model::{BatchId, Claim, Claimed, Draft, Item, StateError, Timestamp};
-use serde_json::Value;
 use sqlx::SqliteConnection;
 
-use super::item::ROWS_PER_STATEMENT;
-use super::{Failure, codec, coverage, link};
+use super::{Failure, codec, coverage, item, link};
 
 /// Ended batches are kept this long (seconds), and the last [`BATCHES_KEPT`] of an upstream however old they are.
 const BATCH_KEPT_SECS: i64 = 7 * 24 * 3600;
@@ -20,13 +18,10 @@ statements! {
         UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2 WHERE id = ?1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
-    RECHUNK = "
-        UPDATE coverage SET chunk = placed.chunk
-        FROM (SELECT i.id AS item, e.value ->> 1 AS chunk FROM json_each(?2) e JOIN item i ON i.key = e.value ->> 0) placed
-        WHERE coverage.relay = ?1 AND coverage.item = placed.item";
+    RECHUNK = "UPDATE coverage SET chunk = ?3 WHERE relay = ?1 AND item IN (SELECT value FROM json_each(?2))";
+    // The plus sign keeps SQLite from reading all wanted rows instead of looking up these.
     WANTED = "
-        SELECT c.item FROM json_each(?2) e JOIN item i ON i.key = e.value
-        JOIN coverage c ON c.relay = ?1 AND c.item = i.id WHERE c.status = 0";
+        SELECT item FROM coverage WHERE relay = ?1 AND +status = 0 AND item IN (SELECT value FROM json_each(?2))";
     BEGIN = "
         INSERT INTO batch (relay, epoch, method, items, deadline, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id";
     TAKE = "
@@ -71,9 +66,14 @@ async fn rechunk(conn: &mut SqliteConnection, relay: i64, places: &[(Item, u32)]
         return Ok(());
     }
     sqlx::query(UNPLACE_WANTED).bind(relay).execute(&mut *conn).await?;
-    for chunk in places.chunks(ROWS_PER_STATEMENT) {
-        let pairs: Vec<Value> = chunk.iter().map(|(item, chunk)| serde_json::json!([item.key(), chunk])).collect();
-        sqlx::query(RECHUNK).bind(relay).bind(codec::json(&pairs)).execute(&mut *conn).await?;
+    let numbers = item::known_numbers(conn, places.iter().map(|(item, _)| item.key())).await?;
+    let mut chunks: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
+    for (item, chunk) in places {
+        chunks.entry(*chunk).or_default().extend(numbers.get(&item.key()));
+    }
+    for (chunk, items) in chunks {
+        let update = sqlx::query(RECHUNK).bind(relay).bind(codec::json(&items)).bind(i64::from(chunk));
+        update.execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -82,8 +82,9 @@ async fn rechunk(conn: &mut SqliteConnection, relay: i64, places: &[(Item, u32)]
 async fn begin(conn: &mut SqliteConnection, claim: &Claim, draft: &Draft, now: i64) -> Result<Option<BatchId>, Failure> {
     let relay = claim.upstream.0;
     let keys: BTreeSet<String> = draft.items.iter().map(Item::key).collect();
-    let keys: Vec<String> = keys.into_iter().collect();
-    let wanted: Vec<i64> = sqlx::query_scalar(WANTED).bind(relay).bind(codec::json(&keys)).fetch_all(&mut *conn).await?;
+    let numbers: Vec<i64> = item::known_numbers(conn, keys.iter().cloned()).await?.into_values().collect();
+    let wanted = sqlx::query_scalar(WANTED).bind(relay).bind(codec::json(&numbers));
+    let wanted: Vec<i64> = wanted.fetch_all(&mut *conn).await?;
     if wanted.is_empty() || wanted.len() != keys.len() {
         return Ok(None);
     }

@@ -57,8 +57,9 @@ statements! {
             ELSE coalesce(empty_since, ?2) END
         WHERE id IN (SELECT value FROM json_each(?1))";
     ALL_ITEMS = "SELECT item FROM repo UNION ALL SELECT item FROM root";
+    // Without the hint every row of the upstream would be read to find the few that are pending.
     RELEASE_PENDING = "
-        UPDATE coverage SET status = 0, batch = NULL, epoch = NULL, method = NULL
+        UPDATE coverage INDEXED BY coverage_state SET status = 0, batch = NULL, epoch = NULL, method = NULL
         WHERE status = 1 AND relay IN (SELECT value FROM json_each(?1))";
     RELEASE_BATCHES = "
         UPDATE coverage SET status = 0, batch = NULL, epoch = NULL, method = NULL

@@ -21,16 +21,25 @@ pub(super) async fn numbers(
 ) -> Result<BTreeMap<String, i64>, Failure> {
     let wanted: BTreeMap<String, i64> =
         items.into_iter().map(|item| (item.key(), codec::item_kind_code(item.kind()))).collect();
-    let keys: Vec<String> = wanted.keys().cloned().collect();
+    let mut numbers = known_numbers(conn, wanted.keys().cloned()).await?;
+    let new: Vec<(&String, i64)> =
+        wanted.iter().filter(|(key, _)| !numbers.contains_key(*key)).map(|(key, kind)| (key, *kind)).collect();
+    for chunk in new.chunks(ROWS_PER_STATEMENT) {
+        numbers.extend(insert(conn, chunk).await?);
+    }
+    Ok(numbers)
+}
+
+/// The numbers of those keys that the store knows.
+pub(super) async fn known_numbers(
+    conn: &mut SqliteConnection,
+    keys: impl IntoIterator<Item = String>,
+) -> Result<BTreeMap<String, i64>, Failure> {
+    let keys: Vec<String> = keys.into_iter().collect();
     let mut numbers = BTreeMap::new();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
         let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_KEYS).bind(codec::json(chunk)).fetch_all(&mut *conn).await?;
         numbers.extend(known);
-        let new: Vec<(&String, i64)> =
-            chunk.iter().filter(|key| !numbers.contains_key(*key)).map(|key| (key, wanted[key])).collect();
-        if !new.is_empty() {
-            numbers.extend(insert(conn, &new).await?);
-        }
     }
     Ok(numbers)
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqliteConnection};
 
 use super::{SqliteStore, codec, lease, relay};
 use crate::Settings;
@@ -42,7 +41,6 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(false);
-    prepare(&options, path).await?;
     let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
     let store = SqliteStore { writer: pool(1).connect_lazy_with(options), readers, settings };
     recovered(store, path).await
@@ -51,7 +49,6 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
 pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError> {
     let path = Path::new(":memory:");
     let writer = pool(1).connect_lazy_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(false));
-    MIGRATOR.run(&writer).await.map_err(|error| migration_failed(&error, path))?;
     recovered(SqliteStore { readers: writer.clone(), writer, settings }, path).await
 }
 
@@ -60,14 +57,9 @@ fn pool(size: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None)
 }
 
-async fn prepare(options: &SqliteConnectOptions, path: &Path) -> Result<(), OpenError> {
-    let mut conn = SqliteConnection::connect_with(options).await.map_err(|error| failed(&error, path))?;
-    MIGRATOR.run(&mut conn).await.map_err(|error| migration_failed(&error, path))?;
-    conn.close().await.map_err(|error| failed(&error, path))
-}
-
 /// The former process is dead, whatever its lease says, and so are its links; settings may have changed meanwhile.
 async fn recovered(store: SqliteStore, path: &Path) -> Result<SqliteStore, OpenError> {
+    MIGRATOR.run(&store.writer).await.map_err(|error| migration_failed(&error, path))?;
     let now = codec::secs((store.settings.clock)());
     let recover = async {
         let mut tx = store.write().await?;

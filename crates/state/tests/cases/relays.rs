@@ -1,0 +1,72 @@
+//! Which relays there are, and in which role.
+
+use model::{DownClass, Role};
+
+use super::world::{World, announced, home, relay, repo, repo_item, root, root_item, url};
+
+pub(crate) async fn a_bootstrap_relay_that_is_no_longer_named_becomes_listed(world: World) {
+    world.store.name_relays(&[(home(), Role::Home), (relay(1), Role::Bootstrap)]).await.unwrap();
+    assert_eq!(world.status_of(&relay(1)).await.unwrap().role, Role::Bootstrap);
+    world.store.name_relays(&[(home(), Role::Home)]).await.unwrap();
+    assert_eq!(world.status_of(&relay(1)).await.unwrap().role, Role::Listed);
+}
+
+pub(crate) async fn another_home_takes_the_place_of_the_old_one_and_everything_is_its_target(mut world: World) {
+    world.discover(&[announced(1, 5, &[1])], &[root(1, &[1])]).await;
+    let old = world.id_of(&home()).await;
+    world.restart(|settings| settings.own_urls = vec![url("wss://new.example")]).await;
+    world.store.name_relays(&[(url("wss://new.example"), Role::Home)]).await.unwrap();
+    assert_eq!(world.status_of(&home()).await, None, "nobody lists the old home");
+    assert_eq!(world.missing(&url("wss://new.example")).await, [repo_item(1), root_item(1)]);
+    assert_ne!(world.id_of(&url("wss://new.example")).await, old, "ledger rows name the old home by its number");
+    assert_eq!(world.counts(&relay(1)).await, (2, 0, 0));
+}
+
+pub(crate) async fn an_old_home_that_a_repo_lists_stays_as_an_upstream(mut world: World) {
+    world.discover(&[announced(1, 5, &[1]), announced(2, 5, &[2])], &[]).await;
+    world.restart(|settings| settings.own_urls = vec![relay(1)]).await;
+    world.store.name_relays(&[(relay(1), Role::Home)]).await.unwrap();
+    assert_eq!(world.counts(&relay(1)).await, (2, 0, 0), "as home it covers everything");
+    world.restart(|settings| settings.own_urls = vec![home()]).await;
+    world.store.name_relays(&[(home(), Role::Home)]).await.unwrap();
+    let former = world.status_of(&relay(1)).await.unwrap();
+    assert_eq!((former.role, former.wanted), (Role::Listed, 1), "as an upstream it covers what lists it");
+}
+
+pub(crate) async fn an_alias_of_home_is_never_an_upstream(world: World) {
+    let alias = url("wss://alias.example");
+    let mut seen = announced(1, 5, &[1]);
+    seen.relays.push(alias.clone());
+    seen.relays.push(home());
+    world.discover(&[seen], &[]).await;
+    world.store.name_relays(&[(home(), Role::Home), (alias.clone(), Role::Bootstrap)]).await.unwrap();
+    assert_eq!(world.status_of(&alias).await, None);
+    assert_eq!(world.counts(&home()).await, (1, 0, 0));
+}
+
+pub(crate) async fn a_refused_url_is_shown_and_never_assigned(world: World) {
+    let private = url("wss://10.0.0.1");
+    let mut seen = announced(1, 5, &[1]);
+    seen.relays.push(private.clone());
+    let dirty = world.discover(&[seen], &[root(1, &[1])]).await;
+    assert_eq!(dirty, [home(), relay(1)]);
+    let shown = world.status_of(&private).await.unwrap();
+    assert_eq!((shown.wanted, shown.last_down), (0, Some(DownClass::NotDialable)));
+    assert_eq!(shown.incomplete.as_deref(), Some("the host is not on the public internet"));
+    assert!(world.assignment(&private).await.is_none());
+    assert!(world.assignment(&relay(1)).await.is_some());
+}
+
+pub(crate) async fn a_refusal_ends_when_the_operator_allows_it(mut world: World) {
+    let private = url("wss://10.0.0.1");
+    let mut seen = announced(1, 5, &[]);
+    seen.relays.push(private.clone());
+    world.discover(&[seen], &[]).await;
+    world.restart(|settings| settings.allow_non_public = true).await;
+    assert_eq!(world.counts(&private).await, (1, 0, 0));
+    assert!(world.assignment(&private).await.is_some());
+    world.restart(|settings| settings.allow_non_public = false).await;
+    assert_eq!(world.counts(&private).await, (0, 0, 0));
+    assert!(world.assignment(&private).await.is_none());
+    assert_eq!(world.missing(&home()).await, [model::Item::Repo(repo(1))]);
+}

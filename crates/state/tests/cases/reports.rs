@@ -1,0 +1,182 @@
+//! What sessions report.
+
+use model::{
+    BatchOutcome, DownClass, Incomplete, Kind, Learned, LinkView, Nip77, Outcome, Said, StateError, Timestamp, UpstreamStatus,
+};
+
+use super::world::{Link, START, World, announced, complete, ended, home, id, progress, relay, repo_item, row};
+
+fn down(class: DownClass) -> Said {
+    Said::Down { class, detail: "as it was seen".to_owned() }
+}
+
+fn incomplete(why: Incomplete, detail: &str) -> BatchOutcome {
+    BatchOutcome::Incomplete { why, detail: detail.to_owned() }
+}
+
+/// Repos 1 and 2 on relay 1, whose link stands.
+async fn linked(world: &World) -> Link {
+    world.discover(&[announced(1, 5, &[1]), announced(2, 5, &[1])], &[]).await;
+    world.caught_up(&relay(1)).await
+}
+
+async fn shown(world: &World) -> UpstreamStatus {
+    world.status_of(&relay(1)).await.unwrap()
+}
+
+pub(crate) async fn s10_the_end_of_a_link_gives_back_what_was_pending(world: World) {
+    let mut link = linked(&world).await;
+    world.confirm(&mut link, &[repo_item(2)], 0).await;
+    world.take(&link, &[repo_item(1)], 0).await.unwrap();
+    assert_eq!(world.say(&mut link, down(DownClass::Closed)).await, []);
+    assert_eq!(world.counts(&relay(1)).await, (1, 0, 1));
+    let snapshot = world.snapshot(&relay(1)).await;
+    assert_eq!(snapshot.batches_in_flight, 0);
+    assert!(matches!(snapshot.link, LinkView::Down { .. }));
+}
+
+pub(crate) async fn s13_a_complete_batch_confirms(world: World) {
+    let mut link = linked(&world).await;
+    let batch = world.take(&link, &[repo_item(1)], 0).await.unwrap();
+    assert_eq!(world.counts(&relay(1)).await, (1, 1, 0));
+    assert_eq!(world.say(&mut link, complete(batch)).await, [link.upstream]);
+    assert_eq!(world.counts(&relay(1)).await, (1, 0, 1));
+    let counts = shown(&world).await.counts;
+    assert_eq!((counts.events, counts.bytes_out), (10, 100));
+}
+
+pub(crate) async fn an_incomplete_batch_waits_longer_each_time(world: World) {
+    let mut link = linked(&world).await;
+    for wait in [5, 10, 20] {
+        let batch = world.take(&link, &[repo_item(1)], 0).await.unwrap();
+        let dirty = world.say(&mut link, ended(batch, incomplete(Incomplete::Closed, "blocked: no"))).await;
+        assert_eq!(dirty, [link.upstream]);
+        let ask_at = world.snapshot(&relay(1)).await.ask_at;
+        assert_eq!(ask_at, Some(Timestamp::from_secs(world.now() + wait)));
+    }
+    assert_eq!(world.counts(&relay(1)).await, (2, 0, 0));
+    assert_eq!(shown(&world).await.incomplete.as_deref(), Some("closed: blocked: no"));
+    world.confirm(&mut link, &[repo_item(1)], 0).await;
+    assert_eq!(shown(&world).await.incomplete, None);
+    let batch = world.take(&link, &[repo_item(2)], 0).await.unwrap();
+    world.say(&mut link, ended(batch, incomplete(Incomplete::Idle, ""))).await;
+    let ask_at = world.snapshot(&relay(1)).await.ask_at;
+    assert_eq!(ask_at, Some(Timestamp::from_secs(world.now() + 5)), "a complete batch heals");
+    world.say(&mut link, down(DownClass::Closed)).await;
+    assert_eq!(world.snapshot(&relay(1)).await.ask_at, None, "a new link asks at once");
+}
+
+pub(crate) async fn a_batch_that_ended_cannot_end_again(world: World) {
+    let mut link = linked(&world).await;
+    let batch = world.take(&link, &[repo_item(1)], 0).await.unwrap();
+    world.say(&mut link, ended(batch, incomplete(Incomplete::Idle, ""))).await;
+    assert_eq!(world.say(&mut link, complete(batch)).await, []);
+    assert_eq!(world.counts(&relay(1)).await, (2, 0, 0));
+    assert_eq!(world.say(&mut link, complete(model::BatchId(4711))).await, []);
+}
+
+pub(crate) async fn a_report_of_an_old_epoch_is_fenced(world: World) {
+    let mut old = linked(&world).await;
+    let batch = world.take(&old, &[repo_item(1)], 0).await.unwrap();
+    old.sequence += 1;
+    let new = world.link(&relay(1)).await;
+    for said in [complete(batch), down(DownClass::Closed), Said::Opened, progress(vec![], vec![])] {
+        assert_eq!(world.try_say(&old, said).await, Err(StateError::Fenced));
+    }
+    let view = world.snapshot(&relay(1)).await.link;
+    assert_eq!(view, LinkView::Up { resume: new.resume, opened: false, caught_up: false });
+    assert_eq!(world.counts(&relay(1)).await, (2, 0, 0));
+    let nobody = Link { upstream: model::UpstreamId(4711), ..old };
+    assert_eq!(world.try_say(&nobody, Said::Opened).await, Err(StateError::NoSuchUpstream));
+}
+
+pub(crate) async fn a_repeated_sequence_changes_nothing(world: World) {
+    let mut link = linked(&world).await;
+    let failed = down(DownClass::Timeout);
+    world.say(&mut link, failed.clone()).await;
+    let before = shown(&world).await;
+    assert_eq!(before.failures, 1);
+    world.pass(100);
+    assert_eq!(world.try_say(&link, failed).await, Ok(vec![]));
+    assert_eq!(shown(&world).await, before);
+    let mut link = world.link(&relay(1)).await;
+    let seen = progress(vec![], vec![row(1, Kind::TextNote, 5, Outcome::Stored)]);
+    world.say(&mut link, seen.clone()).await;
+    let before = shown(&world).await;
+    world.try_say(&link, seen).await.unwrap();
+    assert_eq!(shown(&world).await, before, "nothing is counted twice");
+}
+
+pub(crate) async fn a_late_report_of_events_still_counts_for_the_ledger(world: World) {
+    let mut link = linked(&world).await;
+    let late = Link { sequence: link.sequence, ..link.clone() };
+    let batch = world.take(&link, &[repo_item(1)], 0).await.unwrap();
+    world.say(&mut link, progress(vec![], vec![row(2, Kind::TextNote, 5, Outcome::Stored)])).await;
+    world.try_say(&late, progress(vec![], vec![row(1, Kind::TextNote, 5, Outcome::Stored)])).await.unwrap();
+    assert_eq!(world.store.known(&[id(1), id(2)]).await.unwrap(), [id(1), id(2)]);
+    world.try_say(&late, complete(batch)).await.unwrap();
+    assert_eq!(world.counts(&relay(1)).await, (1, 0, 1));
+}
+
+pub(crate) async fn s17_failures_add_up_and_a_useful_answer_clears_them(world: World) {
+    let mut link = linked(&world).await;
+    for failures in 1..=3 {
+        world.say(&mut link, down(DownClass::Refused)).await;
+        let shown = shown(&world).await;
+        assert_eq!((shown.failures, shown.last_down), (failures, Some(DownClass::Refused)));
+    }
+    // 20 s less a quarter, for the roll is 0.
+    let dial_at = Timestamp::from_secs(world.now() + 15);
+    assert_eq!(world.assignment(&relay(1)).await.unwrap().dial_at, dial_at);
+    world.say(&mut link, down(DownClass::Released)).await;
+    assert_eq!(shown(&world).await.failures, 3, "our own hang-up is no failure");
+    let mut link = world.link(&relay(1)).await;
+    world.say(&mut link, Said::Opened).await;
+    assert_eq!(shown(&world).await.failures, 3, "an open socket is no success");
+    world.say(&mut link, progress(vec![], vec![row(1, Kind::TextNote, 5, Outcome::Refused)])).await;
+    assert_eq!(shown(&world).await.failures, 0);
+}
+
+pub(crate) async fn s18_a_rate_limit_moves_the_next_ask_and_the_deadlines(world: World) {
+    let mut link = linked(&world).await;
+    world.take(&link, &[repo_item(1)], 0).await.unwrap();
+    world.say(&mut link, Said::RateLimited { seconds: 300 }).await;
+    assert_eq!(world.snapshot(&relay(1)).await.ask_at, Some(Timestamp::from_secs(START + 300)));
+    world.live(359).await;
+    world.store.sweep().await.unwrap();
+    assert_eq!(world.counts(&relay(1)).await, (1, 1, 0), "the batch waits too");
+    world.live(1).await;
+    world.store.sweep().await.unwrap();
+    assert_eq!(world.counts(&relay(1)).await, (2, 0, 0));
+}
+
+pub(crate) async fn what_was_learned_is_kept_and_added_to(world: World) {
+    let mut link = linked(&world).await;
+    let nip77 = Some(Nip77::Works { at: Timestamp::from_secs(START) });
+    world.say(&mut link, Said::Learned { facts: Learned { nip77: nip77.clone(), ..Learned::default() } }).await;
+    let facts = Learned { page_cap: Some(500), ..Learned::default() };
+    assert_eq!(world.say(&mut link, Said::Learned { facts }).await, [], "nothing to plan with");
+    let learned = Learned { nip77, page_cap: Some(500), ..Learned::default() };
+    assert_eq!(world.assignment(&relay(1)).await.unwrap().learned, learned);
+    assert_eq!(world.snapshot(&relay(1)).await.learned, learned);
+    assert_eq!(shown(&world).await.learned, learned);
+}
+
+pub(crate) async fn what_home_confirms_is_free_for_the_other_upstreams(world: World) {
+    world.discover(&[announced(1, 5, &[1, 2]), announced(2, 5, &[3])], &[]).await;
+    let mut elsewhere = world.caught_up(&relay(2)).await;
+    world.confirm(&mut elsewhere, &[repo_item(1)], 0).await;
+    let mut link = world.link(&home()).await;
+    let dirty = world.confirm(&mut link, &[repo_item(1)], 0).await;
+    assert_eq!(world.urls(&dirty).await, [home(), relay(1)], "relay 2 has it, relay 3 never wanted it");
+}
+
+pub(crate) async fn a_batch_confirms_nothing_that_left_the_target(world: World) {
+    let mut link = linked(&world).await;
+    let batch = world.take(&link, &[repo_item(1), repo_item(2)], 0).await.unwrap();
+    world.discover(&[announced(1, 6, &[])], &[]).await;
+    world.say(&mut link, complete(batch)).await;
+    assert_eq!(world.counts(&relay(1)).await, (0, 0, 1));
+    world.discover(&[announced(1, 7, &[1])], &[]).await;
+    assert_eq!(world.counts(&relay(1)).await, (1, 0, 1), "when it returns it is wanted");
+}
