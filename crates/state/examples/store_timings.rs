@@ -38,7 +38,7 @@ fn settings() -> Settings {
     Settings {
         policy: engine::rules::Policy::default(),
         clock: Arc::new(|| Timestamp::from_secs(NOW)),
-        allow_non_public: false,
+        allow_non_public: Vec::new(),
         own_urls: Vec::new(),
         rolls: Arc::new(|| 0),
     }

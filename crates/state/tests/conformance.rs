@@ -98,6 +98,7 @@ conformance! { sqlite, SqliteFile(tempfile::tempdir().unwrap()),
     claims {
         a_draft_with_an_item_that_is_not_wanted_takes_nothing
         an_item_is_never_in_two_batches
+        s12_a_refresh_forgets_that_negentropy_was_refused
         s15_a_refresh_wants_everything_again
         s14_new_chunks_replace_old_ones
         a_claim_of_an_old_epoch_or_a_link_that_is_down_is_fenced

@@ -16,6 +16,10 @@ statements! {
     IS_UP = "SELECT link = 'up' FROM relay WHERE id = ?1";
     START_OVER = "
         UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2 WHERE id = ?1";
+    // S12: a refresh probes NIP-77 again.
+    FORGET_REFUSAL = "
+        UPDATE relay SET learned = json_remove(learned, '$.nip77')
+        WHERE id = ?1 AND json_extract(learned, '$.nip77.refused') IS NOT NULL";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
     RECHUNK = "UPDATE coverage SET chunk = ?3 WHERE relay = ?1 AND item IN (SELECT value FROM json_each(?2))";
@@ -56,7 +60,13 @@ pub(super) async fn take(conn: &mut SqliteConnection, claim: &Claim, now: i64) -
 /// S15: release pending, clear confirmed, fresh.
 async fn start_over(conn: &mut SqliteConnection, relay: i64, next: Timestamp, now: i64) -> Result<(), Failure> {
     coverage::want_all(conn, relay, now).await?;
-    sqlx::query(START_OVER).bind(relay).bind(codec::secs(next)).execute(conn).await?;
+    sqlx::query(START_OVER).bind(relay).bind(codec::secs(next)).execute(&mut *conn).await?;
+    forget_refusal(conn, relay).await
+}
+
+/// What was refused before is tried again (S12).
+pub(super) async fn forget_refusal(conn: &mut SqliteConnection, relay: i64) -> Result<(), Failure> {
+    sqlx::query(FORGET_REFUSAL).bind(relay).execute(conn).await?;
     Ok(())
 }
 

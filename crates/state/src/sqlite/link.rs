@@ -4,7 +4,7 @@ use engine::rules::refresh_after;
 use model::{Epoch, Resume, StateError, UpGranted, UpstreamId};
 use sqlx::SqliteConnection;
 
-use super::{Failure, codec, coverage};
+use super::{Failure, claim, codec, coverage};
 use crate::Settings;
 
 statements! {
@@ -81,6 +81,9 @@ pub(super) async fn up(
             engine::resume::resume(last_up.map(codec::timestamp), codec::timestamp(now), quick)
         }
     };
+    if is_refresh_due {
+        claim::forget_refusal(conn, upstream.0).await?;
+    }
     let refresh_at = refresh_at.filter(|at| *at > now).unwrap_or_else(|| next_refresh(settings, now));
     let epoch = begin(conn, (upstream.0, resume), refresh_at, now).await?;
     Ok(UpGranted { epoch, resume })

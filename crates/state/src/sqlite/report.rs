@@ -145,7 +145,8 @@ impl Applied<'_> {
             return Ok(Vec::new());
         }
         if self.is_new {
-            self.count(ended.counts).await?;
+            // Frames and bytes came with the progress of the link; only the rounds are the batch's to tell.
+            self.count(BatchCounts { rounds: ended.counts.rounds, ..BatchCounts::default() }).await?;
         }
         match ended.outcome {
             BatchOutcome::Complete => self.confirm(ended).await,

@@ -1,5 +1,7 @@
 //! The planner's view of one upstream.
 
+use std::collections::BTreeSet;
+
 use engine::consolidation;
 use engine::rules::{HOME_FIRST_SECS, MISSING_PER_LOOK};
 use model::{Covered, Epoch, ItemKind, Snapshot, StateError, Tail, UpstreamId};
@@ -97,6 +99,7 @@ pub(super) async fn take(
     } else {
         None
     };
+    let missing = missing(conn, upstream.0, now).await?;
     Ok(Snapshot {
         upstream,
         url: codec::url(&relay.url)?,
@@ -105,12 +108,12 @@ pub(super) async fn take(
         link,
         learned,
         now: codec::timestamp(now),
-        missing: missing(conn, upstream.0, now).await?,
+        tails: chunks_in_sight(conn, upstream.0, &figures, &missing).await?,
+        missing,
         wanted: figures.wanted,
         pending: figures.pending,
         confirmed: figures.confirmed,
         batches_in_flight: usize::try_from(in_flight).unwrap_or(0),
-        tails: tails(conn, upstream.0, &figures).await?,
         chunks,
         covered,
         // Drawn when the first link comes up; before that nothing can be due.
@@ -177,17 +180,24 @@ pub(super) fn waited_since(now: i64) -> i64 {
     now.saturating_sub(codec::signed(HOME_FIRST_SECS))
 }
 
-/// The newest chunk of each kind, with the wanted items that keep their place in it.
-async fn tails(conn: &mut SqliteConnection, relay: i64, figures: &Figures) -> Result<Vec<Tail>, Failure> {
-    let mut tails = Vec::new();
-    for (kind, chunks) in KINDS.into_iter().zip(&figures.chunks) {
-        let Some(chunk) = chunks.last().copied() else { continue };
+/// The newest chunk of each kind, and every chunk that a missing item belongs to, each with all its members.
+async fn chunks_in_sight(
+    conn: &mut SqliteConnection,
+    relay: i64,
+    figures: &Figures,
+    missing: &[Covered],
+) -> Result<Vec<Tail>, Failure> {
+    let newest = KINDS.into_iter().zip(&figures.chunks).filter_map(|(kind, chunks)| Some((kind, *chunks.last()?)));
+    let touched = missing.iter().filter_map(|covered| Some((covered.item.kind(), covered.chunk?)));
+    let places: BTreeSet<(ItemKind, u32)> = newest.chain(touched).collect();
+    let mut chunks = Vec::with_capacity(places.len());
+    for (kind, chunk) in places {
         let rows = sqlx::query_as(MEMBERS).bind(relay).bind(codec::item_kind_code(kind)).bind(i64::from(chunk));
         let members = read(rows.fetch_all(&mut *conn).await?)?;
         if members.is_empty() {
             return Err(unreadable("an empty chunk"));
         }
-        tails.push(Tail { chunk, items: members.into_iter().map(|covered| covered.item).collect() });
+        chunks.push(Tail { chunk, items: members.into_iter().map(|covered| covered.item).collect() });
     }
-    Ok(tails)
+    Ok(chunks)
 }

@@ -1,6 +1,6 @@
 //! What a plan takes.
 
-use model::{Draft, Item, LinkView, Method, Resume, Said, StateError, Timestamp};
+use model::{Draft, Item, Learned, LinkView, Method, Nip77, Resume, Said, StateError, Timestamp};
 
 use super::world::{World, announced, complete, home, placed, repo_item, root, root_item};
 
@@ -40,6 +40,17 @@ pub(crate) async fn s15_a_refresh_wants_everything_again(world: World) {
     assert_eq!((snapshot.refresh_at, snapshot.batches_in_flight), (next, 0));
     world.say(&mut link, complete(batch)).await;
     assert_eq!(world.counts(&home()).await, (3, 0, 0), "the batch of before the refresh proves nothing");
+}
+
+pub(crate) async fn s12_a_refresh_forgets_that_negentropy_was_refused(world: World) {
+    world.discover(&[announced(1, 5, &[])], &[]).await;
+    let mut link = world.caught_up(&home()).await;
+    let refused = Nip77::Refused { at: Timestamp::from_secs(1), reason: "silent".to_owned() };
+    world.say(&mut link, Said::Learned { facts: Learned { nip77: Some(refused.clone()), ..Learned::default() } }).await;
+    assert_eq!(world.snapshot(&home()).await.learned.nip77, Some(refused));
+    let next = Timestamp::from_secs(world.now() + 86_400);
+    world.claim(&link, |claim| claim.refresh = Some(next)).await.unwrap();
+    assert_eq!(world.snapshot(&home()).await.learned.nip77, None);
 }
 
 pub(crate) async fn s14_new_chunks_replace_old_ones(world: World) {

@@ -62,10 +62,10 @@ pub(crate) async fn a_refusal_ends_when_the_operator_allows_it(mut world: World)
     let mut seen = announced(1, 5, &[]);
     seen.relays.push(private.clone());
     world.discover(&[seen], &[]).await;
-    world.restart(|settings| settings.allow_non_public = true).await;
+    world.restart(|settings| settings.allow_non_public = vec!["0.0.0.0/0".parse().unwrap()]).await;
     assert_eq!(world.counts(&private).await, (1, 0, 0));
     assert!(world.assignment(&private).await.is_some());
-    world.restart(|settings| settings.allow_non_public = false).await;
+    world.restart(|settings| settings.allow_non_public.clear()).await;
     assert_eq!(world.counts(&private).await, (0, 0, 0));
     assert!(world.assignment(&private).await.is_none());
     assert_eq!(world.missing(&home()).await, [model::Item::Repo(repo(1))]);

@@ -45,7 +45,7 @@ impl World {
         let settings = Settings {
             policy: engine::rules::Policy::default(),
             clock: Arc::new(move || Timestamp::from_secs(time.load(Ordering::SeqCst))),
-            allow_non_public: false,
+            allow_non_public: Vec::new(),
             own_urls: vec![home(), url("wss://alias.example")],
             rolls: Arc::new(|| 0),
         };
