@@ -1,6 +1,15 @@
 //! A third real relay, `nostr-rs-relay`, as a child process on SQLite, its limits off. Slow to build: for the slow suite only.
 //!
-//! It has no NIP-77.
+//! How it behaves (0.8.12, as tested):
+//!
+//! - NEG-OPEN, like every command that it does not know, gets NOTICE `could not parse command`.
+//! - `limit: 0` gets **no EOSE**, ever; live events come. A REQ that repeats an open one (same id, same filters) is ignored: no EOSE.
+//! - No page cap and no default limit. Without a `limit` the events come **oldest first**, with one newest first. `since` and `until`
+//!   are inclusive. An empty filter gets everything.
+//! - At most 32 subscriptions on a connection (not to be configured); the next gets NOTICE `Subscription error: …`, never a CLOSED.
+//! - OK: stored `true ""`; duplicate `true "duplicate: "`, and so are an older version, another version of the same second (the
+//!   first one stays) and a deleted event; an expired or invalid one `false "invalid: …"`.
+//! - Deletion is by `e` only; `a` deletes nothing.
 
 use crate::server_process::{ServerProcess, installed};
 use std::path::PathBuf;

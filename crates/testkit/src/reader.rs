@@ -22,8 +22,9 @@ const PAGE: usize = 500;
 pub async fn fetch_all(relay_url: &str, filter: &Value) -> Vec<Event> {
     let mut wire = Wire::connect(relay_url).await.expect("the relay can be reached");
     let mut reading = Reading::default();
-    loop {
-        let page = fetch_page(&mut wire, filter, reading.until).await;
+    for number in 0.. {
+        // A subscription of its own for every page: what a relay still says about the one before cannot be mistaken.
+        let page = fetch_page(&mut wire, &format!("page-{number}"), filter, reading.until).await;
         if !reading.take(page) {
             break;
         }
@@ -33,14 +34,14 @@ pub async fn fetch_all(relay_url: &str, filter: &Value) -> Vec<Event> {
     events
 }
 
-async fn fetch_page(wire: &mut Wire, filter: &Value, until: Option<u64>) -> Vec<Event> {
+async fn fetch_page(wire: &mut Wire, subscription: &str, filter: &Value, until: Option<u64>) -> Vec<Event> {
     let mut filter = filter.clone();
     filter["limit"] = json!(PAGE);
     if let Some(until) = until {
         filter["until"] = json!(until);
     }
-    let stored = wire.stored("fetch", &filter).await.expect("the relay answers a plain filter");
-    wire.send(json!(["CLOSE", "fetch"])).await;
+    let stored = wire.stored(subscription, &filter).await.expect("the relay answers a plain filter");
+    wire.send(json!(["CLOSE", subscription])).await;
     stored.iter().map(|event| verified(&event.to_string())).collect()
 }
 

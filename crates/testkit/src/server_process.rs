@@ -72,9 +72,10 @@ pub(crate) fn installed(program: &str, installed_by: &str) -> PathBuf {
     path
 }
 
+/// A relative directory is one of the workspace, as the scripts see it.
 fn servers_directory() -> PathBuf {
-    let beside_the_build = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-servers");
-    std::env::var_os(SERVERS_VARIABLE).map_or_else(beside_the_build, PathBuf::from)
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    workspace.join(std::env::var_os(SERVERS_VARIABLE).unwrap_or_else(|| "target/test-servers".into()))
 }
 
 fn end_of(log: &Path) -> String {

@@ -50,7 +50,8 @@ impl Wire {
         timeout(span, self.next_text()).await.is_err()
     }
 
-    /// Opens a subscription and gathers its stored events up to EOSE, in the order in which they came.
+    /// Opens a subscription and gathers its stored events up to EOSE, in the order in which they came. It
+    /// needs an id that this socket has not used: live events of an older subscription cannot be told from stored ones.
     ///
     /// # Errors
     /// The text of a CLOSED that came before EOSE, or "socket closed".

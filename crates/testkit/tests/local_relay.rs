@@ -76,6 +76,7 @@ async fn a_req_of_ids_is_closed_after_its_eose_when_it_was_answered_in_full() {
     let mut wire = connect(&relay.url()).await;
     assert_eq!(wire.stored("ids", &json!({"ids": [id]})).await.unwrap().len(), 1);
     assert_eq!(wire.next().await.unwrap(), json!(["CLOSED", "ids", ""]));
+    assert_eq!(fetch_all(&relay.url(), &json!({"ids": [id]})).await.len(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,25 @@
+# What `just` runs, CI runs (.ci/run).
+
+_default:
+    @just --list --unsorted
+
+# Format, lints with warnings denied, and the walls between the crates
+check:
+    cargo fmt --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test -p grasp-sync --test directions
+
+# Every test but the slow suite; installs what the tests start
+test *arguments:
+    scripts/test {{arguments}}
+
+# The suite against nostr-rs-relay, which takes minutes to build the first time
+test-slow *arguments:
+    scripts/test-nostr-rs-relay {{arguments}}
+
+# Build a small network in one process, and sync it
+demo *arguments:
+    cargo run --release -p grasp-sync -- demo {{arguments}}
+
+fmt:
+    cargo fmt
