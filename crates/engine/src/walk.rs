@@ -22,6 +22,15 @@ pub enum EoseHint {
     More,
 }
 
+/// How a relay pages, learned from its pages and true for all its walks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manners {
+    /// Most frames that any page had.
+    pub largest_page: usize,
+    /// `until` leaves out the second that it names.
+    pub excludes_until: bool,
+}
+
 /// What to do after a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -42,6 +51,8 @@ pub struct Walk {
     mode: Mode,
     /// A second could not be read in full.
     has_gap: bool,
+    /// Asks one second further, because the relay leaves out the one that `until` names.
+    excludes_until: bool,
     pub pages: u64,
 }
 
@@ -65,12 +76,14 @@ struct Page {
     oldest: Option<u64>,
     at_oldest: BTreeSet<EventId>,
     newer_than_asked: usize,
+    /// Known events of the second that the cursor stands at.
+    at_boundary: usize,
 }
 
 impl Walk {
     /// A walk of `filter`, down to its `since` if it has one.
     #[must_use]
-    pub fn new(filter: Filter) -> Self {
+    pub fn new(filter: Filter, manners: Manners) -> Self {
         Self {
             base: filter,
             until: None,
@@ -78,6 +91,7 @@ impl Walk {
             page: Page::default(),
             mode: Mode::Pages,
             has_gap: false,
+            excludes_until: manners.excludes_until,
             pages: 0,
         }
     }
@@ -87,11 +101,11 @@ impl Walk {
     pub fn request(&self) -> Filter {
         match &self.mode {
             Mode::Pages | Mode::Probe => match self.until {
-                Some(until) => self.base.clone().until(Timestamp::from_secs(until)),
+                Some(until) => self.base.clone().until(self.bound(until)),
                 None => self.base.clone(),
             },
             Mode::Second { second, part, .. } => {
-                Filter::clone(part).since(Timestamp::from_secs(*second)).until(Timestamp::from_secs(*second))
+                Filter::clone(part).since(Timestamp::from_secs(*second)).until(self.bound(*second))
             }
         }
         .limit(PAGE_LIMIT)
@@ -108,11 +122,12 @@ impl Walk {
         let created_at = created_at.as_secs();
         let page = &mut self.page;
         page.frames += 1;
-        if self.until.is_some_and(|until| created_at > until) {
-            page.newer_than_asked += 1;
+        if let Some(until) = self.until.filter(|until| created_at > *until) {
+            page.newer_than_asked += usize::from(created_at > until + u64::from(self.excludes_until));
             return false;
         }
         if self.until == Some(created_at) && self.boundary.contains(&id) {
+            page.at_boundary += 1;
             page.oldest = Some(page.oldest.map_or(created_at, |oldest| oldest.min(created_at)));
             return false;
         }
@@ -132,17 +147,34 @@ impl Walk {
         self.page = Page::default();
     }
 
-    /// The page in flight reached its EOSE. `largest_page` is the most frames any page of this relay ever had.
-    pub fn page_ended(&mut self, hint: EoseHint, largest_page: &mut usize) -> Step {
+    /// The page in flight reached its EOSE.
+    pub fn page_ended(&mut self, hint: EoseHint, manners: &mut Manners) -> Step {
         self.pages += 1;
         let page = std::mem::take(&mut self.page);
-        let is_full = page.frames >= (*largest_page).max(SMALLEST_CAP);
-        *largest_page = page.frames.max(*largest_page);
+        let is_full = page.frames >= manners.largest_page.max(SMALLEST_CAP);
+        manners.largest_page = page.frames.max(manners.largest_page);
         match std::mem::replace(&mut self.mode, Mode::Pages) {
             Mode::Second { second, part, rest } => self.part_ended(second, &part, rest, is_full),
             Mode::Pages | Mode::Probe if hint == EoseHint::Finish => self.complete(),
+            Mode::Pages if self.skipped_its_boundary(&page) => {
+                // What was read is read again: a second may have been cut by the page before.
+                self.excludes_until = true;
+                manners.excludes_until = true;
+                Step::Page(self.request())
+            }
             mode @ (Mode::Pages | Mode::Probe) => self.plain_page_ended(&page, mode == Mode::Probe, is_full),
         }
+    }
+
+    /// Events that this relay served a page before, in the second that this page was asked from, are not on it.
+    fn skipped_its_boundary(&self, page: &Page) -> bool {
+        let is_asked_again = !self.boundary.is_empty() && page.newer_than_asked == 0;
+        is_asked_again && page.at_boundary == 0 && !self.excludes_until
+    }
+
+    /// The `until` that reaches down from `second`, inclusive.
+    fn bound(&self, second: u64) -> Timestamp {
+        Timestamp::from_secs(second + u64::from(self.excludes_until))
     }
 
     fn plain_page_ended(&mut self, page: &Page, was_probe: bool, is_full: bool) -> Step {

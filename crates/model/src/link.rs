@@ -110,6 +110,7 @@ pub enum Nip77 {
 
 /// Facts learned about an upstream by its behaviour. They survive restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Learned {
     pub nip77: Option<Nip77>,
     /// Largest page that was followed by older events (events per page).
@@ -118,15 +119,21 @@ pub struct Learned {
     pub ids_per_req: Option<usize>,
     /// Live subscriptions that the relay allows.
     pub live_limit: Option<usize>,
+    /// Its `until` leaves out the second that it names, against NIP-01.
+    pub excludes_until: Option<bool>,
+    /// It answers `limit: 0` with stored events, or never with EOSE, against NIP-01.
+    pub ignores_limit_zero: Option<bool>,
 }
 
 impl Learned {
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
-        let Self { nip77, page_cap, ids_per_req, live_limit } = newer;
+        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero } = newer;
         self.nip77 = nip77.or(self.nip77.take());
         self.page_cap = page_cap.or(self.page_cap);
         self.ids_per_req = ids_per_req.or(self.ids_per_req);
         self.live_limit = live_limit.or(self.live_limit);
+        self.excludes_until = excludes_until.or(self.excludes_until);
+        self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);
     }
 }

@@ -20,7 +20,7 @@ use nostr::prelude::MatchEventOptions;
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
 use crate::rules::COOLDOWN_SECS;
-use crate::walk::SMALLEST_CAP;
+use crate::walk::{Manners, SMALLEST_CAP};
 use live::{Live, LiveKey, LiveState};
 use unit::{Batch, Purpose, Stage, Unit};
 
@@ -64,8 +64,7 @@ enum Owner {
 pub struct Session {
     resume: Resume,
     learned: Learned,
-    /// Most frames that any page of this relay had.
-    largest_page: usize,
+    manners: Manners,
     subs: BTreeMap<SubNo, Owner>,
     lives: BTreeMap<LiveKey, Live>,
     units: BTreeMap<UnitId, Unit>,
@@ -96,7 +95,10 @@ impl Session {
     pub fn new(resume: Resume, learned: Learned) -> Self {
         Self {
             resume,
-            largest_page: learned.page_cap.unwrap_or(0),
+            manners: Manners {
+                largest_page: learned.page_cap.unwrap_or(0),
+                excludes_until: learned.excludes_until.unwrap_or(false),
+            },
             learned,
             subs: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -298,8 +300,12 @@ impl Session {
     /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
     fn heal(&mut self) {
         self.cooldown_secs = (self.cooldown_secs / 2).max(COOLDOWN_SECS.0);
-        if self.largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
-            self.learn(Learned { page_cap: Some(self.largest_page), ..Learned::default() });
+        let Manners { largest_page, excludes_until } = self.manners;
+        if largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
+            self.learn(Learned { page_cap: Some(largest_page), ..Learned::default() });
+        }
+        if excludes_until && self.learned.excludes_until.is_none() {
+            self.learn(Learned { excludes_until: Some(true), ..Learned::default() });
         }
     }
 
@@ -348,6 +354,9 @@ impl Session {
         }
         if !is_asked {
             return Verdict::Stray;
+        }
+        if let (Owner::Live(key), None) = (owner, unit) {
+            self.count_before_eose(key, sub);
         }
         let is_new = unit.is_none_or(|id| self.walk_event(id, event));
         if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }

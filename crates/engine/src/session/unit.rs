@@ -71,7 +71,7 @@ impl Session {
     /// A walk whose first page was asked for together with a live subscription.
     pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
         let id = self.next_unit();
-        let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone())), page: Some(sub) };
+        let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone(), self.manners)), page: Some(sub) };
         self.units.insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, moved_ms: now.ms });
         id
     }
@@ -116,9 +116,9 @@ impl Session {
     }
 
     pub(super) fn start_walk(&mut self, id: UnitId, now: Now) {
-        let sub = self.new_sub(Owner::Page(id));
+        let (sub, manners) = (self.new_sub(Owner::Page(id)), self.manners);
         let Some(unit) = self.units.get_mut(&id) else { return };
-        let walk = Box::new(Walk::new(unit.filter.clone()));
+        let walk = Box::new(Walk::new(unit.filter.clone(), manners));
         let filter = walk.request();
         unit.method = Method::Req;
         unit.moved_ms = now.ms;
@@ -132,7 +132,7 @@ impl Session {
         let Stage::Walk { walk, page } = &mut unit.stage else { return };
         *page = None;
         unit.moved_ms = now.ms;
-        let step = walk.page_ended(hint, &mut self.largest_page);
+        let step = walk.page_ended(hint, &mut self.manners);
         self.moved(id, 1);
         match step {
             Step::Page(_) => self.ask_page(id, now),

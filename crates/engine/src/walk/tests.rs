@@ -9,12 +9,17 @@ use crate::testing::event;
 struct Relay {
     events: Vec<Event>,
     cap: usize,
+    excludes_until: bool,
 }
 
 impl Relay {
     fn page(&self, filter: &Filter) -> Vec<&Event> {
-        let mut matches: Vec<&Event> =
-            self.events.iter().filter(|event| filter.match_event(event, MatchEventOptions::new())).collect();
+        let is_left_out = |event: &Event| self.excludes_until && filter.until == Some(event.created_at);
+        let mut matches: Vec<&Event> = self
+            .events
+            .iter()
+            .filter(|event| filter.match_event(event, MatchEventOptions::new()) && !is_left_out(event))
+            .collect();
         matches.sort_by_key(|event| (std::cmp::Reverse(event.created_at), event.id));
         matches.truncate(self.cap.min(filter.limit.unwrap_or(usize::MAX)));
         matches
@@ -22,15 +27,16 @@ impl Relay {
 }
 
 /// Walks to the end: what was found, how many pages it took, how it ended.
-fn walk(relay: &Relay, filter: Filter, mut largest: usize) -> (BTreeSet<EventId>, u64, Step) {
-    let mut walk = Walk::new(filter);
+fn walk(relay: &Relay, filter: Filter) -> (BTreeSet<EventId>, u64, Step) {
+    let mut manners = Manners::default();
+    let mut walk = Walk::new(filter, manners);
     let mut found = BTreeSet::new();
     for _ in 0..100_000 {
         for event in relay.page(&walk.request()) {
             walk.event(event.id, event.created_at);
             found.insert(event.id);
         }
-        match walk.page_ended(EoseHint::None, &mut largest) {
+        match walk.page_ended(EoseHint::None, &mut manners) {
             Step::Page(_) => {}
             end @ (Step::Complete | Step::Incomplete(_)) => return (found, walk.pages, end),
         }
@@ -53,14 +59,14 @@ fn ids(events: &[Event]) -> BTreeSet<EventId> {
 
 #[test]
 fn an_empty_relay_takes_one_page() {
-    let relay = Relay { events: vec![], cap: 500 };
-    assert_eq!(walk(&relay, by_values(1), 0), (BTreeSet::new(), 1, Step::Complete));
+    let relay = Relay { events: vec![], cap: 500, excludes_until: false };
+    assert_eq!(walk(&relay, by_values(1)), (BTreeSet::new(), 1, Step::Complete));
 }
 
 #[test]
 fn a_few_events_take_three_pages_because_a_short_page_proves_nothing() {
-    let relay = Relay { events: tagged(5, |n| 100 + n as u64, 1), cap: 500 };
-    let (found, pages, end) = walk(&relay, by_values(1), 0);
+    let relay = Relay { events: tagged(5, |n| 100 + n as u64, 1), cap: 500, excludes_until: false };
+    let (found, pages, end) = walk(&relay, by_values(1));
     assert_eq!((found.len(), pages, end), (5, 3, Step::Complete));
 }
 
@@ -68,8 +74,8 @@ fn a_few_events_take_three_pages_because_a_short_page_proves_nothing() {
 fn scenario_06_every_cap_finds_all_events_in_few_pages() {
     let events = tagged(600, |n| 1000 + n as u64, 3);
     for cap in [20, 50, 100, 250, 500] {
-        let relay = Relay { events: events.clone(), cap };
-        let (found, pages, end) = walk(&relay, by_values(3), 0);
+        let relay = Relay { events: events.clone(), cap, excludes_until: false };
+        let (found, pages, end) = walk(&relay, by_values(3));
         assert_eq!((found, end), (ids(&events), Step::Complete), "cap {cap}");
         // Each page after the first reads the boundary second again: one event less per page, and two pages of proof.
         assert!(pages as usize <= 600_usize.div_ceil(cap - 1) + 2, "cap {cap}: {pages} pages");
@@ -79,8 +85,8 @@ fn scenario_06_every_cap_finds_all_events_in_few_pages() {
 #[test]
 fn scenario_06_a_second_with_more_events_than_a_page_is_read_in_parts() {
     let events = tagged(600, |_| 1000, 8);
-    let relay = Relay { events: events.clone(), cap: 500 };
-    let (found, _, end) = walk(&relay, by_values(8), 0);
+    let relay = Relay { events: events.clone(), cap: 500, excludes_until: false };
+    let (found, _, end) = walk(&relay, by_values(8));
     assert_eq!((found, end), (ids(&events), Step::Complete));
 }
 
@@ -88,27 +94,27 @@ fn scenario_06_a_second_with_more_events_than_a_page_is_read_in_parts() {
 fn a_second_that_cannot_be_split_is_a_gap_and_never_complete() {
     let mut events = tagged(600, |_| 1000, 1);
     events.extend(tagged(10, |n| 10 + n as u64, 1));
-    let relay = Relay { events, cap: 500 };
-    let (found, _, end) = walk(&relay, by_values(1), 0);
+    let relay = Relay { events, cap: 500, excludes_until: false };
+    let (found, _, end) = walk(&relay, by_values(1));
     assert_eq!(end, Step::Incomplete(Incomplete::DenseSecond));
     assert_eq!(found.len(), 510, "what lies below the gap is read all the same");
 }
 
 #[test]
 fn events_dated_in_the_future_are_on_the_first_page() {
-    assert_eq!(Walk::new(by_values(1)).request().until, None);
+    assert_eq!(Walk::new(by_values(1), Manners::default()).request().until, None);
 }
 
 #[test]
 fn a_relay_that_ignores_until_proves_nothing_and_ends_in_three_pages() {
     let events = tagged(30, |n| 1000 + n as u64, 1);
-    let mut walk = Walk::new(by_values(1));
-    let mut largest = 0;
+    let mut walk = Walk::new(by_values(1), Manners::default());
+    let mut manners = Manners::default();
     let end = loop {
         for event in &events {
             walk.event(event.id, event.created_at);
         }
-        match walk.page_ended(EoseHint::None, &mut largest) {
+        match walk.page_ended(EoseHint::None, &mut manners) {
             Step::Page(_) => assert!(walk.pages < 3),
             end @ (Step::Complete | Step::Incomplete(_)) => break end,
         }
@@ -117,31 +123,39 @@ fn a_relay_that_ignores_until_proves_nothing_and_ends_in_three_pages() {
 }
 
 #[test]
+fn a_relay_whose_until_leaves_out_its_second_is_found_out_and_read_in_full() {
+    let events = tagged(100, |n| 1000 + n as u64 / 30, 4);
+    let relay = Relay { events: events.clone(), cap: 20, excludes_until: true };
+    let (found, _, end) = walk(&relay, by_values(4));
+    assert_eq!((found, end), (ids(&events), Step::Complete));
+}
+
+#[test]
 fn a_finish_hint_ends_the_walk_and_a_more_hint_does_not() {
     let events = tagged(3, |n| 1000 + n as u64, 1);
-    let mut walk = Walk::new(by_values(1));
+    let mut walk = Walk::new(by_values(1), Manners::default());
     for event in &events {
         walk.event(event.id, event.created_at);
     }
-    assert!(matches!(walk.clone().page_ended(EoseHint::More, &mut 0), Step::Page(_)));
-    assert_eq!(walk.page_ended(EoseHint::Finish, &mut 0), Step::Complete);
+    assert!(matches!(walk.clone().page_ended(EoseHint::More, &mut Manners::default()), Step::Page(_)));
+    assert_eq!(walk.page_ended(EoseHint::Finish, &mut Manners::default()), Step::Complete);
 }
 
 #[test]
 fn a_page_that_is_asked_for_again_counts_from_zero() {
     let events = tagged(3, |n| 1000 + n as u64, 1);
-    let mut walk = Walk::new(by_values(1));
+    let mut walk = Walk::new(by_values(1), Manners::default());
     let first = walk.request();
     walk.event(events[0].id, events[0].created_at);
     walk.restart_page();
     assert_eq!(walk.request(), first);
-    assert_eq!(walk.page_ended(EoseHint::None, &mut 0), Step::Complete);
+    assert_eq!(walk.page_ended(EoseHint::None, &mut Manners::default()), Step::Complete);
 }
 
 #[test]
 fn the_walk_stops_at_its_since() {
-    let relay = Relay { events: tagged(50, |n| 1000 + n as u64, 1), cap: 10 };
-    let (found, _, end) = walk(&relay, by_values(1).since(Timestamp::from_secs(1040)), 0);
+    let relay = Relay { events: tagged(50, |n| 1000 + n as u64, 1), cap: 10, excludes_until: false };
+    let (found, _, end) = walk(&relay, by_values(1).since(Timestamp::from_secs(1040)));
     assert_eq!((found.len(), end), (10, Step::Complete));
 }
 
@@ -152,12 +166,13 @@ proptest! {
     #[test]
     fn a_walk_finds_every_event_or_says_that_it_did_not(
         cap in SMALLEST_CAP..60,
+        excludes_until: bool,
         seconds in proptest::collection::vec(0_u64..9, 0..240),
         values in 1_usize..12,
     ) {
         let events = tagged(seconds.len(), |n| 1000 + seconds[n], values);
-        let relay = Relay { events: events.clone(), cap };
-        let (found, _, end) = walk(&relay, by_values(values), 0);
+        let relay = Relay { events: events.clone(), cap, excludes_until };
+        let (found, _, end) = walk(&relay, by_values(values));
         match end {
             Step::Complete => prop_assert_eq!(found, ids(&events)),
             Step::Incomplete(why) => prop_assert_eq!(why, Incomplete::DenseSecond),
