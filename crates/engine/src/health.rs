@@ -57,6 +57,12 @@ impl Health {
     }
 }
 
+/// When an upstream is asked again after `failures` incomplete batches in a row, the last of them at `now`.
+#[must_use]
+pub fn ask_again_at(failures: u32, now: Timestamp) -> Timestamp {
+    Timestamp::from_secs(now.as_secs().saturating_add(ladder(failures)))
+}
+
 /// 5 s, 10 s, 20 s … 1 h.
 fn ladder(failures: u32) -> u64 {
     let doublings = failures.saturating_sub(1).min(20);
@@ -95,6 +101,12 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
+    }
+
+    #[test]
+    fn an_upstream_whose_batches_stay_incomplete_is_asked_ever_more_seldom() {
+        let waits: Vec<u64> = [1, 2, 3, 10, 11, u32::MAX].map(|n| ask_again_at(n, at(1000)).as_secs() - 1000).into();
+        assert_eq!(waits, [5, 10, 20, 2560, 3600, 3600]);
     }
 
     #[test]
