@@ -207,7 +207,23 @@ impl Session {
         exchange.in_flight.get_mut(&sub).is_some_and(|asked| asked.left.remove(&event))
     }
 
-    /// A request by ids ended (EOSE or CLOSED). What was not served is asked for once more, then it is absent.
+    /// A request by ids was refused: that says nothing about the ids. They are asked for after a pause, or by pages.
+    pub(super) fn ids_closed(&mut self, id: UnitId, sub: SubNo, text: &str, now: Now) {
+        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(asked) = exchange.in_flight.remove(&sub) else { return };
+        let is_served = asked.left.is_empty();
+        exchange.need.extend(asked.left);
+        self.touch(id, now);
+        match refusal::read(text) {
+            _ if is_served => self.fetch_ids(id, now),
+            Refusal::RateLimited => self.pause(now),
+            Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
+                self.walk_instead(id, text, false, now);
+            }
+        }
+    }
+
+    /// A request by ids reached its EOSE. What was not served is asked for once more, then it is absent.
     pub(super) fn ids_ended(&mut self, id: UnitId, sub: SubNo, now: Now) {
         let Some((exchange, _)) = self.exchange_mut(id) else { return };
         let Some(asked) = exchange.in_flight.remove(&sub) else { return };

@@ -270,7 +270,7 @@ impl Session {
         match owner {
             Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),
             Owner::Page(unit) => self.page_closed(unit, text, now),
-            Owner::Ids(unit) => self.ids_ended(unit, sub, now),
+            Owner::Ids(unit) => self.ids_closed(unit, sub, text, now),
             Owner::Exchange(unit) => self.exchange_refused(unit, text, now),
         }
     }
