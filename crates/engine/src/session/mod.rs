@@ -148,7 +148,9 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         let units = self.units.values().filter_map(|unit| self.unit_deadline(unit)).min();
-        units.into_iter().chain(self.lives_deadline()).min()
+        // What a pause holds back has no deadline of its own.
+        let pause_ends = (self.paused_until_ms > 0).then_some(self.paused_until_ms);
+        units.into_iter().chain(self.lives_deadline()).chain(pause_ends).min()
     }
 
     /// Batches that moved since this was asked last: their deadlines move too.
@@ -319,6 +321,7 @@ impl Session {
 
     fn tick(&mut self, now: Now) {
         if now.ms >= self.paused_until_ms {
+            self.paused_until_ms = 0;
             self.ask_held_pages(now);
             let exchanging: Vec<UnitId> =
                 self.units.iter().filter(|(_, unit)| matches!(unit.stage, Stage::Exchange(_))).map(|(id, _)| *id).collect();

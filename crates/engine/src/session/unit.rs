@@ -285,8 +285,16 @@ impl Session {
                     self.page_idle(id, page, now);
                 }
                 Some(Stage::Exchange(_)) => self.exchange_overdue(id, now),
-                Some(Stage::Queued { .. } | Stage::Settling) | None => {}
+                Some(Stage::Queued { .. }) => self.unit_is_due(id),
+                Some(Stage::Settling) | None => {}
             }
+        }
+    }
+
+    /// The wait of a unit is over: from now on it waits for its turn, not for a moment.
+    fn unit_is_due(&mut self, id: UnitId) {
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.stage = Stage::Queued { at_ms: 0 };
         }
     }
 
@@ -314,9 +322,8 @@ impl Session {
         let deadline = match &unit.stage {
             Stage::Walk { page: Some(_), .. } => unit.moved_ms + PAGE_IDLE_MS,
             Stage::Exchange(exchange) => exchange.deadline(unit.moved_ms)?,
-            Stage::Walk { page: None, .. } => return Some(self.paused_until_ms),
-            Stage::Queued { at_ms } => return (*at_ms > 0).then_some((*at_ms).max(self.paused_until_ms)),
-            Stage::Settling => return None,
+            Stage::Queued { at_ms } if *at_ms > 0 => *at_ms,
+            Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling => return None,
         };
         Some(deadline.max(self.paused_until_ms))
     }
