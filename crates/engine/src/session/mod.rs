@@ -197,16 +197,18 @@ impl Session {
         let is_under_way = self.units.values().any(|unit| unit.purpose == Purpose::Announcements);
         self.open_live(LiveKey::Announcements, filter.clone(), since, now);
         if since.is_none() && !is_under_way {
-            self.forget_refusal_for_refresh();
+            self.start_over(method);
             self.queue_unit(Purpose::Announcements, filter, method);
         }
         self.taken.announcements = true;
         self.say_opened();
     }
 
-    /// S12: a refresh probes NIP-77 again.
-    fn forget_refusal_for_refresh(&mut self) {
-        if self.taken.announcements {
+    /// S15: from now on the link is a fresh one, whatever it began as. S12: a refresh probes NIP-77 again, as ordered.
+    fn start_over(&mut self, method: Method) {
+        self.resume = Resume::Fresh;
+        self.taken.said_caught_up = false;
+        if method == Method::Negentropy && self.refuses_negentropy() {
             self.learned.nip77 = None;
         }
     }
