@@ -265,6 +265,8 @@ impl Session {
             return;
         }
         if exchange.pass_needed == 0 {
+            let sub = exchange.sub;
+            self.subs.remove(&sub);
             self.out.push_back(Output::DropSet { unit: id });
             self.all_read(id);
             return;

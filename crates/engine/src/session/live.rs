@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use model::{BatchId, Filter, Incomplete, LiveFilter, Slot, Timestamp};
 
 use super::refusal::{self, Refusal};
-use super::unit::Purpose;
+use super::unit::{Purpose, Stage};
 use super::words::{Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, Session, SubNo};
 use crate::resume::overlapped;
@@ -58,7 +58,7 @@ impl Live {
 impl Session {
     /// S11: opens `filter` at `key`. With `since`, what is stored since then is read too, to a proven end, as a unit of
     /// its own. Asking for what already stands changes nothing.
-    pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, since: Option<Timestamp>, now: Now) {
+    pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, mut since: Option<Timestamp>, now: Now) {
         let known = self.lives.get(&key);
         if known.is_some_and(|live| live.filter == filter && (since.is_none() || live.since == since)) {
             return;
@@ -67,11 +67,25 @@ impl Session {
             Some((LiveState::Standing { sub }, filter)) => Some((sub, filter)),
             Some((LiveState::Opening { sub, former, .. }, _)) => {
                 self.close(sub);
+                self.read_gap_by_itself(key);
                 former
             }
-            Some((LiveState::Lost { .. }, _)) | None => None,
+            Some((LiveState::Lost { since: lost, .. }, _)) => {
+                // What came while nothing stood here is still to be read.
+                since = since.into_iter().chain(lost).min();
+                None
+            }
+            None => None,
         };
         self.ask_live(key, filter, since, former, now);
+    }
+
+    /// The subscription that brought a gap's first page is replaced: the gap is read by pages of its own.
+    fn read_gap_by_itself(&mut self, key: LiveKey) {
+        let gap = self.lives.get_mut(&key).and_then(|live| live.gap.take());
+        if let Some(unit) = gap.and_then(|gap| self.units.get_mut(&gap)) {
+            unit.stage = Stage::Queued { at_ms: 0 };
+        }
     }
 
     fn ask_live(&mut self, key: LiveKey, filter: Filter, since: Option<Timestamp>, former: Option<(SubNo, Filter)>, now: Now) {
@@ -138,7 +152,7 @@ impl Session {
         }
     }
 
-    /// A subscription that did not come to stand: its batches are incomplete; what every link needs is tried again.
+    /// A subscription that did not come to stand: its batches are incomplete; what is needed beside them is tried again.
     fn opening_refused(
         &mut self,
         key: LiveKey,
@@ -150,8 +164,7 @@ impl Session {
         if let Some(unit) = gap {
             self.drop_unit(unit);
         }
-        let waiting: Vec<BatchId> =
-            self.batches.iter().filter(|(_, batch)| batch.waits_for.contains(&key)).map(|(id, _)| *id).collect();
+        let waiting = self.waiting_for(key);
         let belongs_to_batches = !waiting.is_empty();
         for batch in waiting {
             self.fail_batch(batch, Incomplete::NotLive, format!("{}: {text}", why.as_str()));
@@ -163,7 +176,7 @@ impl Session {
                 live.since = None;
                 live.state = LiveState::Standing { sub };
             }
-            None if belongs_to_batches => {
+            None if belongs_to_batches && since.is_none() => {
                 self.lives.remove(&key);
             }
             None => {
@@ -193,11 +206,30 @@ impl Session {
         let surplus: Vec<LiveKey> =
             self.lives.keys().filter(|key| **key != LiveKey::Announcements && !wanted.contains(key)).copied().collect();
         for key in surplus {
-            if let Some(LiveState::Standing { sub } | LiveState::Opening { sub, .. }) = self.lives.remove(&key).map(|l| l.state)
-            {
-                self.close(sub);
-            }
+            self.give_up_live(key);
         }
+    }
+
+    /// Closes a live subscription for good. Its gap is read all the same; a batch of before that waits for it has ended.
+    fn give_up_live(&mut self, key: LiveKey) {
+        self.read_gap_by_itself(key);
+        match self.lives.remove(&key).map(|live| live.state) {
+            Some(LiveState::Opening { sub, former, .. }) => {
+                self.close(sub);
+                if let Some((former, _)) = former {
+                    self.close(former);
+                }
+            }
+            Some(LiveState::Standing { sub }) => self.close(sub),
+            Some(LiveState::Lost { .. }) | None => {}
+        }
+        for batch in self.waiting_for(key) {
+            self.fail_batch(batch, Incomplete::NotLive, "its live subscriptions were rebuilt".to_owned());
+        }
+    }
+
+    fn waiting_for(&self, key: LiveKey) -> Vec<BatchId> {
+        self.batches.iter().filter(|(_, batch)| batch.waits_for.contains(&key)).map(|(id, _)| *id).collect()
     }
 
     /// What is overdue among live subscriptions.
