@@ -8,7 +8,7 @@ use model::{BatchId, Filter, Incomplete, LiveFilter, Slot, Timestamp};
 use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage};
 use super::words::{Now, Request, UnitId};
-use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, Session, SubNo};
+use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
 use crate::resume::overlapped;
 use crate::walk::{EoseHint, PAGE_LIMIT};
 
@@ -28,7 +28,9 @@ pub(super) struct Live {
     /// The history that came with it, while its stored part is being sent.
     pub(super) gap: Option<UnitId>,
     pub(super) since: Option<Timestamp>,
+    /// Refusals and losses in a row.
     pub(super) refusals: u32,
+    pub(super) stood_ms: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +49,11 @@ pub(super) enum LiveState {
         retry_ms: u64,
         since: Option<Timestamp>,
     },
+}
+
+/// 5 s, 10 s, 20 s … 320 s.
+fn reopen_wait(refusals: u32) -> u64 {
+    REOPEN_MS << refusals.min(6)
 }
 
 impl Live {
@@ -97,7 +104,7 @@ impl Session {
         };
         let refusals = self.lives.get(&key).map_or(0, |live| live.refusals);
         let state = LiveState::Opening { sub, asked_ms: now.ms, former };
-        self.lives.insert(key, Live { filter, state, gap, since, refusals });
+        self.lives.insert(key, Live { filter, state, gap, since, refusals, stood_ms: now.ms });
         self.send(Request::Req { sub: sub.to_string(), filter: request });
     }
 
@@ -110,7 +117,7 @@ impl Session {
         }
         let former = former.take();
         live.state = LiveState::Standing { sub };
-        live.refusals = 0;
+        live.stood_ms = now.ms;
         let gap = live.gap.take();
         if let Some((old, _)) = former {
             self.close(old);
@@ -143,10 +150,20 @@ impl Session {
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }
+            LiveState::Opening { former: Some((former, _)), sub: opening, .. } if *former == sub => {
+                let (opening, filter) = (*opening, live.filter.clone());
+                let since = live.since.into_iter().chain([overlapped(now.wall)]).min();
+                self.close(opening);
+                self.read_gap_by_itself(key);
+                self.ask_live(key, filter, since, None, now);
+            }
             LiveState::Standing { sub: standing } if *standing == sub => {
-                live.refusals += 1;
+                if now.ms >= live.stood_ms + STEADY_MS {
+                    live.refusals = 0;
+                }
                 let since = Some(overlapped(now.wall));
-                live.state = LiveState::Lost { retry_ms: now.ms + REOPEN_MS, since };
+                live.state = LiveState::Lost { retry_ms: now.ms + reopen_wait(live.refusals), since };
+                live.refusals += 1;
             }
             LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => {}
         }
@@ -180,8 +197,7 @@ impl Session {
                 self.lives.remove(&key);
             }
             None => {
-                let wait = REOPEN_MS << live.refusals.min(6);
-                live.state = LiveState::Lost { retry_ms: now.ms + wait, since };
+                live.state = LiveState::Lost { retry_ms: now.ms + reopen_wait(live.refusals), since };
             }
         }
     }

@@ -30,7 +30,9 @@ const PAGE_IDLE_MS: u64 = 30_000;
 const OPEN_LIMIT_MS: u64 = 30_000;
 /// A lost live subscription is asked for again after this long (milliseconds), doubling while it is refused.
 const REOPEN_MS: u64 = 5_000;
-/// Layer 1 or a gap that could not be read is tried again after this long (milliseconds).
+/// A live subscription that stood this long (milliseconds) was no refusal in disguise: its next loss is the first.
+const STEADY_MS: u64 = 60_000;
+/// Layer 1 or a gap that could not be read is tried again after this long (milliseconds), doubling while it cannot.
 const RETRY_UNIT_MS: u64 = 30_000;
 /// Stretches of history in flight per link.
 const UNITS_IN_FLIGHT: usize = 6;

@@ -29,6 +29,8 @@ pub(super) struct Unit {
     /// Events of this unit without a final outcome (I8).
     pub(super) unsettled: usize,
     pub(super) method: Method,
+    /// Times that it failed.
+    pub(super) failures: u32,
     /// Last frame of this unit.
     pub(super) moved_ms: u64,
 }
@@ -63,7 +65,7 @@ pub(super) struct Batch {
 impl Session {
     pub(super) fn queue_unit(&mut self, purpose: Purpose, filter: Filter, method: Method) -> UnitId {
         let id = self.next_unit();
-        let unit = Unit { purpose, filter, stage: Stage::Queued { at_ms: 0 }, unsettled: 0, method, moved_ms: 0 };
+        let unit = Unit { purpose, filter, stage: Stage::Queued { at_ms: 0 }, unsettled: 0, method, failures: 0, moved_ms: 0 };
         self.units.insert(id, unit);
         id
     }
@@ -72,7 +74,7 @@ impl Session {
     pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
         let id = self.next_unit();
         let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone())), page: Some(sub) };
-        self.units.insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, moved_ms: now.ms });
+        self.units.insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, failures: 0, moved_ms: now.ms });
         id
     }
 
@@ -212,7 +214,10 @@ impl Session {
                 self.drop_unit(id);
                 self.batch_unit_ended(batch, method, Some((why, text.to_owned())));
             }
-            Purpose::Announcements | Purpose::Gap(_) => unit.stage = Stage::Queued { at_ms: now.ms + RETRY_UNIT_MS },
+            Purpose::Announcements | Purpose::Gap(_) => {
+                unit.stage = Stage::Queued { at_ms: now.ms + (RETRY_UNIT_MS << unit.failures.min(7)) };
+                unit.failures += 1;
+            }
         }
     }
 
