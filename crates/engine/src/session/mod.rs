@@ -22,7 +22,7 @@ pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 use crate::rules::COOLDOWN_SECS;
 use crate::walk::SMALLEST_CAP;
 use live::{Live, LiveKey, LiveState};
-use unit::{Batch, Purpose, Stage, Unit};
+use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
 /// A page without a frame for this long (milliseconds) is given up; a page that moves has no limit.
 const PAGE_IDLE_MS: u64 = 30_000;
@@ -155,9 +155,16 @@ impl Session {
         units.into_iter().chain(self.lives_deadline()).chain(pause_ends).min()
     }
 
-    /// Batches that moved since this was asked last: their deadlines move too.
+    /// Batches that moved since this was asked last: their deadlines move too. So do those of batches with a part that waits
+    /// here, for its turn, a pause or home: what waits for the relay has deadlines of its own, and ends the batch itself.
     pub fn take_moved(&mut self) -> Vec<BatchId> {
-        std::mem::take(&mut self.moved).into_iter().collect()
+        let waits_here = |unit: &&Unit| {
+            matches!(unit.stage, Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling)
+        };
+        let waiting = self.units.values().filter(waits_here).filter_map(|unit| batch_of(unit.purpose));
+        let mut moved = std::mem::take(&mut self.moved);
+        moved.extend(waiting);
+        moved.into_iter().collect()
     }
 
     /// Live subscriptions that are open or asked for (I3), counted on the wire.
@@ -383,10 +390,7 @@ impl Session {
     }
 
     fn ticket_of(&self, unit: Option<UnitId>) -> Ticket {
-        let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| match unit.purpose {
-            Purpose::Batch(batch) => Some(batch),
-            Purpose::Announcements | Purpose::Gap(_) => None,
-        });
+        let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| batch_of(unit.purpose));
         Ticket { unit, batch }
     }
 

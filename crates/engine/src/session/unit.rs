@@ -21,6 +21,13 @@ pub(super) enum Purpose {
     Batch(BatchId),
 }
 
+pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
+    match purpose {
+        Purpose::Batch(batch) => Some(batch),
+        Purpose::Announcements | Purpose::Gap(_) => None,
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     pub(super) purpose: Purpose,
