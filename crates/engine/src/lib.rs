@@ -3,10 +3,12 @@
 //! Owns: targets, missing, plans, filters, resume, sessions, health, discovery, invariants. Never: IO, async, a clock,
 //! randomness, hash order; time and random numbers are arguments (held by this crate's `clippy.toml`).
 
+pub mod book;
 pub mod consolidation;
 pub mod discovery;
 pub mod filters;
 pub mod health;
+pub mod invariants;
 pub mod outcome;
 pub mod plan;
 pub mod resume;

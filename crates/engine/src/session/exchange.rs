@@ -37,7 +37,9 @@ pub(super) struct Exchange {
     in_flight: BTreeMap<SubNo, IdsAsked>,
     /// Asked for once, not served.
     again: Vec<EventId>,
-    /// Asked for twice, not served: advertised, and not to be had here.
+    /// Most ids that one request of this exchange was answered with although it asked for more.
+    cut_at: usize,
+    /// Asked for alone or with others that were not served either: advertised, and not to be had here.
     absent: BTreeSet<EventId>,
     /// Ids that this pass found missing and that are to be had.
     pass_needed: usize,
@@ -59,6 +61,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 struct IdsAsked {
     left: BTreeSet<EventId>,
+    count: usize,
     is_second_try: bool,
 }
 
@@ -89,10 +92,10 @@ impl Exchange {
     fn next_ids(&mut self, per_req: usize) -> Option<IdsAsked> {
         if !self.need.is_empty() {
             let count = per_req.min(self.need.len());
-            return Some(IdsAsked { left: self.need.drain(..count).collect(), is_second_try: false });
+            return Some(IdsAsked { left: self.need.drain(..count).collect(), count, is_second_try: false });
         }
-        let count = IDS_AGAIN.min(self.again.len());
-        (count > 0).then(|| IdsAsked { left: self.again.drain(..count).collect(), is_second_try: true })
+        let count = IDS_AGAIN.min(per_req).min(self.again.len());
+        (count > 0).then(|| IdsAsked { left: self.again.drain(..count).collect(), count, is_second_try: true })
     }
 }
 
@@ -121,6 +124,7 @@ impl Session {
             need: VecDeque::new(),
             in_flight: BTreeMap::new(),
             again: Vec::new(),
+            cut_at: 0,
             absent: BTreeSet::new(),
             pass_needed: 0,
             passes: 1,
@@ -183,7 +187,7 @@ impl Session {
 
     /// Keeps requests by ids in flight; ends the pass when nothing is left.
     pub(super) fn fetch_ids(&mut self, id: UnitId, now: Now) {
-        let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ);
+        let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ).max(1);
         while now.ms >= self.paused_until_ms {
             let Some((exchange, _)) = self.exchange_mut(id) else { return };
             if exchange.in_flight.len() >= IDS_IN_FLIGHT {
@@ -207,18 +211,49 @@ impl Session {
         exchange.in_flight.get_mut(&sub).is_some_and(|asked| asked.left.remove(&event))
     }
 
-    /// A request by ids ended (EOSE or CLOSED). What was not served is asked for once more, then it is absent.
+    /// A request by ids was refused: that says nothing about the ids. They are asked for after a pause, or by pages.
+    pub(super) fn ids_closed(&mut self, id: UnitId, sub: SubNo, text: &str, now: Now) {
+        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(asked) = exchange.in_flight.remove(&sub) else { return };
+        let is_served = asked.left.is_empty();
+        exchange.need.extend(asked.left);
+        self.touch(id, now);
+        match refusal::read(text) {
+            _ if is_served => self.fetch_ids(id, now),
+            Refusal::RateLimited => self.pause(now),
+            Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
+                self.walk_instead(id, text, false, now);
+            }
+        }
+    }
+
+    /// A request by ids reached its EOSE. What was not served may lie beyond the relay's cap: it is asked for again as long
+    /// as requests bring something; absent is what a second request for it alone did not bring.
     pub(super) fn ids_ended(&mut self, id: UnitId, sub: SubNo, now: Now) {
         let Some((exchange, _)) = self.exchange_mut(id) else { return };
         let Some(asked) = exchange.in_flight.remove(&sub) else { return };
-        if asked.is_second_try {
+        let served = asked.count - asked.left.len();
+        let is_cut = served > 0 && !asked.left.is_empty();
+        // What a second request brings was there all along: the first one was cut.
+        let shown = (asked.is_second_try && served > 0).then_some(exchange.cut_at.max(served));
+        if is_cut {
+            exchange.cut_at = exchange.cut_at.max(served);
+        }
+        if asked.is_second_try && served == 0 {
             exchange.absent.extend(asked.left);
         } else {
             exchange.again.extend(asked.left);
         }
+        self.learn_ids_per_req(shown);
         self.touch(id, now);
         self.moved(id, 0);
         self.fetch_ids(id, now);
+    }
+
+    fn learn_ids_per_req(&mut self, shown: Option<usize>) {
+        if shown.is_some_and(|shown| self.learned.ids_per_req.is_none_or(|known| shown < known)) {
+            self.learn(Learned { ids_per_req: shown, ..Learned::default() });
+        }
     }
 
     /// I8: a pass ends when its events are settled. One that needed something is followed by a closing pass: "done" of an
@@ -230,6 +265,8 @@ impl Session {
             return;
         }
         if exchange.pass_needed == 0 {
+            let sub = exchange.sub;
+            self.subs.remove(&sub);
             self.out.push_back(Output::DropSet { unit: id });
             self.all_read(id);
             return;

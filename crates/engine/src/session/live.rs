@@ -3,14 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use model::{BatchId, Filter, Incomplete, LiveFilter, Slot, Timestamp};
+use model::{BatchId, Filter, Incomplete, Learned, LiveFilter, Slot, Timestamp};
 
 use super::refusal::{self, Refusal};
-use super::unit::Purpose;
+use super::unit::{Purpose, Stage};
 use super::words::{Now, Request, UnitId};
-use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, Session, SubNo};
+use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
 use crate::resume::overlapped;
 use crate::walk::{EoseHint, PAGE_LIMIT};
+
+/// News only (`limit: 0`) has nothing to read before its EOSE: no relay needs longer (milliseconds).
+const LIMIT_ZERO_MS: u64 = 8_000;
+/// Stored events despite `limit: 0`; one or two may be news that came just before the EOSE.
+const STORED_DESPITE_ZERO: usize = 3;
+/// How far back (seconds) a live subscription of a relay that ignores `limit: 0` reaches: for clocks that differ.
+const LIVE_SINCE_SECS: u64 = 60;
 
 /// What a live subscription is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +35,9 @@ pub(super) struct Live {
     /// The history that came with it, while its stored part is being sent.
     pub(super) gap: Option<UnitId>,
     pub(super) since: Option<Timestamp>,
+    /// Refusals and losses in a row.
     pub(super) refusals: u32,
+    pub(super) stood_ms: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +46,10 @@ pub(super) enum LiveState {
     Opening {
         sub: SubNo,
         asked_ms: u64,
+        /// Asked with `limit: 0`.
+        is_news_only: bool,
+        /// Events before its EOSE.
+        stored: usize,
         former: Option<(SubNo, Filter)>,
     },
     Standing {
@@ -49,6 +62,11 @@ pub(super) enum LiveState {
     },
 }
 
+/// 5 s, 10 s, 20 s … 320 s.
+fn reopen_wait(refusals: u32) -> u64 {
+    REOPEN_MS << refusals.min(6)
+}
+
 impl Live {
     pub(super) fn is_standing(&self) -> bool {
         matches!(self.state, LiveState::Standing { .. })
@@ -58,7 +76,7 @@ impl Live {
 impl Session {
     /// S11: opens `filter` at `key`. With `since`, what is stored since then is read too, to a proven end, as a unit of
     /// its own. Asking for what already stands changes nothing.
-    pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, since: Option<Timestamp>, now: Now) {
+    pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, mut since: Option<Timestamp>, now: Now) {
         let known = self.lives.get(&key);
         if known.is_some_and(|live| live.filter == filter && (since.is_none() || live.since == since)) {
             return;
@@ -67,36 +85,53 @@ impl Session {
             Some((LiveState::Standing { sub }, filter)) => Some((sub, filter)),
             Some((LiveState::Opening { sub, former, .. }, _)) => {
                 self.close(sub);
+                self.read_gap_by_itself(key);
                 former
             }
-            Some((LiveState::Lost { .. }, _)) | None => None,
+            Some((LiveState::Lost { since: lost, .. }, _)) => {
+                // What came while nothing stood here is still to be read.
+                since = since.into_iter().chain(lost).min();
+                None
+            }
+            None => None,
         };
         self.ask_live(key, filter, since, former, now);
+    }
+
+    /// The subscription that brought a gap's first page is replaced: the gap is read by pages of its own.
+    fn read_gap_by_itself(&mut self, key: LiveKey) {
+        let gap = self.lives.get_mut(&key).and_then(|live| live.gap.take());
+        if let Some(unit) = gap.and_then(|gap| self.units.get_mut(&gap)) {
+            unit.stage = Stage::Queued { at_ms: 0 };
+        }
     }
 
     fn ask_live(&mut self, key: LiveKey, filter: Filter, since: Option<Timestamp>, former: Option<(SubNo, Filter)>, now: Now) {
         let sub = self.new_sub(Owner::Live(key));
         let gap = since.map(|since| self.gap_unit(key, filter.clone().since(since), sub, now));
-        let request = match since {
-            Some(since) => filter.clone().since(since).limit(PAGE_LIMIT),
-            None => filter.clone().limit(0),
+        let is_news_only = since.is_none() && !self.ignores_limit_zero();
+        let request = if is_news_only {
+            filter.clone().limit(0)
+        } else {
+            let a_moment_ago = Timestamp::from_secs(now.wall.as_secs().saturating_sub(LIVE_SINCE_SECS));
+            filter.clone().since(since.unwrap_or(a_moment_ago)).limit(PAGE_LIMIT)
         };
         let refusals = self.lives.get(&key).map_or(0, |live| live.refusals);
-        let state = LiveState::Opening { sub, asked_ms: now.ms, former };
-        self.lives.insert(key, Live { filter, state, gap, since, refusals });
+        let state = LiveState::Opening { sub, asked_ms: now.ms, is_news_only, stored: 0, former };
+        self.lives.insert(key, Live { filter, state, gap, since, refusals, stood_ms: now.ms });
         self.send(Request::Req { sub: sub.to_string(), filter: request });
     }
 
     /// The stored part of a live subscription ended: it stands.
     pub(super) fn live_eose(&mut self, key: LiveKey, sub: SubNo, hint: EoseHint, now: Now) {
         let Some(live) = self.lives.get_mut(&key) else { return };
-        let LiveState::Opening { sub: opening, former, .. } = &mut live.state else { return };
+        let LiveState::Opening { sub: opening, former, stored, is_news_only, .. } = &mut live.state else { return };
         if *opening != sub {
             return;
         }
-        let former = former.take();
+        let (former, has_stored) = (former.take(), *is_news_only && *stored >= STORED_DESPITE_ZERO);
         live.state = LiveState::Standing { sub };
-        live.refusals = 0;
+        live.stood_ms = now.ms;
         let gap = live.gap.take();
         if let Some((old, _)) = former {
             self.close(old);
@@ -104,8 +139,32 @@ impl Session {
         if let Some(unit) = gap {
             self.page_ended(unit, hint, now);
         }
+        if has_stored {
+            self.learn_limit_zero();
+        }
         self.live_stands(key);
         self.finish_rebuild();
+    }
+
+    /// S11: `limit: 0` asks for news only. Some relays take it for no limit at all, others never send its EOSE; these
+    /// are asked with `since` instead.
+    fn ignores_limit_zero(&self) -> bool {
+        self.learned.ignores_limit_zero == Some(true)
+    }
+
+    fn learn_limit_zero(&mut self) {
+        if !self.ignores_limit_zero() {
+            self.learn(Learned { ignores_limit_zero: Some(true), ..Learned::default() });
+        }
+    }
+
+    /// An event of a live subscription that was asked for without history.
+    pub(super) fn count_before_eose(&mut self, key: LiveKey, sub: SubNo) {
+        if let Some(LiveState::Opening { sub: opening, stored, .. }) = self.lives.get_mut(&key).map(|live| &mut live.state)
+            && *opening == sub
+        {
+            *stored += 1;
+        }
     }
 
     /// Batches that waited for `key` may start.
@@ -129,16 +188,26 @@ impl Session {
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }
+            LiveState::Opening { former: Some((former, _)), sub: opening, .. } if *former == sub => {
+                let (opening, filter) = (*opening, live.filter.clone());
+                let since = live.since.into_iter().chain([overlapped(now.wall)]).min();
+                self.close(opening);
+                self.read_gap_by_itself(key);
+                self.ask_live(key, filter, since, None, now);
+            }
             LiveState::Standing { sub: standing } if *standing == sub => {
-                live.refusals += 1;
+                if now.ms >= live.stood_ms + STEADY_MS {
+                    live.refusals = 0;
+                }
                 let since = Some(overlapped(now.wall));
-                live.state = LiveState::Lost { retry_ms: now.ms + REOPEN_MS, since };
+                live.state = LiveState::Lost { retry_ms: now.ms + reopen_wait(live.refusals), since };
+                live.refusals += 1;
             }
             LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => {}
         }
     }
 
-    /// A subscription that did not come to stand: its batches are incomplete; what every link needs is tried again.
+    /// A subscription that did not come to stand: its batches are incomplete; what is needed beside them is tried again.
     fn opening_refused(
         &mut self,
         key: LiveKey,
@@ -150,8 +219,7 @@ impl Session {
         if let Some(unit) = gap {
             self.drop_unit(unit);
         }
-        let waiting: Vec<BatchId> =
-            self.batches.iter().filter(|(_, batch)| batch.waits_for.contains(&key)).map(|(id, _)| *id).collect();
+        let waiting = self.waiting_for(key);
         let belongs_to_batches = !waiting.is_empty();
         for batch in waiting {
             self.fail_batch(batch, Incomplete::NotLive, format!("{}: {text}", why.as_str()));
@@ -163,12 +231,11 @@ impl Session {
                 live.since = None;
                 live.state = LiveState::Standing { sub };
             }
-            None if belongs_to_batches => {
+            None if belongs_to_batches && since.is_none() => {
                 self.lives.remove(&key);
             }
             None => {
-                let wait = REOPEN_MS << live.refusals.min(6);
-                live.state = LiveState::Lost { retry_ms: now.ms + wait, since };
+                live.state = LiveState::Lost { retry_ms: now.ms + reopen_wait(live.refusals), since };
             }
         }
     }
@@ -193,11 +260,30 @@ impl Session {
         let surplus: Vec<LiveKey> =
             self.lives.keys().filter(|key| **key != LiveKey::Announcements && !wanted.contains(key)).copied().collect();
         for key in surplus {
-            if let Some(LiveState::Standing { sub } | LiveState::Opening { sub, .. }) = self.lives.remove(&key).map(|l| l.state)
-            {
-                self.close(sub);
-            }
+            self.give_up_live(key);
         }
+    }
+
+    /// Closes a live subscription for good. Its gap is read all the same; a batch of before that waits for it has ended.
+    fn give_up_live(&mut self, key: LiveKey) {
+        self.read_gap_by_itself(key);
+        match self.lives.remove(&key).map(|live| live.state) {
+            Some(LiveState::Opening { sub, former, .. }) => {
+                self.close(sub);
+                if let Some((former, _)) = former {
+                    self.close(former);
+                }
+            }
+            Some(LiveState::Standing { sub }) => self.close(sub),
+            Some(LiveState::Lost { .. }) | None => {}
+        }
+        for batch in self.waiting_for(key) {
+            self.fail_batch(batch, Incomplete::NotLive, "its live subscriptions were rebuilt".to_owned());
+        }
+    }
+
+    fn waiting_for(&self, key: LiveKey) -> Vec<BatchId> {
+        self.batches.iter().filter(|(_, batch)| batch.waits_for.contains(&key)).map(|(id, _)| *id).collect()
     }
 
     /// What is overdue among live subscriptions.
@@ -206,9 +292,9 @@ impl Session {
         for key in keys {
             let Some(live) = self.lives.get(&key) else { continue };
             match live.state {
-                LiveState::Opening { sub, asked_ms, .. } if live.gap.is_none() && now.ms >= asked_ms + OPEN_LIMIT_MS => {
+                LiveState::Opening { sub, .. } if Self::opening_deadline(live).is_some_and(|deadline| now.ms >= deadline) => {
                     self.close(sub);
-                    self.live_closed(key, sub, Incomplete::Idle, "no EOSE", now);
+                    self.opening_overdue(key, sub, now);
                 }
                 LiveState::Lost { retry_ms, since } if now.ms >= retry_ms.max(self.paused_until_ms) => {
                     let filter = live.filter.clone();
@@ -223,11 +309,31 @@ impl Session {
         self.lives
             .values()
             .filter_map(|live| match live.state {
-                LiveState::Opening { asked_ms, .. } if live.gap.is_none() => Some(asked_ms + OPEN_LIMIT_MS),
+                LiveState::Opening { .. } => Self::opening_deadline(live),
                 LiveState::Lost { retry_ms, .. } => Some(retry_ms.max(self.paused_until_ms)),
-                LiveState::Opening { .. } | LiveState::Standing { .. } => None,
+                LiveState::Standing { .. } => None,
             })
             .min()
+    }
+
+    /// When a subscription without history should stand at the latest; one with history has its page's limit.
+    fn opening_deadline(live: &Live) -> Option<u64> {
+        let LiveState::Opening { asked_ms, is_news_only, .. } = live.state else { return None };
+        let limit = if is_news_only { LIMIT_ZERO_MS } else { OPEN_LIMIT_MS };
+        live.gap.is_none().then_some(asked_ms + limit)
+    }
+
+    /// No EOSE: with `limit: 0` it is asked once more the other way, before it counts as refused.
+    fn opening_overdue(&mut self, key: LiveKey, sub: SubNo, now: Now) {
+        let Some(live) = self.lives.get(&key) else { return };
+        let LiveState::Opening { former, is_news_only, .. } = live.state.clone() else { return };
+        if !is_news_only {
+            self.live_closed(key, sub, Incomplete::Idle, "no EOSE", now);
+            return;
+        }
+        let filter = live.filter.clone();
+        self.learn_limit_zero();
+        self.ask_live(key, filter, None, former, now);
     }
 
     fn gap_unit(&mut self, key: LiveKey, filter: Filter, sub: SubNo, now: Now) -> UnitId {

@@ -22,7 +22,7 @@ pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 use crate::rules::COOLDOWN_SECS;
 use crate::walk::{Manners, SMALLEST_CAP};
 use live::{Live, LiveKey, LiveState};
-use unit::{Batch, Purpose, Stage, Unit};
+use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
 /// A page without a frame for this long (milliseconds) is given up; a page that moves has no limit.
 const PAGE_IDLE_MS: u64 = 30_000;
@@ -30,7 +30,9 @@ const PAGE_IDLE_MS: u64 = 30_000;
 const OPEN_LIMIT_MS: u64 = 30_000;
 /// A lost live subscription is asked for again after this long (milliseconds), doubling while it is refused.
 const REOPEN_MS: u64 = 5_000;
-/// Layer 1 or a gap that could not be read is tried again after this long (milliseconds).
+/// A live subscription that stood this long (milliseconds) was no refusal in disguise: its next loss is the first.
+const STEADY_MS: u64 = 60_000;
+/// Layer 1 or a gap that could not be read is tried again after this long (milliseconds), doubling while it cannot.
 const RETRY_UNIT_MS: u64 = 30_000;
 /// Stretches of history in flight per link.
 const UNITS_IN_FLIGHT: usize = 6;
@@ -150,12 +152,20 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         let units = self.units.values().filter_map(|unit| self.unit_deadline(unit)).min();
-        units.into_iter().chain(self.lives_deadline()).min()
+        // What a pause holds back has no deadline of its own.
+        let pause_ends = (self.paused_until_ms > 0).then_some(self.paused_until_ms);
+        units.into_iter().chain(self.lives_deadline()).chain(pause_ends).min()
     }
 
-    /// Batches that moved since this was asked last: their deadlines move too.
+    /// Batches that moved since this was asked last: their deadlines move too. So do those of batches with a part that waits
+    /// here, for its turn, a pause or home: what waits for the relay has deadlines of its own, and ends the batch itself.
     pub fn take_moved(&mut self) -> Vec<BatchId> {
-        std::mem::take(&mut self.moved).into_iter().collect()
+        let waits_here =
+            |unit: &&Unit| matches!(unit.stage, Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling);
+        let waiting = self.units.values().filter(waits_here).filter_map(|unit| batch_of(unit.purpose));
+        let mut moved = std::mem::take(&mut self.moved);
+        moved.extend(waiting);
+        moved.into_iter().collect()
     }
 
     /// Live subscriptions that are open or asked for (I3), counted on the wire.
@@ -197,16 +207,18 @@ impl Session {
         let is_under_way = self.units.values().any(|unit| unit.purpose == Purpose::Announcements);
         self.open_live(LiveKey::Announcements, filter.clone(), since, now);
         if since.is_none() && !is_under_way {
-            self.forget_refusal_for_refresh();
+            self.start_over(method);
             self.queue_unit(Purpose::Announcements, filter, method);
         }
         self.taken.announcements = true;
         self.say_opened();
     }
 
-    /// S12: a refresh probes NIP-77 again.
-    fn forget_refusal_for_refresh(&mut self) {
-        if self.taken.announcements {
+    /// S15: from now on the link is a fresh one, whatever it began as. S12: a refresh probes NIP-77 again, as ordered.
+    fn start_over(&mut self, method: Method) {
+        self.resume = Resume::Fresh;
+        self.taken.said_caught_up = false;
+        if method == Method::Negentropy && self.refuses_negentropy() {
             self.learned.nip77 = None;
         }
     }
@@ -226,6 +238,9 @@ impl Session {
         let keys: Vec<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
         for LiveFilter { slot, filter } in live {
             self.open_live(LiveKey::Slot(slot), filter, None, now);
+        }
+        if let Some(staying) = &mut self.rebuilding {
+            staying.extend(keys.iter().copied());
         }
         let stands = |key: &LiveKey| self.lives.get(key).is_some_and(Live::is_standing);
         let waits_for = keys.into_iter().filter(|key| !stands(key)).collect();
@@ -272,7 +287,7 @@ impl Session {
         match owner {
             Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),
             Owner::Page(unit) => self.page_closed(unit, text, now),
-            Owner::Ids(unit) => self.ids_ended(unit, sub, now),
+            Owner::Ids(unit) => self.ids_closed(unit, sub, text, now),
             Owner::Exchange(unit) => self.exchange_refused(unit, text, now),
         }
     }
@@ -325,6 +340,7 @@ impl Session {
 
     fn tick(&mut self, now: Now) {
         if now.ms >= self.paused_until_ms {
+            self.paused_until_ms = 0;
             self.ask_held_pages(now);
             let exchanging: Vec<UnitId> =
                 self.units.iter().filter(|(_, unit)| matches!(unit.stage, Stage::Exchange(_))).map(|(id, _)| *id).collect();
@@ -382,10 +398,7 @@ impl Session {
     }
 
     fn ticket_of(&self, unit: Option<UnitId>) -> Ticket {
-        let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| match unit.purpose {
-            Purpose::Batch(batch) => Some(batch),
-            Purpose::Announcements | Purpose::Gap(_) => None,
-        });
+        let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| batch_of(unit.purpose));
         Ticket { unit, batch }
     }
 

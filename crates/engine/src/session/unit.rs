@@ -21,6 +21,13 @@ pub(super) enum Purpose {
     Batch(BatchId),
 }
 
+pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
+    match purpose {
+        Purpose::Batch(batch) => Some(batch),
+        Purpose::Announcements | Purpose::Gap(_) => None,
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     pub(super) purpose: Purpose,
@@ -29,6 +36,8 @@ pub(super) struct Unit {
     /// Events of this unit without a final outcome (I8).
     pub(super) unsettled: usize,
     pub(super) method: Method,
+    /// Times that it failed.
+    pub(super) failures: u32,
     /// Last frame of this unit.
     pub(super) moved_ms: u64,
 }
@@ -63,7 +72,7 @@ pub(super) struct Batch {
 impl Session {
     pub(super) fn queue_unit(&mut self, purpose: Purpose, filter: Filter, method: Method) -> UnitId {
         let id = self.next_unit();
-        let unit = Unit { purpose, filter, stage: Stage::Queued { at_ms: 0 }, unsettled: 0, method, moved_ms: 0 };
+        let unit = Unit { purpose, filter, stage: Stage::Queued { at_ms: 0 }, unsettled: 0, method, failures: 0, moved_ms: 0 };
         self.units.insert(id, unit);
         id
     }
@@ -72,7 +81,8 @@ impl Session {
     pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
         let id = self.next_unit();
         let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone(), self.manners)), page: Some(sub) };
-        self.units.insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, moved_ms: now.ms });
+        self.units
+            .insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, failures: 0, moved_ms: now.ms });
         id
     }
 
@@ -212,7 +222,10 @@ impl Session {
                 self.drop_unit(id);
                 self.batch_unit_ended(batch, method, Some((why, text.to_owned())));
             }
-            Purpose::Announcements | Purpose::Gap(_) => unit.stage = Stage::Queued { at_ms: now.ms + RETRY_UNIT_MS },
+            Purpose::Announcements | Purpose::Gap(_) => {
+                unit.stage = Stage::Queued { at_ms: now.ms + (RETRY_UNIT_MS << unit.failures.min(7)) };
+                unit.failures += 1;
+            }
         }
     }
 
@@ -285,8 +298,16 @@ impl Session {
                     self.page_idle(id, page, now);
                 }
                 Some(Stage::Exchange(_)) => self.exchange_overdue(id, now),
-                Some(Stage::Queued { .. } | Stage::Settling) | None => {}
+                Some(Stage::Queued { .. }) => self.unit_is_due(id),
+                Some(Stage::Settling) | None => {}
             }
+        }
+    }
+
+    /// The wait of a unit is over: from now on it waits for its turn, not for a moment.
+    fn unit_is_due(&mut self, id: UnitId) {
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.stage = Stage::Queued { at_ms: 0 };
         }
     }
 
@@ -314,9 +335,8 @@ impl Session {
         let deadline = match &unit.stage {
             Stage::Walk { page: Some(_), .. } => unit.moved_ms + PAGE_IDLE_MS,
             Stage::Exchange(exchange) => exchange.deadline(unit.moved_ms)?,
-            Stage::Walk { page: None, .. } => return Some(self.paused_until_ms),
-            Stage::Queued { at_ms } => return (*at_ms > 0).then_some((*at_ms).max(self.paused_until_ms)),
-            Stage::Settling => return None,
+            Stage::Queued { at_ms } if *at_ms > 0 => *at_ms,
+            Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling => return None,
         };
         Some(deadline.max(self.paused_until_ms))
     }

@@ -78,7 +78,7 @@ fn scenario_06_every_cap_finds_all_events_in_few_pages() {
         let (found, pages, end) = walk(&relay, by_values(3));
         assert_eq!((found, end), (ids(&events), Step::Complete), "cap {cap}");
         // Each page after the first reads the boundary second again: one event less per page, and two pages of proof.
-        assert!(pages as usize <= 600_usize.div_ceil(cap - 1) + 2, "cap {cap}: {pages} pages");
+        assert!(pages <= 600_u64.div_ceil(cap as u64 - 1) + 2, "cap {cap}: {pages} pages");
     }
 }
 

@@ -1,0 +1,129 @@
+//! Reports: what a session says has happened. Those of another epoch change nothing.
+//!
+//! Words about the link count once, in order. What became of a batch also counts late, for it names the state that it
+//! expects; repeated, it finds nothing to change.
+
+use std::collections::BTreeSet;
+
+use model::{BatchId, BatchOutcome, DownClass, LinkView, Report, Role, Said, StateError, Timestamp, UpstreamId};
+
+use super::{Book, Relay, Status};
+use crate::health;
+use crate::rules::BATCH_DEADLINE_SECS;
+
+impl Book {
+    /// Applies `report`. Answers with the upstreams that the planner should look at.
+    ///
+    /// # Errors
+    /// The relay is unknown, or the epoch is not its own.
+    pub fn report(&mut self, report: &Report, now: Timestamp, roll: u64) -> Result<Vec<UpstreamId>, StateError> {
+        let relay = self.relays.get_mut(&report.upstream).ok_or(StateError::NoSuchUpstream)?;
+        if relay.epoch != report.epoch {
+            return Err(StateError::Fenced);
+        }
+        let is_new = relay.last_sequence.is_none_or(|last| report.sequence > last);
+        relay.last_sequence = relay.last_sequence.max(Some(report.sequence));
+        match &report.said {
+            Said::BatchEnded { batch, outcome, .. } => return Ok(self.batch_ended(report.upstream, *batch, outcome, now)),
+            Said::Progress { batches, .. } => {
+                relay.moved(batches, now);
+                return Ok(Vec::new());
+            }
+            Said::Opened | Said::CaughtUp | Said::Down { .. } | Said::Learned { .. } | Said::RateLimited { .. } => {}
+        }
+        let is_dirty = is_new && relay.take_word(&report.said, now, roll);
+        Ok(if is_dirty { vec![report.upstream] } else { Vec::new() })
+    }
+
+    /// S13: only a complete batch confirms, and only what is still pending in it. What home has confirmed is free to be
+    /// asked for elsewhere.
+    fn batch_ended(&mut self, number: UpstreamId, batch: BatchId, outcome: &BatchOutcome, now: Timestamp) -> Vec<UpstreamId> {
+        let Some(relay) = self.relays.get_mut(&number) else { return Vec::new() };
+        if relay.batches.remove(&batch).is_none() {
+            return Vec::new();
+        }
+        let items: BTreeSet<_> =
+            relay.rows.iter().filter(|(_, row)| row.status == Status::Pending(batch)).map(|(item, _)| item.clone()).collect();
+        let is_complete = *outcome == BatchOutcome::Complete;
+        for item in &items {
+            if let Some(row) = relay.rows.get_mut(item) {
+                row.status = if is_complete { Status::Confirmed } else { Status::Wanted };
+            }
+        }
+        relay.asked(is_complete, now);
+        let is_home = relay.role == Role::Home;
+        let waits =
+            |relay: &Relay| items.iter().any(|item| relay.rows.get(item).is_some_and(|row| row.status == Status::Wanted));
+        let is_dirty = |(id, relay): &(&UpstreamId, &Relay)| **id == number || (is_home && is_complete && waits(relay));
+        self.relays.iter().filter(is_dirty).map(|(id, _)| *id).collect()
+    }
+}
+
+impl Relay {
+    /// What a session says about its link; whether the planner should look.
+    fn take_word(&mut self, said: &Said, now: Timestamp, roll: u64) -> bool {
+        match said {
+            Said::Opened => self.mark(|opened, _| *opened = true),
+            Said::CaughtUp => {
+                self.health = self.health.after_success();
+                self.mark(|_, caught_up| *caught_up = true)
+            }
+            Said::Down { class, .. } => {
+                self.down(*class, now, roll);
+                false
+            }
+            Said::Learned { facts } => {
+                let before = self.learned.live_limit;
+                self.learned.absorb(facts.clone());
+                self.learned.live_limit != before
+            }
+            Said::RateLimited { seconds } => {
+                self.wait_until(Timestamp::from_secs(now.as_secs() + seconds));
+                false
+            }
+            Said::BatchEnded { .. } | Said::Progress { .. } => false,
+        }
+    }
+
+    fn mark(&mut self, set: impl FnOnce(&mut bool, &mut bool)) -> bool {
+        let LinkView::Up { opened, caught_up, .. } = &mut self.link else { return false };
+        set(opened, caught_up);
+        true
+    }
+
+    /// S10, S17. A link that never caught up proves nothing: the next one reaches back as far as this one had to.
+    fn down(&mut self, class: DownClass, now: Timestamp, roll: u64) {
+        let last_up = if self.is_caught_up() { Some(now) } else { self.last_up };
+        self.end_link(last_up, now);
+        self.health = self.health.after_down(class, now);
+        self.link = LinkView::Down { dial_at: self.health.dial_at(now, roll) };
+    }
+
+    /// S18: orders wait, nothing is lost; what is in flight waits with them.
+    fn wait_until(&mut self, ask_at: Timestamp) {
+        self.ask_at = Some(ask_at);
+        let deadline = Timestamp::from_secs(ask_at.as_secs() + BATCH_DEADLINE_SECS);
+        for batch in self.batches.values_mut() {
+            batch.deadline = batch.deadline.max(deadline);
+        }
+    }
+
+    fn moved(&mut self, batches: &[BatchId], now: Timestamp) {
+        for id in batches {
+            if let Some(batch) = self.batches.get_mut(id) {
+                batch.deadline = Timestamp::from_secs(now.as_secs() + BATCH_DEADLINE_SECS);
+            }
+        }
+    }
+
+    /// After incomplete batches the next ask waits, ever longer.
+    fn asked(&mut self, is_complete: bool, now: Timestamp) {
+        if is_complete {
+            self.ask_failures = 0;
+            self.health = self.health.after_success();
+        } else {
+            self.ask_failures = self.ask_failures.saturating_add(1);
+            self.ask_at = Some(health::ask_again_at(self.ask_failures, now));
+        }
+    }
+}
