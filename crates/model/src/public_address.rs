@@ -1,6 +1,6 @@
 //! Which IP addresses belong to the public internet.
 //!
-//! Owns the ranges of `protocol.md` §12 (IPv4, a deny-list) and `fleet.md` §7 (IPv6, an allow-list). Never resolves
+//! Owns the ranges that are not public (IPv4, a deny-list) and those that are (IPv6, an allow-list). Never resolves
 //! names and never opens a socket: the dialer asks here about every address that a name resolves to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// True when a stranger may make us connect to `address`.
 ///
 /// IPv4-mapped (`::ffff:0:0/96`) and NAT64 (`64:ff9b::/96`) addresses are judged by the IPv4 address inside; 6to4
-/// (`2002::/16`) is refused whatever it carries. Source: `protocol.md` §12, `fleet.md` §7.
+/// (`2002::/16`) is refused whatever it carries.
 pub fn is_public_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -34,7 +34,7 @@ const NON_PUBLIC_V4: [([u8; 4], u32); 14] = [
     ([240, 0, 0, 0], 4),
 ];
 
-/// Global unicast, the only IPv6 space in use. An allow-list, because deny-lists keep missing ranges (`fleet.md` §7).
+/// Global unicast, the only IPv6 space in use. An allow-list, because deny-lists keep missing ranges.
 const GLOBAL_V6: (u128, u32) = (0x2000 << 112, 3);
 
 /// Parts of [`GLOBAL_V6`] that are not the public internet, as (network, prefix length in bits).

@@ -1,6 +1,6 @@
 //! The one spelling of a relay's address.
 //!
-//! Owns the normal form of `protocol.md` §11 and the port and host policy for announced upstreams (`design.md` §5).
+//! Owns the normal form of relay URLs, and the port and host policy for announced upstreams.
 //! Never resolves a name: what a public name resolves to is judged by the dialer with
 //! [`is_public_address`](crate::is_public_address), at every dial.
 
@@ -16,10 +16,10 @@ use url::Host;
 
 use crate::public_address::is_public_address;
 
-/// The longest URL that is taken, in bytes, cleaned or normal (`fleet.md` §7).
+/// The longest URL that is taken, in bytes, cleaned or normal.
 pub const MAX_RELAY_URL_BYTES: usize = 255;
 
-/// The lowest port beside 443 on which an announced upstream is dialed (`design.md` §5).
+/// The lowest port beside 443 on which an announced upstream is dialed.
 const LOWEST_OPEN_PORT: u16 = 1024;
 
 /// A relay's address in normal form: `scheme://host[:port]/path[?query]`.
@@ -64,7 +64,7 @@ pub enum RelayUrlError {
     BareWord,
 }
 
-/// Why an announced upstream is not dialed unless the operator allows it (`design.md` §5).
+/// Why an announced upstream is not dialed unless the operator allows it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, thiserror::Error)]
 pub enum DialRefusal {
     #[error("the host is not on the public internet")]
@@ -82,7 +82,7 @@ impl RelayUrl {
     /// Reads any spelling found in the wild and brings it to normal form.
     ///
     /// # Errors
-    /// The first reason why `text` is no relay's address; see the table of `protocol.md` §11.
+    /// The first reason why `text` is no relay's address.
     pub fn parse(text: &str) -> Result<Self, RelayUrlError> {
         parse::normal_form(text).map(Self)
     }
@@ -210,7 +210,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Names that public DNS does not serve, or that lead back into the own network (`protocol.md` §12, `fleet.md` §7).
+/// Names that public DNS does not serve, or that lead back into the own network.
 const NON_PUBLIC_SUFFIXES: [&str; 5] = [".localhost", ".local", ".onion", ".internal", ".home.arpa"];
 
 fn is_in(address: IpAddr, networks: &[IpNet]) -> bool {

@@ -41,6 +41,7 @@ pub(super) struct Live {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each live subscription, at most 70 on a link")]
 pub(super) enum LiveState {
     /// Asked for; `former` stays open until this one stands.
     Opening {

@@ -1,4 +1,4 @@
-//! The steps from any spelling to the normal form: clean → scheme → authority → host → path (`protocol.md` §11).
+//! The steps from any spelling to the normal form: clean → scheme → authority → host → path.
 //!
 //! Splits scheme, authority and port itself, because a WHATWG parser mends what has to be refused here (extra slashes,
 //! line breaks, escapes in hosts). Leaves hosts, dot segments and escaping to that parser.

@@ -1,4 +1,4 @@
-//! The table of `protocol.md` §11 as data.
+//! Spellings found in the wild, and what each becomes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -241,7 +241,7 @@ fn a_url_travels_as_a_string_and_is_parsed_again_on_arrival() {
 
 #[test]
 fn an_allowed_network_opens_its_own_addresses_and_nothing_else() {
-    let loopback: Vec<ipnet::IpNet> = vec!["127.0.0.0/8".parse().unwrap()];
+    let loopback: Vec<IpNet> = vec!["127.0.0.0/8".parse().unwrap()];
     assert_eq!(url("ws://127.0.0.1:7777").dialable(&loopback), Ok(()));
     assert_eq!(url("ws://localhost:7777").dialable(&loopback), Ok(()), "judged by its addresses, at the dial");
     for elsewhere in ["ws://10.0.0.1", "wss://169.254.169.254", "ws://[::1]:7777"] {
