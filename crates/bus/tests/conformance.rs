@@ -136,10 +136,8 @@ async fn a_question_is_answered_and_a_refusal_is_an_error(bus: Arc<dyn Bus>) {
     let mut questions = bus.questions().await.unwrap();
     tokio::spawn(async move {
         while let Some(question) = questions.recv().await {
-            let answer = match question.query {
-                Query::Due => Answer::Due(vec![UpstreamId(3)]),
-                _ => Answer::Failed(StateError::Fenced),
-            };
+            let is_due = matches!(question.query, Query::Due);
+            let answer = if is_due { Answer::Due(vec![UpstreamId(3)]) } else { Answer::Failed(StateError::Fenced) };
             question.reply.send(answer).unwrap();
         }
     });
