@@ -81,7 +81,8 @@ impl Session {
     pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
         let id = self.next_unit();
         let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone())), page: Some(sub) };
-        self.units.insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, failures: 0, moved_ms: now.ms });
+        self.units
+            .insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, failures: 0, moved_ms: now.ms });
         id
     }
 
@@ -161,6 +162,22 @@ impl Session {
         *moved_ms = now.ms;
         let filter = walk.request();
         self.send(Request::Req { sub: sub.to_string(), filter });
+    }
+
+    /// Pages without a frame since a rate limit was said were cut by it: they are asked for again, from the same cursor.
+    pub(super) fn hold_cut_pages(&mut self, since_ms: u64) {
+        let mut cut = Vec::new();
+        for unit in self.units.values_mut().filter(|unit| unit.moved_ms <= since_ms) {
+            let Stage::Walk { walk, page } = &mut unit.stage else { continue };
+            let is_own = |sub: &SubNo| matches!(self.subs.get(sub), Some(Owner::Page(_)));
+            if let Some(sub) = page.take_if(|sub| is_own(sub)) {
+                walk.restart_page();
+                cut.push(sub);
+            }
+        }
+        for sub in cut {
+            self.close(sub);
+        }
     }
 
     /// Pages that waited for a cooldown are asked for.
