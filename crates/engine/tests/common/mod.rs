@@ -4,6 +4,7 @@
 
 pub(crate) mod relay;
 pub(crate) mod shell;
+pub(crate) mod world;
 
 use engine::discovery;
 use model::{Event, EventId, Item, ItemKind, Kind, LiveFilter, RelayUrl, RepoAddr, RepoSeen, RootSeen, Timestamp, kinds};
