@@ -16,7 +16,8 @@ pub fn live_count(chunks: (u32, u32)) -> usize {
 /// open on a link stays within the limit however chunks come and go.
 #[must_use]
 pub fn is_live(chunk: u32, limit: usize) -> bool {
-    1 + 3 * (chunk as usize + 1) <= limit
+    let chunks_up_to_it = chunk as usize + 1;
+    limit > 3 * chunks_up_to_it
 }
 
 /// One above the highest chunk number that `members` (repos, roots) would need without holes.

@@ -57,6 +57,14 @@ impl SqliteStore {
         open::file(path, settings).await
     }
 
+    /// Figures of the database at `path`, which a running process may have open. Changes nothing.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read; see [`OpenError`].
+    pub async fn look_at(path: &Path) -> Result<Status, OpenError> {
+        open::look_at(path).await
+    }
+
     /// A database that is gone with the store, for tests.
     ///
     /// # Errors

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection};
 
-use super::{SqliteStore, codec, lease, relay};
+use model::Status;
+
+use super::{SqliteStore, codec, lease, relay, status};
 use crate::Settings;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -46,6 +49,18 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
     recovered(store, path).await
 }
 
+/// Figures of a database that another process may be using: nothing is changed, not even the schema.
+pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let look = async {
+        let mut conn = SqliteConnection::connect_with(&options).await?;
+        let status = status::status(&mut conn).await?;
+        conn.close().await?;
+        Ok::<Status, super::Failure>(status)
+    };
+    look.await.map_err(|failure| unopened(failure, path))
+}
+
 pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError> {
     let path = Path::new(":memory:");
     let writer = pool(1).connect_lazy_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(false));
@@ -68,11 +83,15 @@ async fn recovered(store: SqliteStore, path: &Path) -> Result<SqliteStore, OpenE
         tx.commit().await?;
         Ok::<(), super::Failure>(())
     };
-    recover.await.map_err(|failure| match failure {
+    recover.await.map_err(|failure| unopened(failure, path))?;
+    Ok(store)
+}
+
+fn unopened(failure: super::Failure, path: &Path) -> OpenError {
+    match failure {
         super::Failure::Sql(error) => failed(&error, path),
         super::Failure::Said(error) => OpenError::Failed { path: path.to_owned(), reason: error.to_string() },
-    })?;
-    Ok(store)
+    }
 }
 
 fn migration_failed(error: &MigrateError, path: &Path) -> OpenError {
