@@ -59,6 +59,5 @@ async fn a_generated_world_comes_home_exactly() {
     };
     let system = System::start_offline(&config, &url(&home)).await.unwrap();
     until_equal(&home, &expected, Duration::from_secs(30)).await;
-    println!("{:#?}", system.status().await);
     system.stop().await;
 }
