@@ -12,6 +12,7 @@ macro_rules! statements {
     };
 }
 
+mod checkpoint;
 mod claim;
 mod codec;
 mod coverage;
@@ -45,6 +46,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     settings: Settings,
+    /// None in memory, where there is no log.
+    checkpoints: Option<checkpoint::Checkpoints>,
 }
 
 impl SqliteStore {
@@ -75,6 +78,7 @@ impl SqliteStore {
 
     /// Waits for what is under way, folds the write-ahead log into the file, and closes it.
     pub async fn close(self) {
+        drop(self.checkpoints);
         self.readers.close().await;
         self.writer.close().await;
     }

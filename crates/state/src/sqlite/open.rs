@@ -9,6 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use model::Status;
 
+use super::checkpoint::Checkpoints;
 use super::{SqliteStore, codec, lease, relay, status};
 use crate::Settings;
 
@@ -43,10 +44,12 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(false);
+        .foreign_keys(false)
+        .pragma("wal_autocheckpoint", "0");
     let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
-    let store = SqliteStore { writer: pool(1).connect_lazy_with(options), readers, settings };
-    recovered(store, path).await
+    let writer = pool(1).connect_lazy_with(options.clone());
+    let store = recovered(SqliteStore { writer, readers, settings, checkpoints: None }, path).await?;
+    Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
 }
 
 /// Figures of a database that another process may be using: nothing is changed, not even the schema.
@@ -64,7 +67,7 @@ pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
 pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError> {
     let path = Path::new(":memory:");
     let writer = pool(1).connect_lazy_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(false));
-    recovered(SqliteStore { readers: writer.clone(), writer, settings }, path).await
+    recovered(SqliteStore { readers: writer.clone(), writer, settings, checkpoints: None }, path).await
 }
 
 /// Connections live as long as the store: an in-memory database is its connection.
