@@ -28,6 +28,8 @@ const FRAMES_AT_ONCE: usize = 128;
 /// Outcomes are reported at this many, or this old.
 const ROWS_AT_ONCE: usize = 500;
 const ROWS_AGE: Duration = Duration::from_millis(200);
+/// Batches that move without outcomes (what they read is known) are named this often: their deadlines move too.
+const PROGRESS_AGE: Duration = Duration::from_secs(10);
 /// A quiet link is pinged after this long, and down when nothing at all came for three times as long.
 const PING_AFTER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(90);
@@ -124,6 +126,7 @@ async fn open<'a>(
         pinged: now,
         rows: Vec::new(),
         rows_since: None,
+        reported: now,
         counts: BatchCounts::default(),
         sequence: 0,
         in_flight: 0,
@@ -148,6 +151,7 @@ struct Link<'a> {
     pinged: Instant,
     rows: Vec<LedgerRow>,
     rows_since: Option<Instant>,
+    reported: Instant,
     counts: BatchCounts,
     sequence: u64,
     in_flight: usize,
@@ -355,8 +359,8 @@ impl Link<'_> {
             let flushed = timeout(WRITE_LIMIT, self.socket.flush()).await;
             flushed.map_err(|_| write_stalled())?.map_err(|error| Ended::because(DownClass::Closed, error.to_string()))?;
         }
-        let is_due = self.rows.len() >= ROWS_AT_ONCE || self.rows_since.is_some_and(|since| since.elapsed() >= ROWS_AGE);
-        if is_due { self.report_progress().await } else { Ok(()) }
+        let has_rows = self.rows.len() >= ROWS_AT_ONCE || self.rows_since.is_some_and(|since| since.elapsed() >= ROWS_AGE);
+        if has_rows || self.reported.elapsed() >= PROGRESS_AGE { self.report_progress().await } else { Ok(()) }
     }
 
     async fn feed(&mut self, request: &Request) -> Result<(), Ended> {
@@ -373,6 +377,7 @@ impl Link<'_> {
 
     /// Outcomes so far, and the batches that moved.
     async fn report_progress(&mut self) -> Result<(), Ended> {
+        self.reported = Instant::now();
         let batches = self.session.take_moved();
         if self.rows.is_empty() && batches.is_empty() && self.counts == BatchCounts::default() {
             return Ok(());
@@ -415,7 +420,8 @@ impl Link<'_> {
         let ping = (self.heard + PING_AFTER).max(self.pinged + PING_AFTER).min(self.heard + SILENCE);
         let session = self.session.deadline().map(|ms| self.began + Duration::from_millis(ms));
         let rows = self.rows_since.map(|since| since + ROWS_AGE);
-        [session, rows].into_iter().flatten().fold(ping, Instant::min)
+        let progress = (!self.session.is_idle()).then_some(self.reported + PROGRESS_AGE);
+        [session, rows, progress].into_iter().flatten().fold(ping, Instant::min)
     }
 
     fn now(&self) -> Now {

@@ -16,8 +16,9 @@ pub fn live_count(chunks: (u32, u32)) -> usize {
 /// open on a link stays within the limit however chunks come and go.
 #[must_use]
 pub fn is_live(chunk: u32, limit: usize) -> bool {
-    let chunks_up_to_it = chunk as usize + 1;
-    limit > 3 * chunks_up_to_it
+    let above = 3 * (chunk as usize + 1);
+    // Layer 1 takes one of them.
+    above < limit
 }
 
 /// One above the highest chunk number that `members` (repos, roots) would need without holes.

@@ -52,7 +52,8 @@ impl Script {
             }
             ["relay", url, "holds", what @ ..] => {
                 let events = self.events(what, START - 7_200);
-                self.world.stock(url, events);
+                // Nobody is told: they are older than the link, or came from elsewhere.
+                self.world.relay(url).events.extend(events);
             }
             ["relay", url, "serves", "pages", "of", cap] => self.world.relay(url).page_cap = cap.parse().unwrap(),
             ["relay", url, "answers", "negentropy"] => self.world.relay(url).negentropy = Negentropy::Works,

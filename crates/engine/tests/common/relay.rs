@@ -50,8 +50,6 @@ pub(crate) struct ModelRelay {
     pub(crate) breaks_off: Option<(usize, String)>,
     /// More subscriptions than these are refused.
     pub(crate) most_open: usize,
-    /// Events that it took without telling its subscribers.
-    pub(crate) slipped_in: BTreeSet<EventId>,
     /// Answers nothing at all.
     pub(crate) is_silent: bool,
     /// What is open on the wire.
@@ -84,7 +82,6 @@ impl ModelRelay {
             holds_eose: None,
             breaks_off: None,
             most_open: usize::MAX,
-            slipped_in: BTreeSet::new(),
             is_silent: false,
             open: BTreeMap::new(),
             peak: 0,
@@ -93,12 +90,6 @@ impl ModelRelay {
 
     pub(crate) fn without_negentropy(events: impl IntoIterator<Item = Event>) -> Self {
         Self { negentropy: Negentropy::NegErr("blocked: no negentropy here".into()), ..Self::with(events) }
-    }
-
-    /// Events that it took some other way; its subscribers are not told.
-    pub(crate) fn slip_in(&mut self, events: Vec<Event>) {
-        self.slipped_in.extend(events.iter().map(|event| event.id));
-        self.events.extend(events);
     }
 
     pub(crate) fn take(&mut self, request: &Request) -> Vec<Reply> {

@@ -20,6 +20,8 @@ pub(crate) struct Shell {
     /// Whether every taken event is settled at once.
     pub(crate) settles: bool,
     pub(crate) unsettled: VecDeque<(Ticket, Event)>,
+    /// Every event that the relay sent.
+    pub(crate) delivered: BTreeMap<EventId, Event>,
     /// Events settled, in order.
     pub(crate) landed: Vec<Event>,
     pub(crate) said: Vec<(u64, Said)>,
@@ -43,6 +45,7 @@ impl Shell {
             ledger: BTreeSet::new(),
             settles: true,
             unsettled: VecDeque::new(),
+            delivered: BTreeMap::new(),
             landed: Vec::new(),
             said: Vec::new(),
             sent: Vec::new(),
@@ -178,6 +181,7 @@ impl Shell {
         match reply {
             Reply::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),
             Reply::Event { sub, event } => {
+                self.delivered.insert(event.id, Event::clone(&event));
                 let Verdict::Take(ticket) = self.session.event(&sub, &event, self.now()) else { return };
                 if let Some(unit) = ticket.unit {
                     self.fetched.entry(unit).or_default().insert(event.id);

@@ -73,7 +73,7 @@ struct Figures {
     wanted: u64,
     pending: u64,
     confirmed: u64,
-    /// Pending and confirmed items, chunks and the newest chunk, by kind.
+    /// Items that have a place, and the chunks in use, by kind.
     members: [u64; 2],
     chunks: [Vec<u32>; 2],
 }
@@ -128,16 +128,16 @@ fn add_up(groups: &[Group]) -> Figures {
     for group in groups {
         let members = codec::unsigned(group.members);
         match group.status {
-            codec::WANTED => {
-                figures.wanted += members;
-                continue;
-            }
+            codec::WANTED => figures.wanted += members,
             codec::PENDING => figures.pending += members,
             _ => figures.confirmed += members,
         }
-        let kind = usize::from(group.kind != 0);
-        figures.members[kind] += members;
-        figures.chunks[kind].extend(group.chunk.map(codec::small));
+        // A wanted item keeps its place, so it counts where it stands.
+        if let Some(chunk) = group.chunk {
+            let kind = usize::from(group.kind != 0);
+            figures.members[kind] += members;
+            figures.chunks[kind].push(codec::small(chunk));
+        }
     }
     for chunks in &mut figures.chunks {
         chunks.sort_unstable();
