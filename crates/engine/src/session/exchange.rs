@@ -221,6 +221,10 @@ impl Session {
         match refusal::read(text) {
             _ if is_served => self.fetch_ids(id, now),
             Refusal::RateLimited => self.pause(now),
+            Refusal::TooManySubscriptions => {
+                self.learn_live_limit();
+                self.wait_for_room(now);
+            }
             Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
                 self.walk_instead(id, text, false, now);
             }
@@ -302,7 +306,7 @@ impl Session {
                 self.pause(now);
                 self.walk_instead(id, text, false, now);
             }
-            Refusal::TooLarge | Refusal::TimedOut => self.walk_instead(id, text, false, now),
+            Refusal::TooLarge | Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
             Refusal::AuthRequired | Refusal::Other => self.walk_instead(id, text, was_unanswered, now),
         }
     }

@@ -9,6 +9,7 @@ use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage};
 use super::words::{Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
+use crate::consolidation::is_live;
 use crate::resume::overlapped;
 use crate::walk::{EoseHint, PAGE_LIMIT};
 
@@ -178,14 +179,16 @@ impl Session {
     /// The relay closed a live subscription, or never answered it.
     pub(super) fn live_closed(&mut self, key: LiveKey, sub: SubNo, why: Incomplete, text: &str, now: Now) {
         let Some(live) = self.lives.get_mut(&key) else { return };
-        let is_rate = refusal::read(text) == Refusal::RateLimited;
+        let refusal = refusal::read(text);
         match &mut live.state {
             LiveState::Opening { sub: opening, former, .. } if *opening == sub => {
                 let former = former.take();
                 let (gap, since) = (live.gap.take(), live.since);
                 live.refusals += 1;
-                if is_rate {
-                    self.pause(now);
+                match refusal {
+                    Refusal::RateLimited => self.pause(now),
+                    Refusal::TooManySubscriptions => self.learn_live_limit(),
+                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }
@@ -205,6 +208,22 @@ impl Session {
                 live.refusals += 1;
             }
             LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => {}
+        }
+    }
+
+    /// A NOTICE without an id: it means the subscription that was asked for last and does not stand yet.
+    pub(super) fn newest_live_refused(&mut self, text: &str, now: Now) {
+        let is_opening = |key: &LiveKey| self.lives.get(key).is_some_and(|live| !live.is_standing());
+        let newest = self.subs.iter().rev().find_map(|(sub, owner)| match owner {
+            Owner::Live(key) if is_opening(key) => Some((*sub, *key)),
+            Owner::Live(_) | Owner::Page(_) | Owner::Ids(_) | Owner::Exchange(_) => None,
+        });
+        match newest {
+            Some((sub, key)) => {
+                self.close(sub);
+                self.live_closed(key, sub, Incomplete::Closed, text, now);
+            }
+            None => self.learn_live_limit(),
         }
     }
 
@@ -261,12 +280,26 @@ impl Session {
         let surplus: Vec<LiveKey> =
             self.lives.keys().filter(|key| **key != LiveKey::Announcements && !wanted.contains(key)).copied().collect();
         for key in surplus {
-            self.give_up_live(key);
+            self.give_up_live(key, "its live subscriptions were rebuilt");
+        }
+    }
+
+    /// I3: whether the limit that was learned leaves room for the live subscriptions of this chunk.
+    pub(super) fn allows_live(&self, chunk: u32) -> bool {
+        self.learned.live_limit.is_none_or(|limit| is_live(chunk, limit))
+    }
+
+    /// I3: what the planner would not open under this limit is closed, so that history has room.
+    pub(super) fn keep_live_within(&mut self, limit: usize) {
+        let is_surplus = |key: &LiveKey| matches!(key, LiveKey::Slot(slot) if !is_live(slot.chunk, limit));
+        let surplus: Vec<LiveKey> = self.lives.keys().filter(|key| is_surplus(key)).copied().collect();
+        for key in surplus {
+            self.give_up_live(key, "the relay allows no more subscriptions");
         }
     }
 
     /// Closes a live subscription for good. Its gap is read all the same; a batch of before that waits for it has ended.
-    fn give_up_live(&mut self, key: LiveKey) {
+    fn give_up_live(&mut self, key: LiveKey, why: &str) {
         self.read_gap_by_itself(key);
         match self.lives.remove(&key).map(|live| live.state) {
             Some(LiveState::Opening { sub, former, .. }) => {
@@ -279,7 +312,7 @@ impl Session {
             Some(LiveState::Lost { .. }) | None => {}
         }
         for batch in self.waiting_for(key) {
-            self.fail_batch(batch, Incomplete::NotLive, "its live subscriptions were rebuilt".to_owned());
+            self.fail_batch(batch, Incomplete::NotLive, why.to_owned());
         }
     }
 

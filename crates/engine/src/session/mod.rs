@@ -37,6 +37,12 @@ const RETRY_UNIT_MS: u64 = 30_000;
 /// Stretches of history in flight per link.
 const UNITS_IN_FLIGHT: usize = 6;
 
+/// Where the relay limits subscriptions, this many are kept for history.
+const SUBSCRIPTIONS_IN_RESERVE: usize = 3;
+
+/// How long (milliseconds) a page waits that the relay had no subscription for.
+const ROOM_MS: u64 = 1_000;
+
 /// A subscription of ours; ids are never used twice on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SubNo(u64);
@@ -238,6 +244,8 @@ impl Session {
         if self.batches.contains_key(&batch) {
             return;
         }
+        // The order may be older than what the link has learned since.
+        let live: Vec<LiveFilter> = live.into_iter().filter(|live| self.allows_live(live.slot.chunk)).collect();
         let keys: Vec<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
         for LiveFilter { slot, filter } in live {
             self.open_live(LiveKey::Slot(slot), filter, None, now);
@@ -296,7 +304,9 @@ impl Session {
     }
 
     fn notice(&mut self, text: &str, now: Now) {
-        if refusal::is_rate_limit_notice(text) {
+        if refusal::names_subscriptions(text) {
+            self.newest_live_refused(text, now);
+        } else if refusal::is_rate_limit_notice(text) {
             self.pause(now);
         } else {
             self.notice_against_exchange(text, now);
@@ -325,6 +335,21 @@ impl Session {
         }
         if excludes_until && self.learned.excludes_until.is_none() {
             self.learn(Learned { excludes_until: Some(true), ..Learned::default() });
+        }
+    }
+
+    /// Nothing new is asked for a moment: subscriptions of ours end meanwhile. No cooldown of the relay's.
+    fn wait_for_room(&mut self, now: Now) {
+        self.paused_until_ms = self.paused_until_ms.max(now.ms + ROOM_MS);
+    }
+
+    /// The relay refused one more subscription than those that are open now.
+    fn learn_live_limit(&mut self) {
+        let open = self.subs.values().filter(|owner| !matches!(owner, Owner::Exchange(_))).count();
+        let limit = open.saturating_sub(SUBSCRIPTIONS_IN_RESERVE).max(1);
+        if self.learned.live_limit.is_none_or(|known| limit < known) {
+            self.learn(Learned { live_limit: Some(limit), ..Learned::default() });
+            self.keep_live_within(limit);
         }
     }
 
@@ -433,7 +458,8 @@ impl Session {
 
     fn free_units(&self) -> usize {
         let is_active = |unit: &&Unit| matches!(unit.stage, Stage::Exchange(_) | Stage::Walk { .. });
-        UNITS_IN_FLIGHT.saturating_sub(self.units.values().filter(is_active).count())
+        let most = if self.learned.live_limit.is_some() { SUBSCRIPTIONS_IN_RESERVE } else { UNITS_IN_FLIGHT };
+        most.saturating_sub(self.units.values().filter(is_active).count())
     }
 
     fn owner(&self, sub: &str) -> Option<(SubNo, Owner)> {

@@ -6,6 +6,8 @@ pub(super) enum Refusal {
     /// S18: slow down, then go on from the cursor.
     RateLimited,
     AuthRequired,
+    /// The link has as many subscriptions as the relay allows.
+    TooManySubscriptions,
     /// NIP-77: more records than the relay reconciles at once. Says nothing against its NIP-77.
     TooLarge,
     /// The relay ended an exchange that it had answered; another one may work.
@@ -21,12 +23,20 @@ pub(super) fn read(text: &str) -> Refusal {
     let text = text.strip_prefix("ERROR: ").unwrap_or(text).to_lowercase();
     let (prefix, rest) = text.split_once(':').unwrap_or(("", &text));
     match prefix.trim() {
+        _ if names_subscriptions(&text) => Refusal::TooManySubscriptions,
         "rate-limited" => Refusal::RateLimited,
         "auth-required" | "restricted" => Refusal::AuthRequired,
         "closed" => Refusal::TimedOut,
         _ if names_size(rest) => Refusal::TooLarge,
         _ => Refusal::Other,
     }
+}
+
+/// Whether a text says that the link has too many subscriptions: as CLOSED, or as a NOTICE that names none of them.
+pub(super) fn names_subscriptions(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let is_too_many = ["too many", "max", "limit", "exceeded"].iter().any(|words| text.contains(words));
+    is_too_many && ["subscription", "concurrent reqs", "open reqs"].iter().any(|words| text.contains(words))
 }
 
 /// Whether a NOTICE asks us to slow down. A subscription limit ("too many concurrent REQs") does not.
@@ -83,6 +93,20 @@ mod tests {
     fn n06_too_many_requests_is_no_overflow_and_too_many_records_is() {
         assert_eq!(read("blocked: too many records (2988225 > 1000000)"), Refusal::TooLarge);
         assert_eq!(read("blocked: too many query results"), Refusal::TooLarge);
+        assert_eq!(read("blocked: too many concurrent requests"), Refusal::Other);
+    }
+
+    #[test]
+    fn l03_a_subscription_limit_is_known_by_its_words() {
+        for text in [
+            "ERROR: too many concurrent REQs",
+            "error: too many subscriptions",
+            "blocked: Maximum concurrent subscription count reached",
+            "rate-limited: subscription limit of 20 exceeded",
+        ] {
+            assert_eq!(read(text), Refusal::TooManySubscriptions, "{text}");
+        }
+        assert_eq!(read("error: subscription not found"), Refusal::Other);
         assert_eq!(read("blocked: too many concurrent requests"), Refusal::Other);
     }
 

@@ -202,6 +202,12 @@ impl Session {
                 walk.restart_page();
                 self.pause(now);
             }
+            // Others of ours will end meanwhile.
+            Refusal::TooManySubscriptions => {
+                walk.restart_page();
+                self.learn_live_limit();
+                self.wait_for_room(now);
+            }
             Refusal::AuthRequired => self.unit_failed(id, Incomplete::AuthRequired, text, now),
             Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => self.unit_failed(id, Incomplete::Closed, text, now),
         }

@@ -217,6 +217,17 @@ impl Shell {
         self.reports().filter_map(ended).collect()
     }
 
+    /// All that the session says it has learned.
+    pub(crate) fn learned(&self) -> Learned {
+        let mut all = Learned::default();
+        for said in self.reports() {
+            if let Said::Learned { facts } = said {
+                all.absorb(facts.clone());
+            }
+        }
+        all
+    }
+
     pub(crate) fn is_complete(&self, batch: i64) -> bool {
         self.ends().contains(&(BatchId(batch), BatchOutcome::Complete))
     }

@@ -282,3 +282,38 @@ fn scenario_15_a_root_found_live_is_an_item_like_any_other() {
     assert!(shell.is_complete(1));
     assert_eq!(shell.ledger, Shell::ids_of(&replies));
 }
+
+/// Twelve chunks of one repo each: 36 live subscriptions, and history beside them.
+fn many_batches(shell: &mut Shell) {
+    for batch in 0..12 {
+        let name = format!("r{batch}");
+        shell.fetch_with(i64::from(batch) + 1, &[&name], live_repos(batch, &[&name]), Method::Req);
+    }
+}
+
+#[test]
+fn scenario_07_a_subscription_limit_said_by_closed_is_learned_in_one_round() {
+    let mut shell = Shell::fresh(ModelRelay::without_negentropy([]));
+    shell.relay.most_open = 20;
+    many_batches(&mut shell);
+    shell.pass(60_000);
+    let learned = shell.learned().live_limit;
+    assert!(learned.is_some_and(|limit| (14..=17).contains(&limit)), "three are kept in reserve: {learned:?}");
+    assert!(shell.session.is_idle(), "every batch has ended");
+    assert!(shell.session.live_count() <= 20);
+    assert!(shell.is_complete(1), "what was opened before the limit is complete");
+}
+
+#[test]
+fn scenario_07_a_subscription_limit_said_by_a_notice_refuses_the_newest_and_is_no_pause() {
+    let mut shell = Shell::fresh(ModelRelay::with([]));
+    shell.open_fresh(Method::Negentropy);
+    shell.fetch_with(1, &["alpha"], live_repos(0, &["alpha"]), Method::Negentropy);
+    shell.relay.holds_eose = Some(Which::Live);
+    shell.fetch_with(2, &["beta"], live_repos(1, &["beta"]), Method::Negentropy);
+    shell.hear(Frame::Notice { text: "ERROR: too many concurrent REQs".to_owned() });
+    assert_eq!(incomplete(&shell, 2), Some(Incomplete::NotLive));
+    assert!(shell.learned().live_limit.is_some());
+    assert!(!shell.reports().any(|said| matches!(said, Said::RateLimited { .. })));
+    assert_eq!(shell.session.live_count(), 1, "with six at most, all but layer 1 is kept for history");
+}
