@@ -66,9 +66,10 @@ impl<W> Desk<W> {
         self.lock().on_the_way.remove(&id).unwrap_or_default()
     }
 
-    /// Whether `id` had its outcome a moment ago.
-    pub(crate) fn is_recent(&self, id: EventId) -> bool {
-        self.lock().recent.contains(&id)
+    /// Whether `id` is on its way home, or had its outcome a moment ago.
+    pub(crate) fn knows(&self, id: EventId) -> bool {
+        let inner = self.lock();
+        inner.on_the_way.contains_key(&id) || inner.recent.contains(&id)
     }
 
     /// The collections are changed in single steps, so a panic elsewhere cannot have left them half-written.

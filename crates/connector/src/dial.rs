@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header::USER_AGENT};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use url::Host;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -58,28 +59,44 @@ impl DialError {
     }
 }
 
+/// How far the word of an announcement goes.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    /// Networks that are not public and may be dialed all the same.
+    pub(crate) allow_non_public: Vec<IpNet>,
+    /// Without it, a name is not resolved and its relay stays down; addresses need no look-up.
+    pub(crate) look_up_names: bool,
+}
+
 /// On whose word a relay is dialed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Word<'a> {
     /// The operator's: any address.
     Operator,
-    /// An announcement's, which anybody can sign: public addresses, and these networks.
-    Announcement(&'a [IpNet]),
+    /// An announcement's, which anybody can sign: public addresses, and what is within reach.
+    Announcement(&'a Reach),
 }
 
 impl<'a> Word<'a> {
-    pub(crate) fn of(role: Role, allowed: &'a [IpNet]) -> Self {
+    pub(crate) fn of(role: Role, reach: &'a Reach) -> Self {
         match role {
             Role::Home | Role::Bootstrap => Self::Operator,
-            Role::Listed => Self::Announcement(allowed),
+            Role::Listed => Self::Announcement(reach),
+        }
+    }
+
+    fn may_look_up(self) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Announcement(reach) => reach.look_up_names,
         }
     }
 
     fn allows(self, address: IpAddr) -> bool {
         match self {
             Self::Operator => true,
-            Self::Announcement(allowed) => {
-                is_public_address(address) || allowed.iter().any(|network| network.contains(&address))
+            Self::Announcement(reach) => {
+                is_public_address(address) || reach.allow_non_public.iter().any(|network| network.contains(&address))
             }
         }
     }
@@ -87,8 +104,8 @@ impl<'a> Word<'a> {
 
 /// Opens a WebSocket.
 pub(crate) async fn dial(url: &RelayUrl, word: Word<'_>) -> Result<Socket, DialError> {
-    if let Word::Announcement(allowed) = word {
-        url.dialable(allowed).map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
+    if let Word::Announcement(reach) = word {
+        url.dialable(&reach.allow_non_public).map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
     }
     timeout(DIAL_LIMIT, open(url, word)).await.unwrap_or(Err(DialError::Timeout))
 }
@@ -110,6 +127,9 @@ async fn open(url: &RelayUrl, word: Word<'_>) -> Result<Socket, DialError> {
 
 /// All addresses of the host. One bad address refuses the whole name: a rebinding resolver mixes them.
 async fn resolve(url: &RelayUrl, word: Word<'_>) -> Result<Vec<SocketAddr>, DialError> {
+    if matches!(url.host(), Host::Domain(_)) && !word.may_look_up() {
+        return Err(DialError::Dns("names are not looked up".to_owned()));
+    }
     let host = url.host().to_string();
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let looked_up = timeout(DNS_LIMIT, lookup_host((host.as_str(), url.port()))).await;
@@ -152,4 +172,39 @@ fn classify(error: &WsError) -> DialError {
         return DialError::Tls(error.to_string());
     }
     DialError::Upgrade(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn reach(look_up_names: bool) -> Reach {
+        Reach { allow_non_public: vec!["127.0.0.0/8".parse().unwrap()], look_up_names }
+    }
+
+    async fn resolved(url: &str, reach: &Reach) -> Result<Vec<SocketAddr>, DialError> {
+        resolve(&RelayUrl::parse(url).unwrap(), Word::Announcement(reach)).await
+    }
+
+    #[tokio::test]
+    async fn where_names_are_not_looked_up_an_address_is_dialed_and_a_name_is_not() {
+        let offline = reach(false);
+        let address = resolved("ws://127.0.0.1:7777", &offline).await.unwrap();
+        assert_eq!(address, ["127.0.0.1:7777".parse().unwrap()]);
+        // Its own hosts file would answer for this name.
+        let refused = resolved("ws://localhost:7777", &offline).await.unwrap_err();
+        assert_eq!(
+            (refused.class(), refused.to_string().as_str()),
+            (DownClass::Dns, "name not resolved: names are not looked up")
+        );
+        assert!(resolved("ws://localhost:7777", &reach(true)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_address_out_of_reach_is_refused_before_anything_is_dialed() {
+        let refused = resolved("wss://10.1.2.3", &reach(false)).await.unwrap_err();
+        assert_eq!(refused.class(), DownClass::NotDialable);
+    }
 }

@@ -79,27 +79,21 @@ impl Offer {
 pub(crate) async fn take_in(shared: Arc<Shared>, role: Role, mut offers: mpsc::Receiver<Vec<Offer>>) {
     while let Some(batch) = offers.recv().await {
         match role {
-            Role::Home => from_home(&shared, batch).await,
+            Role::Home => from_home(&shared, batch),
             Role::Bootstrap | Role::Listed => from_upstream(&shared, batch).await,
         }
     }
 }
 
 /// What home serves is at home: it feeds the ledger and discovery. Home's own word needs no check of ours.
-async fn from_home(shared: &Shared, offers: Vec<Offer>) {
-    let mut unknown = Vec::new();
+fn from_home(shared: &Shared, offers: Vec<Offer>) {
     for offer in offers {
-        if shared.desk.is_recent(offer.event.id) {
+        // What we write comes back on home's feed; the sink tells its outcome, with the upstream that it came from.
+        if shared.desk.knows(offer.event.id) {
             offer.settle(What::Known);
         } else {
-            unknown.push(offer);
+            finish(shared, offer, Outcome::Stored, "");
         }
-    }
-    for offer in unknown {
-        shared.discoveries.hold(Arc::clone(&offer.event)).await;
-        let row = Box::new(offer.row(Outcome::Stored, ""));
-        shared.desk.finish(offer.event.id).into_iter().for_each(|waiter| waiter.settle(What::Known));
-        offer.settle(What::Fresh(row));
     }
 }
 
@@ -167,20 +161,20 @@ async fn bring_home(shared: &Arc<Shared>, offer: Offer) {
     shared.sink.offer(&event, json, done).await;
 }
 
+/// The outcome is final: all who wait for the event are told. What home holds is discovered first.
 fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
-    if outcome.is_at_home() {
-        shared.discoveries.hold_soon(Arc::clone(&offer.event));
-        shared.bus.stored(&[Stored {
-            id: offer.event.id,
-            kind: offer.event.kind,
-            created_at: offer.event.created_at,
-            refs: refs_of(&offer.event),
-            upstream: offer.upstream,
-        }]);
-    }
-    let row = Box::new(offer.row(outcome, words));
     for waiter in shared.desk.finish(offer.event.id) {
         waiter.settle(What::Known);
     }
-    offer.settle(What::Fresh(row));
+    let row = offer.row(outcome, words);
+    if !outcome.is_at_home() {
+        return offer.settle(What::Fresh(Box::new(row)));
+    }
+    shared.bus.stored(&[stored(&row)]);
+    let event = Arc::clone(&offer.event);
+    shared.discoveries.hold(event, Box::new(move || offer.settle(What::Fresh(Box::new(row)))));
+}
+
+fn stored(row: &LedgerRow) -> Stored {
+    Stored { id: row.id, kind: row.kind, created_at: row.created_at, refs: row.refs.clone(), upstream: row.upstream }
 }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub write_window: usize,
     /// Networks that are not public, in which announced upstreams may be dialed all the same.
     pub allow_non_public: Vec<IpNet>,
+    /// Whether the names of announced upstreams are looked up. Without it only those named by address are dialed.
+    pub look_up_names: bool,
 }
 
 /// Runs a connector until `stop`; then sessions drain, outcomes are reported, upstreams given back.
@@ -49,7 +51,8 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let writing = tokio::spawn(sink.clone().write(settings.home, settings.write_window, after_sessions.clone()));
     let shared =
         Arc::new(intake::Shared { state, bus, desk: desk::Desk::new(), verifier: verify::Verifier::new(), sink, discoveries });
-    worker::Worker::new(shared, settings.terms, settings.allow_non_public).run(stop).await;
+    let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
+    worker::Worker::new(shared, settings.terms, reach).run(stop).await;
     after_sessions.cancel();
     for task in [gathering, writing] {
         // A task that panicked has said so; there is nothing left to end.

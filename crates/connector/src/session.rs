@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use engine::session::{Input, Now, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use ipnet::IpNet;
 use model::{Assignment, BatchCounts, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,7 +16,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::dial::{Socket, Word, dial};
+use crate::dial::{Reach, Socket, Word, dial};
 use crate::intake::{Offer, Settled, Shared, What, take_in};
 use crate::sets::Sets;
 use crate::wire::{self, Incoming};
@@ -57,7 +56,7 @@ impl Pulse {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     assignment: Assignment,
-    allow_non_public: Arc<[IpNet]>,
+    reach: Arc<Reach>,
     pulse: Arc<Pulse>,
     stop: CancellationToken,
 ) {
@@ -68,7 +67,7 @@ pub(crate) async fn run(
     }
     let dialed = tokio::select! {
         () = stop.cancelled() => return,
-        dialed = dial(&assignment.url, Word::of(assignment.role, &allow_non_public)) => dialed,
+        dialed = dial(&assignment.url, Word::of(assignment.role, &reach)) => dialed,
     };
     let (epoch, class, detail, sequence) = match dialed {
         Ok(socket) => match open(&shared, &assignment, socket, pulse).await {

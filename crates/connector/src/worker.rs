@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::rules::REDIAL_SECS;
-use ipnet::IpNet;
 use model::{Assignment, LeaseRequest, Timestamp, UpstreamId, WorkerId};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::dial::Reach;
 use crate::intake::Shared;
 use crate::session::{self, Pulse};
 
@@ -40,15 +40,15 @@ struct Running {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     terms: LeaseTerms,
-    allow_non_public: Arc<[IpNet]>,
+    reach: Arc<Reach>,
     sessions: HashMap<UpstreamId, Running>,
     /// When upstreams whose session has ended may have the next one: by then its end is in the store.
     resting: HashMap<UpstreamId, Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, allow_non_public: Vec<IpNet>) -> Self {
-        Self { shared, terms, allow_non_public: allow_non_public.into(), sessions: HashMap::new(), resting: HashMap::new() }
+    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, reach: Reach) -> Self {
+        Self { shared, terms, reach: Arc::new(reach), sessions: HashMap::new(), resting: HashMap::new() }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
@@ -128,13 +128,8 @@ impl Worker {
     fn start(&mut self, assignment: Assignment) {
         let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
         let upstream = assignment.upstream;
-        let link = session::run(
-            Arc::clone(&self.shared),
-            assignment,
-            Arc::clone(&self.allow_non_public),
-            Arc::clone(&pulse),
-            stop.clone(),
-        );
+        let link =
+            session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.reach), Arc::clone(&pulse), stop.clone());
         self.sessions.insert(upstream, Running { task: tokio::spawn(link), stop, pulse });
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Discovery, Event, EventId, RelayUrl, Removal, RepoAddr, RepoSeen, RootSeen, first_values, kinds};
+use model::{Discovery, Event, EventId, Kind, RelayUrl, Removal, RepoAddr, RepoSeen, RootSeen, first_values, kinds};
 
 use crate::targets::is_newer;
 
@@ -71,6 +71,12 @@ impl Window {
         }
         found
     }
+}
+
+/// Whether events of `kind` say anything about repos, roots or upstreams.
+#[must_use]
+pub fn is_discovery(kind: Kind) -> bool {
+    kind == kinds::ANNOUNCEMENT || kind == kinds::DELETION || kinds::is_root(kind)
 }
 
 /// A 30617 in our words. Its relays are the union of all values of all `relays` tags, in normal form, each once;

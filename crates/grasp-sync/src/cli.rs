@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::{FlagValue, Key, Value};
 use crate::exit::Exit;
 use crate::telemetry;
+use crate::world::Shape;
 
 /// Keeps a Nostr relay complete.
 ///
@@ -28,7 +29,7 @@ pub enum Command {
     /// Keep home complete until a signal asks for an end
     #[command(after_help = RUN_EXAMPLES)]
     Run(SettingFlags),
-    /// Build a small network in this process, sync it, and count what arrived
+    /// Sync a made-up network inside this process, without any network, and count what arrived
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
     /// Look at the configuration
@@ -80,20 +81,20 @@ pub struct Verbosity {
     pub quiet: u8,
 }
 
-/// The size of the network that is built.
+/// The size of the network that is made up.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Repositories that home hosts
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    /// Announced repositories
+    #[arg(long, value_name = "COUNT", default_value_t = Shape::default().repos)]
     pub repos: usize,
-    /// Issues, patches and pull requests per repository
-    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    /// Issues, patches and pull requests, in all
+    #[arg(long, value_name = "COUNT", default_value_t = Shape::default().roots)]
     pub roots: usize,
-    /// Replies per issue, patch or pull request
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    /// Everything else that is said about repositories, issues, patches and pull requests, in all
+    #[arg(long, value_name = "COUNT", default_value_t = Shape::default().replies)]
     pub replies: usize,
-    /// Seeds everything that is drawn at random: the same seed builds the same network
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    /// Seeds everything that is drawn at random: the same seed makes up the same network
+    #[arg(long, value_name = "NUMBER", default_value_t = Shape::default().seed)]
     pub seed: u64,
     /// Print the result as one JSON document
     #[arg(long)]
@@ -130,8 +131,12 @@ Examples:
 const DEMO_EXAMPLES: &str = "\
 Examples:
   grasp-sync demo
-  grasp-sync demo --repos 50 --roots 20 --replies 3 --seed 7
-  grasp-sync demo --json > result.json";
+  grasp-sync demo --repos 20 --roots 100 --replies 400 --seed 7
+  grasp-sync demo --json > result.json
+
+Three upstreams and a home run in this process, on loopback. One of the upstreams is known from the start, the others
+are found from announcements; one does not speak NIP-77. The exit code is 0 only if home ends with exactly the events
+that it should hold.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Error;
 use clap::Parser;
 use grasp_sync::cli::{Cli, Command, ConfigCommand, SettingFlags, ShowArgs, Verbosity};
-use grasp_sync::config::{Effective, Sources, find_file};
+use grasp_sync::config::{Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
 use grasp_sync::{demo, output, run, telemetry};
@@ -66,11 +66,12 @@ fn effective(flags: &SettingFlags, verbosity: Verbosity) -> Effective {
 /// A demonstration has a configuration of its own: environment and flags choose its log only.
 fn start_demo_log(verbosity: Verbosity) -> Result<(), Failed> {
     let is_log = |(name, _): &(String, String)| name.starts_with("GRASP_SYNC_LOG");
-    let logging = Effective::gather(Sources {
-        environment: environment().into_iter().filter(is_log).collect(),
-        flags: verbosity.values(),
-        ..Sources::default()
-    });
+    let mut environment: Vec<_> = environment().into_iter().filter(is_log).collect();
+    if !environment.iter().any(|(name, _)| name == Key::Log.setting().env) {
+        // It shows its progress itself, so its log complains only.
+        environment.push((Key::Log.setting().env.to_owned(), "warn".to_owned()));
+    }
+    let logging = Effective::gather(Sources { environment, flags: verbosity.values(), ..Sources::default() });
     let (filter, format) = logging.log().map_err(usage)?;
     telemetry::init(&filter, format).map_err(unexpected)
 }

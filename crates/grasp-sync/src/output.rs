@@ -30,6 +30,12 @@ pub fn complain(text: &str) {
     let _nobody_listens = writeln!(stderr, "error: {text}");
 }
 
+/// Tells a person on stderr how far something is. A closed stderr leaves nobody to tell.
+pub fn say(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _nobody_listens = writeln!(stderr, "{text}");
+}
+
 fn write_all(to: &mut impl Write, text: &str) -> io::Result<()> {
     to.write_all(text.as_bytes())?;
     to.flush()

@@ -67,6 +67,19 @@ impl System {
     /// # Errors
     /// The data directory or its database cannot be used.
     pub async fn start(config: &Config, home: &RelayUrl) -> Result<Self, StartError> {
+        Self::start_with(config, home, true).await
+    }
+
+    /// As [`System::start`], but no name that an announcement holds is looked up: only announced addresses are dialed.
+    /// With `allow_non_public` at loopback, nothing leaves this machine. For demonstrations and tests.
+    ///
+    /// # Errors
+    /// As [`System::start`].
+    pub async fn start_offline(config: &Config, home: &RelayUrl) -> Result<Self, StartError> {
+        Self::start_with(config, home, false).await
+    }
+
+    async fn start_with(config: &Config, home: &RelayUrl, look_up_names: bool) -> Result<Self, StartError> {
         let lock = lock_data_dir(&config.data_dir)?;
         let path = config.data_dir.join("grasp-sync.db");
         let opened = SqliteStore::open(&path, store_settings(config, home)).await;
@@ -74,7 +87,7 @@ impl System {
         store.name_relays(&named(config, home)).await?;
         let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
         let services = vec![serve_state(&store, &bus), plan(config, &bus)];
-        let connector = connect(config, home, &bus);
+        let connector = connect(connector_settings(config, home, look_up_names), &bus);
         Ok(Self { state: StateClient::new(bus), store, connector, services, _lock: lock })
     }
 
@@ -153,16 +166,20 @@ fn plan(config: &Config, bus: &Arc<dyn Bus>) -> Stage {
     Stage { stop, task }
 }
 
-fn connect(config: &Config, home: &RelayUrl, bus: &Arc<dyn Bus>) -> Stage {
-    let stop = CancellationToken::new();
+fn connector_settings(config: &Config, home: &RelayUrl, look_up_names: bool) -> connector::Settings {
     let worker = WorkerId { name: "embedded".to_owned(), incarnation: format!("{:032x}", rand::random::<u128>()) };
-    let settings = connector::Settings {
+    connector::Settings {
         home: home.clone(),
         terms: LeaseTerms { worker, ttl: LEASE, beat: BEAT },
         discovery_window: config.discovery_window,
         write_window: config.home_write_window,
         allow_non_public: config.allow_non_public.clone(),
-    };
+        look_up_names,
+    }
+}
+
+fn connect(settings: connector::Settings, bus: &Arc<dyn Bus>) -> Stage {
+    let stop = CancellationToken::new();
     let task = tokio::spawn(connector::run(Arc::clone(bus), settings, stop.clone()));
     Stage { stop, task }
 }

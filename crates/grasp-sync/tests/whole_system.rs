@@ -57,7 +57,7 @@ async fn a_generated_world_comes_home_exactly() {
         discovery_window: Duration::from_millis(200),
         ..Config::with_home(Home::Relay(url(&home)), dir.path().to_owned())
     };
-    let system = System::start(&config, &url(&home)).await.unwrap();
+    let system = System::start_offline(&config, &url(&home)).await.unwrap();
     until_equal(&home, &expected, Duration::from_secs(30)).await;
     println!("{:#?}", system.status().await);
     system.stop().await;

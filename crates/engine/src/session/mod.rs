@@ -74,6 +74,8 @@ pub struct Session {
     /// S14: the live subscriptions that stay when all of them stand.
     rebuilding: Option<BTreeSet<LiveKey>>,
     taken: Taken,
+    /// The pause that is on: since when, until when. Both 0 without one.
+    paused_since_ms: u64,
     paused_until_ms: u64,
     cooldown_secs: u64,
     last_number: u64,
@@ -108,6 +110,7 @@ impl Session {
             batches: BTreeMap::new(),
             rebuilding: None,
             taken: Taken::default(),
+            paused_since_ms: 0,
             paused_until_ms: 0,
             cooldown_secs: COOLDOWN_SECS.0,
             last_number: 0,
@@ -307,6 +310,7 @@ impl Session {
             return;
         }
         let seconds = self.cooldown_secs;
+        self.paused_since_ms = now.ms;
         self.paused_until_ms = now.ms + seconds * 1000;
         self.cooldown_secs = (seconds * 2).min(COOLDOWN_SECS.1);
         self.out.push_back(Output::Report(Said::RateLimited { seconds }));
@@ -340,7 +344,10 @@ impl Session {
 
     fn tick(&mut self, now: Now) {
         if now.ms >= self.paused_until_ms {
-            self.paused_until_ms = 0;
+            if self.paused_until_ms > 0 {
+                self.hold_cut_pages(self.paused_since_ms);
+            }
+            (self.paused_since_ms, self.paused_until_ms) = (0, 0);
             self.ask_held_pages(now);
             let exchanging: Vec<UnitId> =
                 self.units.iter().filter(|(_, unit)| matches!(unit.stage, Stage::Exchange(_))).map(|(id, _)| *id).collect();

@@ -164,6 +164,22 @@ impl Session {
         self.send(Request::Req { sub: sub.to_string(), filter });
     }
 
+    /// Pages without a frame since a rate limit was said were cut by it: they are asked for again, from the same cursor.
+    pub(super) fn hold_cut_pages(&mut self, since_ms: u64) {
+        let mut cut = Vec::new();
+        for unit in self.units.values_mut().filter(|unit| unit.moved_ms <= since_ms) {
+            let Stage::Walk { walk, page } = &mut unit.stage else { continue };
+            let is_own = |sub: &SubNo| matches!(self.subs.get(sub), Some(Owner::Page(_)));
+            if let Some(sub) = page.take_if(|sub| is_own(sub)) {
+                walk.restart_page();
+                cut.push(sub);
+            }
+        }
+        for sub in cut {
+            self.close(sub);
+        }
+    }
+
     /// Pages that waited for a cooldown are asked for.
     pub(super) fn ask_held_pages(&mut self, now: Now) {
         let held: Vec<UnitId> = self

@@ -1,0 +1,185 @@
+//! A relay in memory, with the faults of real ones at hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::session::{Frame, Request};
+use engine::walk::EoseHint;
+use model::{Event, EventId, Filter};
+use nostr::prelude::MatchEventOptions;
+
+/// What it says to NEG-OPEN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Negentropy {
+    Works,
+    NegErr(String),
+    Closed(String),
+    Notice(String),
+    Silent,
+    /// Answers NEG-OPEN, then nothing.
+    AnswersOnce,
+}
+
+/// What a REQ is for, by its filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// `limit: 0`.
+    Live,
+    Page,
+    Ids,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    Event { sub: String, event: Box<Event> },
+    Frame(Frame),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ModelRelay {
+    pub(crate) events: Vec<Event>,
+    pub(crate) page_cap: usize,
+    pub(crate) ids_cap: usize,
+    pub(crate) negentropy: Negentropy,
+    /// Advertised in exchanges, never served.
+    pub(crate) absent: BTreeSet<EventId>,
+    /// REQs that are answered by CLOSED with this text, this many times.
+    pub(crate) refusals: Vec<(Which, usize, String)>,
+    /// REQs of this sort get no EOSE.
+    pub(crate) holds_eose: Option<Which>,
+    /// The next page breaks off after so many events with this NOTICE, and has no EOSE.
+    pub(crate) breaks_off: Option<(usize, String)>,
+    /// More subscriptions than these are refused.
+    pub(crate) most_open: usize,
+    /// Events that it took without telling its subscribers.
+    pub(crate) slipped_in: BTreeSet<EventId>,
+    /// Answers nothing at all.
+    pub(crate) is_silent: bool,
+    /// What is open on the wire.
+    pub(crate) open: BTreeMap<String, Filter>,
+    /// The most that was open at a time.
+    pub(crate) peak: usize,
+}
+
+pub(crate) fn which(filter: &Filter) -> Which {
+    match filter.limit {
+        _ if filter.ids.is_some() => Which::Ids,
+        Some(0) => Which::Live,
+        Some(_) | None => Which::Page,
+    }
+}
+
+pub(crate) fn is_match(filter: &Filter, event: &Event) -> bool {
+    filter.match_event(event, MatchEventOptions::new())
+}
+
+impl ModelRelay {
+    pub(crate) fn with(events: impl IntoIterator<Item = Event>) -> Self {
+        Self {
+            events: events.into_iter().collect(),
+            page_cap: 500,
+            ids_cap: 500,
+            negentropy: Negentropy::Works,
+            absent: BTreeSet::new(),
+            refusals: Vec::new(),
+            holds_eose: None,
+            breaks_off: None,
+            most_open: usize::MAX,
+            slipped_in: BTreeSet::new(),
+            is_silent: false,
+            open: BTreeMap::new(),
+            peak: 0,
+        }
+    }
+
+    pub(crate) fn without_negentropy(events: impl IntoIterator<Item = Event>) -> Self {
+        Self { negentropy: Negentropy::NegErr("blocked: no negentropy here".into()), ..Self::with(events) }
+    }
+
+    /// Events that it took some other way; its subscribers are not told.
+    pub(crate) fn slip_in(&mut self, events: Vec<Event>) {
+        self.slipped_in.extend(events.iter().map(|event| event.id));
+        self.events.extend(events);
+    }
+
+    pub(crate) fn take(&mut self, request: &Request) -> Vec<Reply> {
+        if self.is_silent {
+            return Vec::new();
+        }
+        match request {
+            Request::Req { sub, filter } => self.req(sub, filter),
+            Request::Close { sub } => {
+                self.open.remove(sub);
+                Vec::new()
+            }
+            Request::NegOpen { sub, .. } => self.neg_open(sub),
+            Request::NegMsg { .. } | Request::NegClose { .. } => Vec::new(),
+        }
+    }
+
+    /// A new event: it goes to every subscription that it matches.
+    pub(crate) fn publish(&mut self, event: Event) -> Vec<Reply> {
+        let subs: Vec<String> =
+            self.open.iter().filter(|(_, filter)| is_match(filter, &event)).map(|(sub, _)| sub.clone()).collect();
+        let replies = subs.into_iter().map(|sub| Reply::Event { sub, event: Box::new(event.clone()) }).collect();
+        self.events.push(event);
+        replies
+    }
+
+    /// Ids of everything that `filter` matches, what is not served too.
+    pub(crate) fn advertised(&self, filter: &Filter) -> BTreeSet<EventId> {
+        self.events.iter().filter(|event| is_match(filter, event)).map(|event| event.id).chain(self.absent.clone()).collect()
+    }
+
+    fn req(&mut self, sub: &str, filter: &Filter) -> Vec<Reply> {
+        let sort = which(filter);
+        if let Some((_, times, text)) = self.refusals.iter_mut().find(|(of, times, _)| *of == sort && *times > 0) {
+            *times -= 1;
+            return vec![closed(sub, text)];
+        }
+        if self.open.len() >= self.most_open {
+            return vec![closed(sub, "error: too many subscriptions")];
+        }
+        self.open.insert(sub.to_owned(), filter.clone());
+        self.peak = self.peak.max(self.open.len());
+        let mut replies = self.stored(sub, filter);
+        if sort == Which::Page && self.breaks_off.as_ref().is_some_and(|(after, _)| replies.len() > *after) {
+            let (after, text) = self.breaks_off.take().expect("seen just now");
+            replies.truncate(after);
+            replies.push(Reply::Frame(Frame::Notice { text }));
+        } else if self.holds_eose != Some(sort) {
+            replies.push(eose(sub));
+        }
+        replies
+    }
+
+    /// Newest first, at one second the lowest id first, cut silently.
+    fn stored(&self, sub: &str, filter: &Filter) -> Vec<Reply> {
+        let is_served = |event: &&Event| is_match(filter, event) && !self.absent.contains(&event.id);
+        let mut matches: Vec<&Event> = self.events.iter().filter(is_served).collect();
+        matches.sort_by_key(|event| (std::cmp::Reverse(event.created_at), event.id));
+        let cap = if filter.ids.is_some() { self.ids_cap } else { self.page_cap };
+        matches.truncate(cap.min(filter.limit.unwrap_or(usize::MAX)));
+        matches.into_iter().map(|event| Reply::Event { sub: sub.to_owned(), event: Box::new(event.clone()) }).collect()
+    }
+
+    fn neg_open(&mut self, sub: &str) -> Vec<Reply> {
+        let sub = sub.to_owned();
+        match self.negentropy.clone() {
+            Negentropy::Works | Negentropy::AnswersOnce => {
+                vec![Reply::Frame(Frame::NegMsg { sub, message: "61".into() })]
+            }
+            Negentropy::NegErr(text) => vec![Reply::Frame(Frame::NegErr { sub, text })],
+            Negentropy::Closed(text) => vec![closed(&sub, &text)],
+            Negentropy::Notice(text) => vec![Reply::Frame(Frame::Notice { text })],
+            Negentropy::Silent => Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn closed(sub: &str, text: &str) -> Reply {
+    Reply::Frame(Frame::Closed { sub: sub.to_owned(), text: text.to_owned() })
+}
+
+pub(crate) fn eose(sub: &str) -> Reply {
+    Reply::Frame(Frame::Eose { sub: sub.to_owned(), hint: EoseHint::None })
+}
