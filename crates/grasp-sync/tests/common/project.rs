@@ -154,9 +154,9 @@ impl Project {
         self.contributor_says(1, &[&["q", &root.hex()]], "look at this")
     }
 
-    pub(crate) fn quote_of_repository(&mut self) -> Signed {
+    pub(crate) fn quote_of_repository(&mut self, text: &str) -> Signed {
         let address = self.address();
-        self.contributor_says(1, &[&["q", &address]], "look at that")
+        self.contributor_says(1, &[&["q", &address]], text)
     }
 
     /// NIP-09, by address.
@@ -173,7 +173,7 @@ impl Project {
         let pull_request = self.pull_request("a large fix");
         history.push(self.update_of(&pull_request));
         history.push(self.comment_on_repository("how is it installed?"));
-        history.push(self.quote_of_repository());
+        history.push(self.quote_of_repository("look at that"));
         for root in [&issue, &patch, &pull_request] {
             history.push(self.status_of(root));
             history.push(self.quote_of(root));

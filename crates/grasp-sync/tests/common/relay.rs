@@ -105,13 +105,23 @@ impl Relay {
         assert!(offers.iter().all(testkit::Offer::is_accepted), "{}: {offers:?}", self.url());
     }
 
-    /// It has held these events all along, and tells nobody.
+    /// It has held these events all along, and (the built-in one apart) tells nobody.
     pub(crate) async fn has_held<'a>(&self, events: impl IntoIterator<Item = &'a Signed>) {
         match self {
             Self::Local(relay) => relay.preload(events.into_iter().map(|event| event.json.as_str())).await,
             Self::Builtin(relay) => relay.running().preload(events.into_iter().map(Signed::event).collect()),
             Self::Python(_) | Self::NostrRs(_) => self.receives(events).await,
         }
+    }
+
+    /// Ours: events of a generated world, all at once.
+    pub(crate) fn is_given(&self, events: Vec<Event>) {
+        self.counter().preload(events);
+    }
+
+    /// Ours: everything that it holds.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.counter().events()
     }
 
     /// Ends every connection and closes the port; the data stays.
@@ -156,14 +166,15 @@ impl Relay {
         }
     }
 
-    /// What crossed the wire since its last start.
-    ///
-    /// # Panics
-    /// When it is not ours.
+    /// Ours: what crossed the wire since its last start.
     pub(crate) fn traffic(&self) -> Traffic {
+        self.counter().traffic()
+    }
+
+    fn counter(&self) -> &BuiltinRelay {
         match self {
-            Self::Builtin(relay) => relay.running().traffic(),
-            Self::Local(_) | Self::Python(_) | Self::NostrRs(_) => panic!("only the built-in relay counts"),
+            Self::Builtin(relay) => relay.running(),
+            Self::Local(_) | Self::Python(_) | Self::NostrRs(_) => panic!("only the built-in relay can do that"),
         }
     }
 }

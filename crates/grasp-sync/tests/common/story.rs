@@ -75,7 +75,7 @@ pub(crate) async fn our_restart_fetches_nothing_twice(home: &Relay, upstreams: &
     project.in_the_present();
     for upstream in upstreams {
         // It answers one filter, so it is one frame. Once it is here, nothing older is still on its way.
-        let quote = project.quote_of_repository();
+        let quote = project.quote_of_repository(&format!("seen on {}", upstream.url()));
         arrives_live("a quote", &quote, upstream, home).await;
         expected.insert(quote.id);
     }
