@@ -104,12 +104,13 @@ impl Embedded {
         }
     }
 
-    /// Waits until every link stands, home's too, nothing is missing anywhere, and something is confirmed.
+    /// Waits until home and every upstream that anything is asked of are caught up, nothing is missing there, and something
+    /// is confirmed. Upstreams that may not be dialed are asked for nothing.
     pub(crate) async fn until_settled(&self) {
-        wait_for("every upstream to be confirmed", PATIENCE, || async {
-            let status = self.status().await;
-            let is_done = status.upstreams.iter().all(|one| is_caught_up(one) && one.wanted + one.pending == 0);
-            if is_done && Totals::of(&status).confirmed > 0 { Ok(()) } else { Err(status) }
+        self.until("every upstream to be confirmed", PATIENCE, |status| {
+            let is_idle = |one: &UpstreamStatus| one.role == Role::Listed && one.wanted + one.pending + one.confirmed == 0;
+            let is_settled = |one: &UpstreamStatus| is_caught_up(one) && one.wanted + one.pending == 0;
+            status.upstreams.iter().all(|one| is_idle(one) || is_settled(one)) && Totals::of(status).confirmed > 0
         })
         .await;
     }
@@ -120,6 +121,15 @@ impl Embedded {
         self.until(&format!("{url} to be confirmed"), PATIENCE, |status| {
             let known = status.upstreams.iter().find(|one| one.url == url);
             known.is_some_and(|one| is_caught_up(one) && one.confirmed > 0 && one.wanted + one.pending == 0)
+        })
+        .await;
+    }
+
+    /// Waits until the link to this upstream is up.
+    pub(crate) async fn until_up(&self, relay: &Relay) {
+        let url = relay.relay_url();
+        self.until(&format!("the link to {url} to come up"), PATIENCE, |status| {
+            status.upstreams.iter().any(|one| one.url == url && matches!(one.link, LinkView::Up { .. }))
         })
         .await;
     }
