@@ -66,6 +66,12 @@ impl<W> Desk<W> {
         self.lock().on_the_way.remove(&id).unwrap_or_default()
     }
 
+    /// Leaves out of `ids` those that had their outcome a moment ago: the ledger may not show them yet.
+    pub(crate) fn drop_recent(&self, ids: &mut Vec<EventId>) {
+        let inner = self.lock();
+        ids.retain(|id| !inner.recent.contains(id));
+    }
+
     /// Whether `id` is on its way home, or had its outcome a moment ago.
     pub(crate) fn knows(&self, id: EventId) -> bool {
         let inner = self.lock();
@@ -106,6 +112,17 @@ mod tests {
         assert_eq!(desk.take(id(1), "b"), Place::Waiting);
         assert_eq!(desk.finish(id(1)), ["b"]);
         assert_eq!(desk.take(id(1), "c"), Place::Known("c"));
+    }
+
+    #[test]
+    fn what_had_its_outcome_a_moment_ago_is_not_downloaded_again() {
+        let desk = Desk::new();
+        assert_eq!(desk.take(id(1), ()), Place::First(()));
+        assert_eq!(desk.take(id(2), ()), Place::First(()));
+        desk.finish(id(1));
+        let mut needed = vec![id(1), id(2), id(3)];
+        desk.drop_recent(&mut needed);
+        assert_eq!(needed, [id(2), id(3)], "what is only on its way may still fail");
     }
 
     #[test]

@@ -206,7 +206,13 @@ impl Link<'_> {
             Happened::Stop => return Err(Ended::because(DownClass::Released, "the process stops or the lease is gone")),
             Happened::Settled(Some(settled)) => self.take_settled(settled)?,
             Happened::Order(Some(order)) => self.session.handle(Input::Order(order.ask), self.now()),
-            Happened::Worked(input) => self.session.handle(input, self.now()),
+            Happened::Worked(mut input) => {
+                // Another session, or another filter of this one, brought it home since the set was loaded.
+                if let Input::Reconciled { need, .. } = &mut input {
+                    self.shared.desk.drop_recent(need);
+                }
+                self.session.handle(input, self.now());
+            }
             Happened::Frame(frame) => self.read(frame).await?,
             Happened::Deadline => self.tick().await?,
             Happened::Settled(None) | Happened::Order(None) => {

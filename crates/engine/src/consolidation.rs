@@ -1,20 +1,30 @@
 //! Live subscriptions and their number (S14): how many a link has, when rebuilding them makes fewer.
 
-use model::{Item, ItemKind, LinkView, Resume};
+use model::{Item, LinkView, Resume};
 
+use crate::filters;
 use crate::rules::REFS_PER_FILTER;
 
-/// Live subscriptions of a link: layer 1, and three for each chunk of repos and each chunk of roots.
+/// Live subscriptions of a link: layer 1, and three for each chunk. Repos and roots share one row of chunk numbers;
+/// `chunks` is one above the highest number in use by each.
 #[must_use]
 pub fn live_count(chunks: (u32, u32)) -> usize {
-    1 + 3 * (chunks.0 as usize + chunks.1 as usize)
+    1 + 3 * chunks.0.max(chunks.1) as usize
 }
 
-/// Chunks that `members` (repos, roots) would fill without holes.
+/// Whether the live subscriptions of this chunk fit under the limit (I3). It depends on the number alone, so that what is
+/// open on a link stays within the limit however chunks come and go.
 #[must_use]
-pub fn dense_chunks(members: (u64, u64)) -> (u32, u32) {
+pub fn is_live(chunk: u32, limit: usize) -> bool {
+    let chunks_up_to_it = chunk as usize + 1;
+    limit > 3 * chunks_up_to_it
+}
+
+/// One above the highest chunk number that `members` (repos, roots) would need without holes.
+#[must_use]
+pub fn dense_chunks(members: (u64, u64)) -> u32 {
     let chunks = |n: u64| u32::try_from(n.div_ceil(REFS_PER_FILTER.into())).unwrap_or(u32::MAX);
-    (chunks(members.0), chunks(members.1))
+    chunks(members.0).saturating_add(chunks(members.1))
 }
 
 /// S14: whether the link would pass `limit` with one more chunk, and rebuilding gives room.
@@ -22,7 +32,7 @@ pub fn dense_chunks(members: (u64, u64)) -> (u32, u32) {
 /// Members leave chunks when their repo drops the upstream, so chunks grow holes; without holes a rebuild gains nothing.
 #[must_use]
 pub fn is_due(chunks: (u32, u32), members: (u64, u64), limit: usize) -> bool {
-    live_count(chunks) + 3 > limit && live_count(dense_chunks(members)) < live_count(chunks)
+    live_count(chunks) + 3 > limit && dense_chunks(members) < chunks.0.max(chunks.1)
 }
 
 /// Whether a plan needs every covered item: to catch up a new link, or to rebuild its live filters.
@@ -35,34 +45,54 @@ pub fn needs_covered(link: &LinkView, chunks: (u32, u32), members: (u64, u64), l
     }
 }
 
-/// S14: new chunks without holes, in the order of the items.
+/// S14: new chunks without holes, in the order of the items: repos, then roots, then what stands alone.
 #[must_use]
 pub fn rechunked(covered: impl IntoIterator<Item = Item>) -> Vec<(Item, u32)> {
     let mut items: Vec<Item> = covered.into_iter().collect();
-    items.sort();
-    let mut placed = (0_u32, 0_u32);
-    items
-        .into_iter()
-        .map(|item| {
-            let place = match item.kind() {
-                ItemKind::Repo => &mut placed.0,
-                ItemKind::Root => &mut placed.1,
-            };
-            let chunk = *place / REFS_PER_FILTER;
-            *place += 1;
-            (item, chunk)
-        })
-        .collect()
+    items.sort_by_cached_key(|item| (filters::stands_alone(item), item.clone()));
+    let mut placed: Vec<(Item, u32)> = Vec::with_capacity(items.len());
+    let mut members = 0;
+    for item in items {
+        let chunk = match placed.last() {
+            None => 0,
+            Some((last, chunk)) => {
+                let is_full = members == REFS_PER_FILTER || last.kind() != item.kind() || filters::stands_alone(&item);
+                if is_full {
+                    members = 0;
+                }
+                chunk + u32::from(is_full)
+            }
+        };
+        members += 1;
+        placed.push((item, chunk));
+    }
+    placed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{repo, root};
 
     #[test]
     fn s14_a_link_without_holes_is_not_rebuilt_however_many_subscriptions_it_has() {
-        assert!(!is_due((12, 12), (1200, 1200), 70));
-        assert!(is_due((12, 12), (1100, 1200), 70));
-        assert!(!is_due((2, 2), (2, 2), 70));
+        assert!(!is_due((12, 24), (1200, 1200), 70));
+        assert!(is_due((12, 24), (1100, 1200), 70));
+        assert!(!is_due((1, 2), (2, 2), 70));
+    }
+
+    #[test]
+    fn s14_chunks_of_repos_come_before_chunks_of_roots_and_what_stands_alone_has_its_own() {
+        let long = repo(&"x".repeat(200));
+        let items = (0..150).map(|n| repo(&format!("r{n:03}"))).chain((0..30).map(root)).chain([long.clone()]);
+        let placed = rechunked(items);
+        let sizes: Vec<usize> = (0..4).map(|chunk| placed.iter().filter(|(_, place)| *place == chunk).count()).collect();
+        assert_eq!((sizes, placed.last()), (vec![100, 50, 30, 1], Some(&(long, 3))));
+    }
+
+    #[test]
+    fn i03_as_many_chunks_are_live_as_fit_beside_layer_1() {
+        assert_eq!((0..100).filter(|chunk| is_live(*chunk, 70)).count(), 23);
+        assert_eq!((0..100).filter(|chunk| is_live(*chunk, 3)).count(), 0);
     }
 }

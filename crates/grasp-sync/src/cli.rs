@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn flags_become_values_under_the_flag_that_was_typed() {
-        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public -vv";
+        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 -vv";
         let cli = Cli::parse_from(typed.split(' '));
         let Command::Run(flags) = &cli.command else { panic!("{cli:?}") };
         let given: Vec<_> = flags.values().into_iter().map(|given| (given.flag, given.value)).collect();

@@ -109,6 +109,7 @@ async fn play(cast: &Cast, screen: &mut Screen, stop: &CancellationToken, record
         restart(&mut watch, record).await?;
     }
     record.home = HomeFacts::of(cast.home.url.to_string(), &watch.expected, &cast.home.relay.event_ids());
+    record.complete &= record.home.is_exact();
     shown
 }
 
@@ -144,10 +145,10 @@ async fn publish_live(watch: &mut Watch<'_>, record: &mut Record) -> Result<(), 
 /// The same data directory, the same home, a new system: there should be nothing left to download.
 async fn restart(watch: &mut Watch<'_>, record: &mut Record) -> Result<(), DemoError> {
     watch.screen.say("restarting the system on its data directory");
-    let before = watch.cast.events_sent();
+    let before = watch.cast.traffic();
     let system = System::start_offline(&watch.cast.config(), &watch.cast.home.url).await?;
     let (ended, _) = watch.until_complete(&system, RESTART_LIMIT).await;
-    record.keep_restart(ended, watch.cast.events_sent() - before);
+    record.keep_restart(ended, watch.cast.traffic().since(before));
     system.stop().await;
     Ok(())
 }

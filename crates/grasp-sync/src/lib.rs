@@ -11,6 +11,7 @@ pub mod exit;
 pub mod lifecycle;
 pub mod output;
 pub mod run;
+pub mod status;
 pub mod system;
 pub mod telemetry;
 pub mod world;

@@ -10,7 +10,7 @@ use grasp_sync::cli::{Cli, Command, ConfigCommand, SettingFlags, ShowArgs, Verbo
 use grasp_sync::config::{Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
-use grasp_sync::{demo, output, run, telemetry};
+use grasp_sync::{demo, output, run, status, telemetry};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -45,7 +45,13 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
                 ended.map_err(|error| (error.exit(), error.into()))
             })
         }
-        Command::Status(_) => Err((Exit::Failure, anyhow::anyhow!("status is not wired yet"))),
+        Command::Status(args) => {
+            let data_dir = effective(&args.settings, verbosity).data_dir().map_err(usage)?;
+            block_on(async |_| {
+                let shown = status::show(&data_dir, args.json).await;
+                shown.map_err(|error| (error.exit(), error.into()))
+            })
+        }
     }
 }
 

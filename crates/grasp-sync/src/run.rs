@@ -35,7 +35,7 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::HomeUnreachable { .. } => Exit::HomeUnreachable,
-            Self::Start(StartError::DataDir { .. } | StartError::InUse { .. } | StartError::Database { .. })
+            Self::Start(StartError::DataDir { .. } | StartError::InUse { .. } | StartError::Database(_))
             | Self::BuiltinHome(builtin_relay::StartError::Store(_)) => Exit::DataDirUnusable,
             Self::Start(StartError::Store(_))
             | Self::BuiltinHome(builtin_relay::StartError::Listen { .. } | builtin_relay::StartError::Thread(_)) => {
@@ -84,7 +84,7 @@ async fn open_home(config: &Config) -> Result<(RelayUrl, Option<BuiltinRelay>), 
 
 /// On its own port if that is free, else on any.
 async fn start_builtin(data_dir: &Path) -> Result<BuiltinRelay, RunError> {
-    std::fs::create_dir_all(data_dir).map_err(|source| StartError::DataDir { path: data_dir.to_owned(), source })?;
+    std::fs::create_dir_all(data_dir).map_err(|why| StartError::DataDir { path: data_dir.to_owned(), why })?;
     let options = |port| Options {
         listen: SocketAddr::from(([127, 0, 0, 1], port)),
         store: builtin_relay::Store::File(data_dir.join("home.jsonl")),
@@ -147,7 +147,10 @@ impl Progress {
 
     fn say(self) {
         let Self { up, upstreams, confirmed, items, at_home } = self;
-        let done = if items > 0 && confirmed == items { "complete" } else { "syncing" };
+        if items == 0 {
+            return info!(up, upstreams, at_home, "waiting: home holds no announcement that names another relay yet");
+        }
+        let done = if confirmed == items { "complete" } else { "syncing" };
         info!(
             up,
             upstreams,

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
+/// The store's file in the data directory.
+pub(crate) const DATABASE: &str = "grasp-sync.db";
 /// One process owns its data directory, so its lease has no rival: it outlives a slow disk.
 const LEASE: Duration = Duration::from_secs(30);
 const BEAT: Duration = Duration::from_secs(1);
@@ -27,12 +29,12 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// Why the system does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the data directory {path} cannot be used: {source}")]
-    DataDir { path: PathBuf, source: std::io::Error },
+    #[error("the data directory {path} cannot be used: {why}")]
+    DataDir { path: PathBuf, why: std::io::Error },
     #[error("the data directory {path} is in use by another grasp-sync; stop it, or choose another one with --data-dir")]
     InUse { path: PathBuf },
-    #[error("the database {path} cannot be used: {source}")]
-    Database { path: PathBuf, source: OpenError },
+    #[error("the database cannot be used: {0}")]
+    Database(OpenError),
     #[error("the database does not take the configuration: {0}")]
     Store(#[from] StateError),
 }
@@ -81,9 +83,9 @@ impl System {
 
     async fn start_with(config: &Config, home: &RelayUrl, look_up_names: bool) -> Result<Self, StartError> {
         let lock = lock_data_dir(&config.data_dir)?;
-        let path = config.data_dir.join("grasp-sync.db");
+        let path = config.data_dir.join(DATABASE);
         let opened = SqliteStore::open(&path, store_settings(config, home)).await;
-        let store = Arc::new(opened.map_err(|source| StartError::Database { path, source })?);
+        let store = Arc::new(opened.map_err(StartError::Database)?);
         store.name_relays(&named(config, home)).await?;
         let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
         let services = vec![serve_state(&store, &bus), plan(config, &bus)];
@@ -113,13 +115,13 @@ impl System {
 
 /// Creates the directory and locks it for this process. The lock goes with the process, however it ends.
 fn lock_data_dir(path: &Path) -> Result<File, StartError> {
-    let unusable = |source| StartError::DataDir { path: path.to_owned(), source };
+    let unusable = |why| StartError::DataDir { path: path.to_owned(), why };
     std::fs::create_dir_all(path).map_err(unusable)?;
     let file = File::create(path.join("lock")).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(unusable(source)),
+        Err(TryLockError::Error(why)) => Err(unusable(why)),
     }
 }
 

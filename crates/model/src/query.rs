@@ -112,9 +112,9 @@ pub struct Snapshot {
     pub pending: u64,
     pub confirmed: u64,
     pub batches_in_flight: usize,
-    /// The newest chunk of each kind of item, with all its members.
+    /// The newest chunk of each kind of item, and every chunk that a missing item belongs to, with all their members.
     pub tails: Vec<Tail>,
-    /// Chunks in use: those of layer 2, those of layer 3.
+    /// One above the highest chunk number in use: by repos, by roots. They share one row of numbers.
     pub chunks: (u32, u32),
     /// Every pending or confirmed item: only when the link is not opened yet, or a consolidation is due.
     pub covered: Option<Vec<Covered>>,
@@ -132,7 +132,7 @@ pub struct Covered {
     pub chunk: Option<u32>,
 }
 
-/// The chunk that new items join until it is full.
+/// A chunk with its members; the newest one is joined by new items until it is full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
     pub chunk: u32,

@@ -180,7 +180,7 @@ impl Relay {
         true
     }
 
-    /// Chunk numbers in use: one above the highest, for each kind of item.
+    /// One above the highest chunk number in use, for each kind of item; both kinds share one row of numbers.
     pub(super) fn chunks(&self) -> (u32, u32) {
         let above = |kind| self.placed(kind).map(|(chunk, _)| chunk + 1).max().unwrap_or(0);
         (above(ItemKind::Repo), above(ItemKind::Root))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{Ask, BatchId, Draft, Filter, Item, ItemKind, LiveFilter, Snapshot};
 
 use super::{Reason, method};
-use crate::consolidation::live_count;
+use crate::consolidation;
 use crate::filters;
 
 /// A batch before it is claimed: what it takes, and the order it becomes.
@@ -55,20 +55,20 @@ pub(super) fn reason(look: &Snapshot, batches: usize, items: u64) -> Reason {
 /// The chunks in sight, growing as items join.
 struct Chunks {
     members: BTreeMap<(ItemKind, u32), Vec<Item>>,
-    /// Chunks that were there before this plan: their live subscriptions are already counted.
-    in_use: (u32, u32),
-    added: usize,
+    /// The number of the next new chunk, of whatever kind.
+    next: u32,
 }
 
 impl Chunks {
     fn of(look: &Snapshot) -> Self {
         let kind_of = |items: &[Item]| items.first().map(Item::kind);
-        let members = look
+        let members: BTreeMap<(ItemKind, u32), Vec<Item>> = look
             .tails
             .iter()
             .filter_map(|chunk| kind_of(&chunk.items).map(|kind| ((kind, chunk.chunk), chunk.items.clone())))
             .collect();
-        Self { members, in_use: look.chunks, added: 0 }
+        let above_tails = members.keys().map(|(_, chunk)| chunk + 1).max().unwrap_or(0);
+        Self { members, next: above_tails.max(look.chunks.0).max(look.chunks.1) }
     }
 
     /// The chunk that `item` joins.
@@ -77,37 +77,23 @@ impl Chunks {
         let last = self.members.range((kind, 0)..=(kind, u32::MAX)).next_back().map(|((_, chunk), members)| (*chunk, members));
         let chunk = match last {
             Some((chunk, members)) if filters::has_room(members) && !filters::stands_alone(item) => chunk,
-            Some((chunk, _)) => chunk + 1,
-            None => 0,
+            Some(_) | None => self.next,
         };
+        self.next = self.next.max(chunk + 1);
         self.members.entry((kind, chunk)).or_default().push(item.clone());
         chunk
     }
 
     /// S11: the live filters name every member of the chunk, the history filters only what is fetched now.
-    fn batch(&mut self, look: &Snapshot, place: (ItemKind, u32), items: Vec<Item>, live_limit: usize) -> BatchPlan {
+    fn batch(&self, look: &Snapshot, place: (ItemKind, u32), items: Vec<Item>, live_limit: usize) -> BatchPlan {
         let (kind, chunk) = place;
         let mut members = self.members.get(&place).cloned().unwrap_or_default();
         members.extend(items.iter().filter(|item| !members.contains(item)).cloned().collect::<Vec<_>>());
         members.sort();
-        let is_live = self.fits(place, live_limit);
         BatchPlan {
-            live: if is_live { filters::live(kind, chunk, &members) } else { Vec::new() },
+            live: if consolidation::is_live(chunk, live_limit) { filters::live(kind, chunk, &members) } else { Vec::new() },
             history: filters::history(kind, &items),
             draft: Draft { items, chunk, method: method(look) },
         }
-    }
-
-    /// Whether the live subscriptions of this chunk fit under the limit (I3).
-    fn fits(&mut self, (kind, chunk): (ItemKind, u32), live_limit: usize) -> bool {
-        let in_use = match kind {
-            ItemKind::Repo => self.in_use.0,
-            ItemKind::Root => self.in_use.1,
-        };
-        if chunk < in_use {
-            return (1 + 3 * (chunk as usize + 1)) <= live_limit.max(1);
-        }
-        self.added += 1;
-        live_count(self.in_use) + 3 * self.added <= live_limit
     }
 }

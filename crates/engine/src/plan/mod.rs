@@ -67,7 +67,7 @@ pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
         return plan;
     }
     if !opened {
-        return open(look, resume);
+        return open(look, resume, policy);
     }
     if let Some(plan) = cool_down(look).or_else(|| consolidate(look, policy)) {
         return plan;
@@ -109,13 +109,13 @@ fn hang_up(look: &Snapshot) -> Option<Plan> {
 }
 
 /// S5, S8, S9: the orders that begin a link. Repeated until the session says that it took them.
-fn open(look: &Snapshot, resume: Resume) -> Plan {
+fn open(look: &Snapshot, resume: Resume, policy: &Policy) -> Plan {
     let filter = filters::layer1(look.role);
     let asks = match resume {
         Resume::Fresh => vec![Ask::OpenAnnouncements { filter, since: None, method: method(look) }],
         Resume::CatchUp { since } => vec![
             Ask::OpenAnnouncements { filter, since: Some(since), method: Method::Req },
-            Ask::CatchUp { live: filters::live_of_all(covered(look)), since },
+            Ask::CatchUp { live: live_within(covered(look), live_limit(look, policy)), since },
         ],
     };
     Plan { asks, report: Report::of(look, Reason::Open { resume }), ..Plan::default() }
@@ -129,7 +129,8 @@ fn cool_down(look: &Snapshot) -> Option<Plan> {
 
 /// S14: rebuild the live filters without holes, once nothing is pending.
 fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
-    if !consolidation::is_due(look.chunks, members(look), live_limit(look, policy)) || look.covered.is_none() {
+    let limit = live_limit(look, policy);
+    if !consolidation::is_due(look.chunks, members(look), limit) || covered(look).is_empty() {
         return None;
     }
     if look.pending > 0 {
@@ -137,10 +138,15 @@ fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
         return Some(Plan { report, ..Plan::default() });
     }
     let rechunk = consolidation::rechunked(covered(look).iter().map(|covered| covered.item.clone()));
+    let top = rechunk.last().map_or(0, |(_, chunk)| chunk + 1);
+    if top >= look.chunks.0.max(look.chunks.1) {
+        // What stands alone in its filters fills no chunk: a rebuild would gain nothing, again and again.
+        return None;
+    }
     let rebuilt: Vec<Covered> =
         rechunk.iter().map(|(item, chunk)| Covered { item: item.clone(), chunk: Some(*chunk) }).collect();
     let from = consolidation::live_count(look.chunks);
-    let live = filters::live_of_all(&rebuilt);
+    let live = live_within(&rebuilt, limit);
     let to = live.len() + 1;
     Some(Plan {
         asks: vec![Ask::Rebuild { live, since: resume::overlapped(look.now) }],
@@ -178,6 +184,12 @@ fn live_limit(look: &Snapshot, policy: &Policy) -> usize {
 
 fn covered(look: &Snapshot) -> &[Covered] {
     look.covered.as_deref().unwrap_or_default()
+}
+
+/// I3: the live filters of the chunks that fit; news of the others come by refresh.
+fn live_within(covered: &[Covered], limit: usize) -> Vec<model::LiveFilter> {
+    let is_live = |live: &model::LiveFilter| consolidation::is_live(live.slot.chunk, limit);
+    filters::live_of_all(covered).into_iter().filter(is_live).collect()
 }
 
 /// Repos and roots among the covered items; where they are not listed, as many as fill their chunks.

@@ -124,8 +124,8 @@ fn s14_a_rebuild_waits_for_pending_then_packs_the_chunks() {
 
 #[test]
 fn i03_a_chunk_beyond_the_live_limit_is_fetched_without_live_subscriptions_and_says_so() {
-    let look = Snapshot { chunks: (11, 12), ..missing([root(1)]) };
-    let tail = Tail { chunk: 11, items: (100..200).map(root).collect() };
+    let look = Snapshot { chunks: (11, 23), ..missing([root(1)]) };
+    let tail = Tail { chunk: 22, items: (100..200).map(root).collect() };
     let plan = planned(&Snapshot { tails: vec![tail], ..look });
     assert!(plan.batches[0].live.is_empty());
     assert_eq!(plan.report.reasons[1], Reason::LiveBudgetSpent { batches: 1 });
@@ -166,4 +166,27 @@ fn what_has_a_chunk_stays_in_it_after_a_release() {
     assert_eq!(chunks, [(0, 1), (1, 1)]);
     let live = plan.batches[0].live[0].filter.generic_tags.values().next().map(std::collections::BTreeSet::len);
     assert_eq!(live, Some(2), "the live filter keeps the member that stays confirmed");
+}
+
+#[test]
+fn s14_items_that_stand_alone_are_not_rebuilt_again_and_again() {
+    let long = |n: u32| repo(&format!("{n:0>200}"));
+    let covered: Vec<Covered> = (0..24).map(|n| Covered { item: long(n), chunk: Some(n) }).collect();
+    let plan = planned(&Snapshot { covered: Some(covered), chunks: (24, 0), confirmed: 24, ..up() });
+    assert!(plan.asks_for_nothing(), "{plan:?}");
+}
+
+#[test]
+fn s14_a_fresh_link_whose_items_are_all_wanted_has_nothing_to_rebuild() {
+    let plan = planned(&Snapshot { covered: Some(Vec::new()), chunks: (24, 0), ..missing(repos(0..3)) });
+    assert_eq!((plan.asks.len(), plan.batches.len()), (0, 1));
+}
+
+#[test]
+fn i03_a_catch_up_opens_no_more_than_the_limit() {
+    let link = LinkView::Up { resume: Resume::CatchUp { since: at(5) }, opened: false, caught_up: false };
+    let covered = (0..40).map(|n| Covered { item: root(n), chunk: Some(n) }).collect();
+    let plan = planned(&Snapshot { link, covered: Some(covered), chunks: (0, 40), ..up() });
+    let [Ask::OpenAnnouncements { .. }, Ask::CatchUp { live, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
+    assert_eq!(live.len() + 1, 70);
 }

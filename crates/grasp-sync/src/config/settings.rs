@@ -246,7 +246,7 @@ impl Kind {
             }
             Self::RelayUrls => r#"a list of relay URLs like ["wss://relay.example"]"#.to_owned(),
             Self::Path => "the path of a directory".to_owned(),
-            Self::Networks => "networks such as 192.168.0.0/16 or fd00::/8".to_owned(),
+            Self::Networks => "a list of networks such as 192.168.0.0/16 or fd00::/8".to_owned(),
             Self::Duration { min } => format!(
                 r#"a duration like "5s", "15m" or "23h", from {} to {}"#,
                 humantime::format_duration(min),

@@ -207,7 +207,7 @@ fn a_value_of_the_wrong_type_is_refused_with_what_would_be_right() {
 fn a_text_that_its_setting_cannot_hold_is_refused_with_what_would_be_right() {
     let duration = r#"expected a duration like "5s", "15m" or "23h", from"#;
     let cases = [
-        ("ALLOW_NON_PUBLIC", "maybe", r#""maybe"; expected networks such as 192.168.0.0/16 or fd00::/8"#.to_owned()),
+        ("ALLOW_NON_PUBLIC", "maybe", r#""maybe"; expected a list of networks such as 192.168.0.0/16 or fd00::/8"#.to_owned()),
         ("LIVE_LIMIT", "many", r#""many"; expected a whole number from 1 to 10000"#.to_owned()),
         ("LIVE_LIMIT", "0", r#""0"; expected a whole number from 1 to 10000"#.to_owned()),
         ("LIVE_LIMIT", "-1", r#""-1"; expected a whole number from 1 to 10000"#.to_owned()),

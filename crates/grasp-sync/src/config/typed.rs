@@ -37,6 +37,15 @@ impl Effective {
         Err(ConfigError { problems })
     }
 
+    /// The data directory alone, for commands that need no home.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any layer.
+    pub fn data_dir(&self) -> Result<PathBuf, ConfigError> {
+        self.check()?;
+        Ok(Judge { effective: self, problems: Vec::new() }.data_dir())
+    }
+
     /// Filter and format of the log alone, for commands that need no more.
     ///
     /// # Errors

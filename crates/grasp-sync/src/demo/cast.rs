@@ -39,6 +39,19 @@ pub(super) struct Player {
     pub(super) url: RelayUrl,
 }
 
+/// EVENT messages; one that answers several filters counts for each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traffic {
+    pub(super) downloaded: u64,
+    pub(super) offered: u64,
+}
+
+impl Traffic {
+    pub(super) fn since(self, before: Self) -> Self {
+        Self { downloaded: self.downloaded - before.downloaded, offered: self.offered - before.offered }
+    }
+}
+
 /// All relays, and what is still to be published.
 #[derive(Debug)]
 pub(super) struct Cast {
@@ -86,9 +99,12 @@ impl Cast {
         Ok(spawn_blocking(judge).await?)
     }
 
-    /// Events that the upstreams have sent so far, stored and live.
-    pub(super) fn events_sent(&self) -> u64 {
-        self.upstreams.iter().map(|one| one.relay.traffic().events_sent).sum()
+    /// Events that the upstreams have sent so far, and that home was offered so far. Both by the relays' own counters.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            downloaded: self.upstreams.iter().map(|one| one.relay.traffic().events_sent).sum(),
+            offered: self.home.relay.traffic().events_written,
+        }
     }
 
     /// Events that the upstreams serve, each counted once for every upstream.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::EventId;
 use serde::Serialize;
 
+use super::cast::Traffic;
 use super::live::Arrival;
 use super::view::{UpstreamView, View};
 use super::watch::{ConfirmedAfter, Ended};
@@ -92,8 +93,10 @@ pub(super) struct LiveFacts {
 #[derive(Debug, Serialize)]
 pub(super) struct RestartFacts {
     pub(super) complete: bool,
-    /// Events that the upstreams sent after the restart, known ones too.
+    /// EVENT messages that the upstreams sent after the restart: of known events, and for each filter and page anew.
     pub(super) events_downloaded: u64,
+    /// EVENT messages that home was sent after the restart.
+    pub(super) events_offered_to_home: u64,
     pub(super) settled_after_ms: Option<u64>,
 }
 
@@ -148,11 +151,15 @@ impl Record {
         });
     }
 
-    pub(super) fn keep_restart(&mut self, ended: Ended, events_downloaded: u64) {
+    pub(super) fn keep_restart(&mut self, ended: Ended, traffic: Traffic) {
         self.complete &= after(ended).is_some();
         self.interrupted = ended == Ended::Interrupted;
-        self.restart =
-            Some(RestartFacts { complete: after(ended).is_some(), events_downloaded, settled_after_ms: after(ended) });
+        self.restart = Some(RestartFacts {
+            complete: after(ended).is_some(),
+            events_downloaded: traffic.downloaded,
+            events_offered_to_home: traffic.offered,
+            settled_after_ms: after(ended),
+        });
     }
 }
 

@@ -135,13 +135,13 @@ fn set(bar: &ProgressBar, position: u64, length: u64) {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix:<26} {bar:24} {human_pos:>6}/{human_len:<6} {msg}").expect("the template is valid")
+    ProgressStyle::with_template("{prefix:<22} {bar:12} {human_pos:>6}/{human_len:<6} {msg}").expect("the template is valid")
 }
 
 fn in_words(upstream: &UpstreamView) -> String {
     let Some(found_by) = upstream.found_by() else { return "not found yet".to_owned() };
     let method = upstream.method().unwrap_or("method not known yet");
-    format!("items ({found_by}, {method}, {} events)", HumanCount(upstream.counts().events))
+    format!("items, {found_by}, {method}, {} events", HumanCount(upstream.counts().events))
 }
 
 fn line(view: &View) -> String {

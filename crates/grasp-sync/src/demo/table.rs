@@ -6,6 +6,10 @@ use indicatif::{HumanBytes, HumanCount};
 use super::record::{HomeFacts, Record, RestartFacts, Unreachable, UpstreamFacts};
 
 const HEADER: [&str; 8] = ["upstream", "found by", "method", "wanted", "confirmed", "events (new)", "bytes read", "time"];
+/// S9, and how pages are proved to end.
+const RESTART_READS: &str = "
+         (a quick reconnect reads the last 15 minutes again, and the live events are that young; one event counts once
+         for each filter and each page that it is in)";
 /// The columns from here on are figures.
 const FIRST_FIGURE: usize = 3;
 
@@ -61,14 +65,14 @@ fn live(record: &Record) -> Option<String> {
 }
 
 fn restart(restart: &RestartFacts) -> String {
-    let RestartFacts { complete, events_downloaded, settled_after_ms: _ } = restart;
+    let RestartFacts { complete, events_downloaded, events_offered_to_home, settled_after_ms: _ } = restart;
     let state = if *complete { "" } else { ", and it did not settle" };
-    let why = if *events_downloaded > 0 {
-        " (a quick reconnect reads the last 15 minutes again, and the live events are that young)"
-    } else {
-        ""
-    };
-    format!("restart: {} events downloaded{why}{state}", HumanCount(*events_downloaded))
+    let why = if *events_downloaded > 0 { RESTART_READS } else { "" };
+    format!(
+        "restart: {} events downloaded, {} offered to home{state}{why}",
+        HumanCount(*events_downloaded),
+        HumanCount(*events_offered_to_home)
+    )
 }
 
 fn unreachable(unreachable: &[Unreachable]) -> Option<String> {
@@ -155,8 +159,15 @@ mod tests {
 
     #[test]
     fn downloads_after_a_restart_are_explained_and_none_needs_no_word() {
-        let facts = |events_downloaded| RestartFacts { complete: true, events_downloaded, settled_after_ms: Some(9) };
-        assert_eq!(restart(&facts(0)), "restart: 0 events downloaded");
-        assert!(restart(&facts(17)).starts_with("restart: 17 events downloaded (a quick reconnect"));
+        let facts = |events_downloaded| RestartFacts {
+            complete: true,
+            events_downloaded,
+            events_offered_to_home: 0,
+            settled_after_ms: Some(9),
+        };
+        assert_eq!(restart(&facts(0)), "restart: 0 events downloaded, 0 offered to home");
+        assert!(
+            restart(&facts(17)).starts_with("restart: 17 events downloaded, 0 offered to home\n         (a quick reconnect")
+        );
     }
 }

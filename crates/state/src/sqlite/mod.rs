@@ -12,6 +12,7 @@ macro_rules! statements {
     };
 }
 
+mod checkpoint;
 mod claim;
 mod codec;
 mod coverage;
@@ -45,6 +46,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     settings: Settings,
+    /// None in memory, where there is no log.
+    checkpoints: Option<checkpoint::Checkpoints>,
 }
 
 impl SqliteStore {
@@ -57,6 +60,14 @@ impl SqliteStore {
         open::file(path, settings).await
     }
 
+    /// Figures of the database at `path`, which a running process may have open. Changes nothing.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read; see [`OpenError`].
+    pub async fn look_at(path: &Path) -> Result<Status, OpenError> {
+        open::look_at(path).await
+    }
+
     /// A database that is gone with the store, for tests.
     ///
     /// # Errors
@@ -67,6 +78,7 @@ impl SqliteStore {
 
     /// Waits for what is under way, folds the write-ahead log into the file, and closes it.
     pub async fn close(self) {
+        drop(self.checkpoints);
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection};
 
-use super::{SqliteStore, codec, lease, relay};
+use model::Status;
+
+use super::checkpoint::Checkpoints;
+use super::{SqliteStore, codec, lease, relay, status};
 use crate::Settings;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -40,16 +44,30 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(false);
+        .foreign_keys(false)
+        .pragma("wal_autocheckpoint", "0");
     let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
-    let store = SqliteStore { writer: pool(1).connect_lazy_with(options), readers, settings };
-    recovered(store, path).await
+    let writer = pool(1).connect_lazy_with(options.clone());
+    let store = recovered(SqliteStore { writer, readers, settings, checkpoints: None }, path).await?;
+    Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
+}
+
+/// Figures of a database that another process may be using: nothing is changed, not even the schema.
+pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let look = async {
+        let mut conn = SqliteConnection::connect_with(&options).await?;
+        let status = status::status(&mut conn).await?;
+        conn.close().await?;
+        Ok::<Status, super::Failure>(status)
+    };
+    look.await.map_err(|failure| unopened(failure, path))
 }
 
 pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError> {
     let path = Path::new(":memory:");
     let writer = pool(1).connect_lazy_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(false));
-    recovered(SqliteStore { readers: writer.clone(), writer, settings }, path).await
+    recovered(SqliteStore { readers: writer.clone(), writer, settings, checkpoints: None }, path).await
 }
 
 /// Connections live as long as the store: an in-memory database is its connection.
@@ -68,11 +86,15 @@ async fn recovered(store: SqliteStore, path: &Path) -> Result<SqliteStore, OpenE
         tx.commit().await?;
         Ok::<(), super::Failure>(())
     };
-    recover.await.map_err(|failure| match failure {
+    recover.await.map_err(|failure| unopened(failure, path))?;
+    Ok(store)
+}
+
+fn unopened(failure: super::Failure, path: &Path) -> OpenError {
+    match failure {
         super::Failure::Sql(error) => failed(&error, path),
         super::Failure::Said(error) => OpenError::Failed { path: path.to_owned(), reason: error.to_string() },
-    })?;
-    Ok(store)
+    }
 }
 
 fn migration_failed(error: &MigrateError, path: &Path) -> OpenError {

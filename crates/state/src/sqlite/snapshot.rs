@@ -91,7 +91,7 @@ pub(super) async fn take(
     let figures = add_up(&groups);
     let learned = codec::learned(&relay.learned)?;
     let link = relay.link.view();
-    let chunks = (count(&figures.chunks[0]), count(&figures.chunks[1]));
+    let chunks = (top(&figures.chunks[0]), top(&figures.chunks[1]));
     let limit = learned.live_limit.map_or(settings.policy.live_limit, |allowed| allowed.min(settings.policy.live_limit));
     let members = (figures.members[0], figures.members[1]);
     let covered = if consolidation::needs_covered(&link, chunks, members, limit) {
@@ -146,8 +146,9 @@ fn add_up(groups: &[Group]) -> Figures {
     figures
 }
 
-fn count(chunks: &[u32]) -> u32 {
-    u32::try_from(chunks.len()).unwrap_or(u32::MAX)
+/// One above the highest number.
+fn top(chunks: &[u32]) -> u32 {
+    chunks.last().map_or(0, |highest| highest + 1)
 }
 
 type ItemRow = (i64, String, Option<i64>);

@@ -79,7 +79,7 @@ pub(crate) async fn tails_hold_the_newest_chunk_with_the_wanted_items_that_keep_
     let tails = [Tail { chunk: 7, items: repos(1..3) }, Tail { chunk: 0, items: vec![root_item(9)] }];
     let snapshot = world.snapshot(&home()).await;
     assert_eq!(snapshot.tails, tails);
-    assert_eq!(snapshot.chunks, (2, 1));
+    assert_eq!(snapshot.chunks, (8, 1));
     assert_eq!(snapshot.missing[0], placed(repo_item(2), 7), "what has a place comes first");
 }
 

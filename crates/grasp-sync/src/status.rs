@@ -1,0 +1,127 @@
+//! `grasp-sync status`: how far the system is, read from its data directory. A running process is not disturbed.
+
+use std::path::{Path, PathBuf};
+
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use indicatif::{HumanBytes, HumanCount};
+use model::{LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
+use state::{OpenError, SqliteStore};
+
+use crate::exit::Exit;
+use crate::output;
+use crate::system::DATABASE;
+
+const HEADER: [&str; 9] =
+    ["upstream", "role", "link", "wanted", "pending", "confirmed", "NIP-77", "events (new)", "bytes read"];
+/// The columns with figures.
+const FIGURES: [usize; 5] = [3, 4, 5, 7, 8];
+
+/// Why there is no status.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error("there is no database at {path}; has `grasp-sync run` been started with this --data-dir?")]
+    NoDatabase { path: PathBuf },
+    #[error("the status cannot be read: {0}")]
+    Store(OpenError),
+    #[error("the status could not be printed: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl StatusError {
+    /// The code that the process ends with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoDatabase { .. } | Self::Store(_) => Exit::DataDirUnusable,
+            Self::Output(_) => Exit::Failure,
+        }
+    }
+}
+
+/// Prints the figures of the data directory.
+///
+/// # Errors
+/// There is no database, it cannot be read, or stdout is gone.
+pub async fn show(data_dir: &Path, json: bool) -> Result<Exit, StatusError> {
+    let path = data_dir.join(DATABASE);
+    if !path.exists() {
+        return Err(StatusError::NoDatabase { path });
+    }
+    let status = SqliteStore::look_at(&path).await.map_err(StatusError::Store)?;
+    if json {
+        output::print_json(&status)?;
+    } else {
+        output::print(&render(&status, Timestamp::now()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn render(status: &Status, now: Timestamp) -> String {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_header(HEADER);
+    for upstream in &status.upstreams {
+        table.add_row(row(upstream, now));
+    }
+    for column in FIGURES {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{}\n{}\n", summary(status), table.trim_fmt())
+}
+
+/// The line that answers "is it complete?".
+fn summary(status: &Status) -> String {
+    let upstreams: Vec<&UpstreamStatus> = status.upstreams.iter().filter(|one| one.role != Role::Home).collect();
+    let confirmed: u64 = upstreams.iter().map(|one| one.confirmed).sum();
+    let items: u64 = upstreams.iter().map(|one| one.wanted + one.pending + one.confirmed).sum();
+    let up = upstreams.iter().filter(|one| matches!(one.link, LinkView::Up { .. })).count();
+    let verdict = if confirmed == items { "complete" } else { "not complete" };
+    format!(
+        "{verdict}: {} of {} items confirmed, {up} of {} upstreams up; {} repositories, {} roots, {} events at home",
+        HumanCount(confirmed),
+        HumanCount(items),
+        upstreams.len(),
+        HumanCount(status.repos),
+        HumanCount(status.roots),
+        HumanCount(status.at_home)
+    )
+}
+
+fn row(upstream: &UpstreamStatus, now: Timestamp) -> [String; HEADER.len()] {
+    let count = |count: u64| HumanCount(count).to_string();
+    let counts = upstream.counts;
+    [
+        upstream.url.to_string(),
+        upstream.role.as_str().to_owned(),
+        link(upstream, now),
+        count(upstream.wanted),
+        count(upstream.pending),
+        count(upstream.confirmed),
+        nip77(upstream).to_owned(),
+        format!("{} ({})", HumanCount(counts.events), HumanCount(counts.fresh)),
+        HumanBytes(counts.bytes_in).to_string(),
+    ]
+}
+
+fn link(upstream: &UpstreamStatus, now: Timestamp) -> String {
+    match (upstream.link, upstream.last_down) {
+        (LinkView::Up { caught_up: true, .. }, _) => "up".to_owned(),
+        (LinkView::Up { .. }, _) => "up, catching up".to_owned(),
+        (LinkView::Down { .. }, _) if upstream.incomplete.is_some() && upstream.last_down.is_none() => {
+            format!("not dialed: {}", upstream.incomplete.as_deref().unwrap_or_default())
+        }
+        (LinkView::Down { dial_at }, class) => {
+            let class = class.map_or("not dialed yet", |class| class.as_str());
+            format!("down ({class}), next dial in {} s", dial_at.as_secs().saturating_sub(now.as_secs()))
+        }
+    }
+}
+
+fn nip77(upstream: &UpstreamStatus) -> &'static str {
+    match upstream.learned.nip77 {
+        Some(Nip77::Works { .. }) => "works",
+        Some(Nip77::Refused { .. }) => "refused",
+        None => "not known",
+    }
+}
