@@ -1,0 +1,48 @@
+//! Many small repositories, for tests that need a sync to last: every one has its announcement and some comments.
+
+use std::collections::BTreeSet;
+
+use model::EventId;
+use testkit::Publisher;
+
+use super::project::{Signed, ids};
+
+/// The repositories and what is said about them.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    pub(crate) announcements: Vec<Signed>,
+    /// Each names its repository by `a` and by nothing else, so each answers exactly one filter.
+    pub(crate) comments: Vec<Signed>,
+}
+
+impl Crowd {
+    pub(crate) fn of(repositories: usize, comments_each: usize, relays: &[String]) -> Self {
+        Self::by_author('4', repositories, comments_each, relays)
+    }
+
+    /// Crowds of several authors are different ones. The author is named by a hex digit.
+    pub(crate) fn by_author(author: char, repositories: usize, comments_each: usize, relays: &[String]) -> Self {
+        let author = Publisher::new(&author.to_string().repeat(64));
+        let began = super::now() - 60 * 24 * 3600;
+        let relays: Vec<&str> = std::iter::once("relays").chain(relays.iter().map(String::as_str)).collect();
+        let mut crowd = Self { announcements: Vec::new(), comments: Vec::new() };
+        for number in 0..repositories {
+            let name = format!("repository-{number}");
+            let moment = began + number as u64;
+            crowd.announcements.push(author.sign(30617, moment, &[&["d", &name], &relays], "").into());
+            let address = format!("30617:{}:{name}", author.public_key());
+            for comment in 0..comments_each {
+                crowd.comments.push(author.sign(1, moment, &[&["a", &address]], &format!("{name}, {comment}")).into());
+            }
+        }
+        crowd
+    }
+
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Signed> {
+        self.announcements.iter().chain(&self.comments)
+    }
+
+    pub(crate) fn ids(&self) -> BTreeSet<EventId> {
+        ids(self.events())
+    }
+}

@@ -1,0 +1,158 @@
+//! The embedded system on a data directory of its own: started, stopped and started again.
+
+use std::time::Duration;
+
+use grasp_sync::config::{Config, Home};
+use grasp_sync::system::System;
+use model::{LinkView, RelayUrl, Resume, Role, Status, UpstreamStatus};
+use tempfile::TempDir;
+use testkit::wait_for;
+
+use super::PATIENCE;
+use super::relay::Relay;
+
+/// The system under test.
+pub(crate) struct Embedded {
+    config: Config,
+    home: RelayUrl,
+    running: Option<System>,
+    _directory: TempDir,
+}
+
+/// Sums over all upstreams but home, for one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) wanted: u64,
+    pub(crate) pending: u64,
+    pub(crate) confirmed: u64,
+}
+
+impl Totals {
+    pub(crate) fn of(status: &Status) -> Self {
+        let sum =
+            |count: fn(&UpstreamStatus) -> u64| status.upstreams.iter().filter(|one| one.role != Role::Home).map(count).sum();
+        Self { wanted: sum(|one| one.wanted), pending: sum(|one| one.pending), confirmed: sum(|one| one.confirmed) }
+    }
+}
+
+impl Embedded {
+    /// A system for this home that is not started yet.
+    pub(crate) fn keeping(home: &Relay) -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config {
+            allow_non_public: vec!["127.0.0.0/8".parse().unwrap()],
+            discovery_window: Duration::from_millis(200),
+            ..Config::with_home(Home::Relay(home.relay_url()), directory.path().to_owned())
+        };
+        Self { config, home: home.relay_url(), running: None, _directory: directory }
+    }
+
+    pub(crate) fn pulling_from<'a>(self, bootstrap: impl IntoIterator<Item = &'a Relay>) -> Self {
+        let urls: Vec<String> = bootstrap.into_iter().map(Relay::url).collect();
+        self.pulling_from_urls(&urls)
+    }
+
+    pub(crate) fn pulling_from_urls(mut self, bootstrap: &[String]) -> Self {
+        self.config.bootstrap = bootstrap.iter().map(|url| RelayUrl::parse(url).unwrap()).collect();
+        self
+    }
+
+    pub(crate) fn with_quick_reconnect(mut self, longest_outage: Duration) -> Self {
+        self.config.quick_reconnect = longest_outage;
+        self
+    }
+
+    pub(crate) async fn started(mut self) -> Self {
+        self.start().await;
+        self
+    }
+
+    /// Starts on the data directory as it was left.
+    pub(crate) async fn start(&mut self) {
+        self.running = Some(System::start(&self.config, &self.home).await.unwrap());
+    }
+
+    /// Stops in order.
+    pub(crate) async fn stop(&mut self) {
+        self.running.take().expect("the system runs").stop().await;
+    }
+
+    pub(crate) async fn status(&self) -> Status {
+        self.running.as_ref().expect("the system runs").status().await.unwrap()
+    }
+
+    /// What is known of one upstream by this URL.
+    pub(crate) async fn upstream(&self, relay: &Relay) -> UpstreamStatus {
+        let url = relay.relay_url();
+        self.status().await.upstreams.into_iter().find(|one| one.url == url).expect("the upstream is known")
+    }
+
+    /// EVENT frames that ever came from this upstream.
+    pub(crate) async fn events_read(&self, relay: &Relay) -> u64 {
+        self.upstream(relay).await.counts.events
+    }
+
+    /// How the link to this upstream began.
+    pub(crate) async fn resume(&self, relay: &Relay) -> Resume {
+        match self.upstream(relay).await.link {
+            LinkView::Up { resume, .. } => resume,
+            LinkView::Down { dial_at } => panic!("the link to {} is down until {dial_at}", relay.url()),
+        }
+    }
+
+    /// Waits until home and every upstream that anything is asked of are caught up, nothing is missing there, and something
+    /// is confirmed. Upstreams that may not be dialed are asked for nothing.
+    pub(crate) async fn until_settled(&self) {
+        self.until("every upstream to be confirmed", PATIENCE, |status| {
+            let is_idle = |one: &UpstreamStatus| one.role == Role::Listed && one.wanted + one.pending + one.confirmed == 0;
+            let is_settled = |one: &UpstreamStatus| is_caught_up(one) && one.wanted + one.pending == 0;
+            status.upstreams.iter().all(|one| is_idle(one) || is_settled(one)) && Totals::of(status).confirmed > 0
+        })
+        .await;
+    }
+
+    /// Waits until this upstream is one, and everything there is confirmed.
+    pub(crate) async fn until_confirmed(&self, relay: &Relay) {
+        let url = relay.relay_url();
+        self.until(&format!("{url} to be confirmed"), PATIENCE, |status| {
+            let known = status.upstreams.iter().find(|one| one.url == url);
+            known.is_some_and(|one| is_caught_up(one) && one.confirmed > 0 && one.wanted + one.pending == 0)
+        })
+        .await;
+    }
+
+    /// Waits until the link to this upstream is up.
+    pub(crate) async fn until_up(&self, relay: &Relay) {
+        let url = relay.relay_url();
+        self.until(&format!("the link to {url} to come up"), PATIENCE, |status| {
+            status.upstreams.iter().any(|one| one.url == url && matches!(one.link, LinkView::Up { .. }))
+        })
+        .await;
+    }
+
+    /// Waits until the link to this upstream is down.
+    pub(crate) async fn until_down(&self, relay: &Relay) {
+        let url = relay.relay_url();
+        self.until(&format!("the link to {url} to go down"), PATIENCE, |status| {
+            status.upstreams.iter().any(|one| one.url == url && matches!(one.link, LinkView::Down { .. }))
+        })
+        .await;
+    }
+
+    /// Waits until the status is as `looked_for`.
+    pub(crate) async fn until(&self, what: &str, limit: Duration, looked_for: impl Fn(&Status) -> bool) {
+        wait_for(what, limit, || async {
+            let status = self.status().await;
+            if looked_for(&status) { Ok(()) } else { Err(status) }
+        })
+        .await;
+    }
+}
+
+fn is_caught_up(upstream: &UpstreamStatus) -> bool {
+    matches!(upstream.link, LinkView::Up { caught_up: true, .. })
+}
