@@ -4,6 +4,8 @@
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
 mod exchange;
+mod frames;
+mod limits;
 mod live;
 mod refusal;
 mod unit;
@@ -12,16 +14,13 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use model::{
-    Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Incomplete, Learned, LiveFilter, Method, Resume, Said,
-};
-use nostr::prelude::MatchEventOptions;
+use model::{Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Learned, LiveFilter, Method, Resume, Said};
 
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
 use crate::rules::COOLDOWN_SECS;
-use crate::walk::{Manners, SMALLEST_CAP};
-use live::{Live, LiveKey, LiveState};
+use crate::walk::Manners;
+use live::{Live, LiveKey};
 use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
 /// A page without a frame for this long (milliseconds) is given up; a page that moves has no limit.
@@ -262,97 +261,6 @@ impl Session {
         }
     }
 
-    fn frame(&mut self, frame: Frame, now: Now) {
-        match frame {
-            Frame::Eose { sub, hint } => match self.owner(&sub) {
-                Some((sub, Owner::Live(key))) => self.live_eose(key, sub, hint, now),
-                Some((sub, Owner::Page(unit))) => {
-                    self.close(sub);
-                    self.page_ended(unit, hint, now);
-                }
-                Some((sub, Owner::Ids(unit))) => {
-                    self.close(sub);
-                    self.ids_ended(unit, sub, now);
-                }
-                Some((_, Owner::Exchange(_))) | None => {}
-            },
-            Frame::Closed { sub, text } => self.closed(&sub, &text, now),
-            Frame::Notice { text } => self.notice(&text, now),
-            Frame::NegMsg { sub, message } => {
-                if let Some((_, Owner::Exchange(unit))) = self.owner(&sub) {
-                    self.neg_message(unit, message, now);
-                }
-            }
-            Frame::NegErr { sub, text } => {
-                if let Some((_, Owner::Exchange(unit))) = self.owner(&sub) {
-                    self.exchange_refused(unit, &text, now);
-                }
-            }
-        }
-    }
-
-    /// CLOSED ends one subscription, not the link.
-    fn closed(&mut self, sub: &str, text: &str, now: Now) {
-        let Some((sub, owner)) = self.owner(sub) else { return };
-        self.subs.remove(&sub);
-        match owner {
-            Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),
-            Owner::Page(unit) => self.page_closed(unit, text, now),
-            Owner::Ids(unit) => self.ids_closed(unit, sub, text, now),
-            Owner::Exchange(unit) => self.exchange_refused(unit, text, now),
-        }
-    }
-
-    fn notice(&mut self, text: &str, now: Now) {
-        if refusal::names_subscriptions(text) {
-            self.newest_live_refused(text, now);
-        } else if refusal::is_rate_limit_notice(text) {
-            self.pause(now);
-        } else {
-            self.notice_against_exchange(text, now);
-        }
-    }
-
-    /// S18: nothing new is asked until the cooldown is over; pages go on from their cursor.
-    fn pause(&mut self, now: Now) {
-        let is_new = now.ms >= self.paused_until_ms;
-        if !is_new {
-            return;
-        }
-        let seconds = self.cooldown_secs;
-        self.paused_since_ms = now.ms;
-        self.paused_until_ms = now.ms + seconds * 1000;
-        self.cooldown_secs = (seconds * 2).min(COOLDOWN_SECS.1);
-        self.out.push_back(Output::Report(Said::RateLimited { seconds }));
-    }
-
-    /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
-    fn heal(&mut self) {
-        self.cooldown_secs = (self.cooldown_secs / 2).max(COOLDOWN_SECS.0);
-        let Manners { largest_page, excludes_until } = self.manners;
-        if largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
-            self.learn(Learned { page_cap: Some(largest_page), ..Learned::default() });
-        }
-        if excludes_until && self.learned.excludes_until.is_none() {
-            self.learn(Learned { excludes_until: Some(true), ..Learned::default() });
-        }
-    }
-
-    /// Nothing new is asked for a moment: subscriptions of ours end meanwhile. No cooldown of the relay's.
-    fn wait_for_room(&mut self, now: Now) {
-        self.paused_until_ms = self.paused_until_ms.max(now.ms + ROOM_MS);
-    }
-
-    /// The relay refused one more subscription than those that are open now.
-    fn learn_live_limit(&mut self) {
-        let open = self.subs.values().filter(|owner| !matches!(owner, Owner::Exchange(_))).count();
-        let limit = open.saturating_sub(SUBSCRIPTIONS_IN_RESERVE).max(1);
-        if self.learned.live_limit.is_none_or(|known| limit < known) {
-            self.learn(Learned { live_limit: Some(limit), ..Learned::default() });
-            self.keep_live_within(limit);
-        }
-    }
-
     fn settled(&mut self, ticket: Ticket, fresh: bool, now: Now) {
         let Some(id) = ticket.unit else { return };
         if let (true, Some(batch)) = (fresh, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
@@ -382,56 +290,6 @@ impl Session {
         }
         self.tick_units(now);
         self.tick_lives(now);
-    }
-
-    fn judge(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
-        let Some((sub, owner)) = self.owner(sub) else { return Verdict::Stray };
-        let (unit, is_asked) = match owner {
-            Owner::Live(key) => {
-                let live = self.lives.get(&key);
-                let matches = live.is_some_and(|live| is_match(&live.filter, event) || former_matches(live, event));
-                (self.is_reading(key, sub), matches)
-            }
-            Owner::Page(id) => (Some(id), self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event))),
-            Owner::Ids(id) => (Some(id), self.ids_event(id, sub, event.id)),
-            Owner::Exchange(_) => (None, false),
-        };
-        // A frame outside its filter is movement of the page all the same: a relay that over-returns is not idle.
-        if let Some(id) = unit {
-            self.touch(id, now);
-        }
-        if !is_asked {
-            return Verdict::Stray;
-        }
-        if let (Owner::Live(key), None) = (owner, unit) {
-            self.count_before_eose(key, sub);
-        }
-        let is_new = unit.is_none_or(|id| self.walk_event(id, event));
-        if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }
-    }
-
-    /// Counts a frame of a walk; whether the walk sees the event for the first time.
-    fn walk_event(&mut self, id: UnitId, event: &Event) -> bool {
-        match self.units.get_mut(&id) {
-            Some(Unit { stage: Stage::Walk { walk, .. }, .. }) => walk.event(event.id, event.created_at),
-            Some(_) | None => true,
-        }
-    }
-
-    fn count_event(&mut self, id: UnitId) {
-        self.moved(id, 0);
-        let Some(unit) = self.units.get_mut(&id) else { return };
-        unit.unsettled += 1;
-        if let Purpose::Batch(batch) = unit.purpose
-            && let Some(batch) = self.batches.get_mut(&batch)
-        {
-            batch.counts.events += 1;
-        }
-    }
-
-    fn ticket_of(&self, unit: Option<UnitId>) -> Ticket {
-        let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| batch_of(unit.purpose));
-        Ticket { unit, batch }
     }
 
     /// Says once that every live subscription stands and nothing of the time before this link is left.
@@ -487,18 +345,5 @@ impl Session {
 
     fn send(&mut self, request: Request) {
         self.out.push_back(Output::Send(request));
-    }
-}
-
-/// Whether `event` answers `filter`. `since` and `until` are claims about time that a live subscription may outlive.
-fn is_match(filter: &Filter, event: &Event) -> bool {
-    filter.match_event(event, MatchEventOptions::new())
-}
-
-/// While a subscription is replaced, its former filter's events still come.
-fn former_matches(live: &Live, event: &Event) -> bool {
-    match &live.state {
-        LiveState::Opening { former: Some((_, filter)), .. } => is_match(filter, event),
-        LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => false,
     }
 }

@@ -1,0 +1,127 @@
+//! What a relay sends, brought to what it belongs to: EOSE and CLOSED reach the owner of their subscription and nobody else,
+//! an event is an answer to what was asked, or a stray.
+
+use model::{Event, Filter, Incomplete};
+use nostr::prelude::MatchEventOptions;
+
+use super::live::{Live, LiveState};
+use super::refusal;
+use super::unit::{Purpose, Stage, Unit, batch_of};
+use super::words::{Frame, Now, Ticket, UnitId, Verdict};
+use super::{Owner, Session};
+
+impl Session {
+    pub(super) fn frame(&mut self, frame: Frame, now: Now) {
+        match frame {
+            Frame::Eose { sub, hint } => match self.owner(&sub) {
+                Some((sub, Owner::Live(key))) => self.live_eose(key, sub, hint, now),
+                Some((sub, Owner::Page(unit))) => {
+                    self.close(sub);
+                    self.page_ended(unit, hint, now);
+                }
+                Some((sub, Owner::Ids(unit))) => {
+                    self.close(sub);
+                    self.ids_ended(unit, sub, now);
+                }
+                Some((_, Owner::Exchange(_))) | None => {}
+            },
+            Frame::Closed { sub, text } => self.closed(&sub, &text, now),
+            Frame::Notice { text } => self.notice(&text, now),
+            Frame::NegMsg { sub, message } => {
+                if let Some((_, Owner::Exchange(unit))) = self.owner(&sub) {
+                    self.neg_message(unit, message, now);
+                }
+            }
+            Frame::NegErr { sub, text } => {
+                if let Some((_, Owner::Exchange(unit))) = self.owner(&sub) {
+                    self.exchange_refused(unit, &text, now);
+                }
+            }
+        }
+    }
+
+    /// CLOSED ends one subscription, not the link.
+    fn closed(&mut self, sub: &str, text: &str, now: Now) {
+        let Some((sub, owner)) = self.owner(sub) else { return };
+        self.subs.remove(&sub);
+        match owner {
+            Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),
+            Owner::Page(unit) => self.page_closed(unit, text, now),
+            Owner::Ids(unit) => self.ids_closed(unit, sub, text, now),
+            Owner::Exchange(unit) => self.exchange_refused(unit, text, now),
+        }
+    }
+
+    fn notice(&mut self, text: &str, now: Now) {
+        if refusal::names_subscriptions(text) {
+            self.newest_live_refused(text, now);
+        } else if refusal::is_rate_limit_notice(text) {
+            self.pause(now);
+        } else {
+            self.notice_against_exchange(text, now);
+        }
+    }
+
+    pub(super) fn judge(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
+        let Some((sub, owner)) = self.owner(sub) else { return Verdict::Stray };
+        let (unit, is_asked) = match owner {
+            Owner::Live(key) => {
+                let live = self.lives.get(&key);
+                let matches = live.is_some_and(|live| is_match(&live.filter, event) || former_matches(live, event));
+                (self.is_reading(key, sub), matches)
+            }
+            Owner::Page(id) => (Some(id), self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event))),
+            Owner::Ids(id) => (Some(id), self.ids_event(id, sub, event.id)),
+            Owner::Exchange(_) => (None, false),
+        };
+        // A frame outside its filter is movement of the page all the same: a relay that over-returns is not idle.
+        if let Some(id) = unit {
+            self.touch(id, now);
+        }
+        if !is_asked {
+            return Verdict::Stray;
+        }
+        if let (Owner::Live(key), None) = (owner, unit) {
+            self.count_before_eose(key, sub);
+        }
+        let is_new = unit.is_none_or(|id| self.walk_event(id, event));
+        if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }
+    }
+
+    /// Counts a frame of a walk; whether the walk sees the event for the first time.
+    fn walk_event(&mut self, id: UnitId, event: &Event) -> bool {
+        match self.units.get_mut(&id) {
+            Some(Unit { stage: Stage::Walk { walk, .. }, .. }) => walk.event(event.id, event.created_at),
+            Some(_) | None => true,
+        }
+    }
+
+    pub(super) fn count_event(&mut self, id: UnitId) {
+        self.moved(id, 0);
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        unit.unsettled += 1;
+        if let Purpose::Batch(batch) = unit.purpose
+            && let Some(batch) = self.batches.get_mut(&batch)
+        {
+            batch.counts.events += 1;
+        }
+    }
+
+    fn ticket_of(&self, unit: Option<UnitId>) -> Ticket {
+        let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| batch_of(unit.purpose));
+        Ticket { unit, batch }
+    }
+}
+
+/// Whether `event` answers `filter`. `since` and `until` are claims about time that a live subscription may outlive.
+fn is_match(filter: &Filter, event: &Event) -> bool {
+    filter.match_event(event, MatchEventOptions::new())
+}
+
+/// While a subscription is replaced, its former filter's events still come.
+fn former_matches(live: &Live, event: &Event) -> bool {
+    match &live.state {
+        LiveState::Opening { former: Some((_, filter)), .. } => is_match(filter, event),
+        LiveState::Opening { .. } | LiveState::Standing { .. } | LiveState::Lost { .. } => false,
+    }
+}

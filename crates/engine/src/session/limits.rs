@@ -1,0 +1,50 @@
+//! What the relay's limits mean for a link: cooldowns that grow and heal (S18), room for subscriptions (I3).
+
+use model::{Learned, Said};
+
+use super::words::{Now, Output};
+use super::{Owner, ROOM_MS, SUBSCRIPTIONS_IN_RESERVE, Session};
+use crate::rules::COOLDOWN_SECS;
+use crate::walk::{Manners, SMALLEST_CAP};
+
+impl Session {
+    /// S18: nothing new is asked until the cooldown is over; pages go on from their cursor.
+    pub(super) fn pause(&mut self, now: Now) {
+        let is_new = now.ms >= self.paused_until_ms;
+        if !is_new {
+            return;
+        }
+        let seconds = self.cooldown_secs;
+        self.paused_since_ms = now.ms;
+        self.paused_until_ms = now.ms + seconds * 1000;
+        self.cooldown_secs = (seconds * 2).min(COOLDOWN_SECS.1);
+        self.out.push_back(Output::Report(Said::RateLimited { seconds }));
+    }
+
+    /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
+    pub(super) fn heal(&mut self) {
+        self.cooldown_secs = (self.cooldown_secs / 2).max(COOLDOWN_SECS.0);
+        let Manners { largest_page, excludes_until } = self.manners;
+        if largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
+            self.learn(Learned { page_cap: Some(largest_page), ..Learned::default() });
+        }
+        if excludes_until && self.learned.excludes_until.is_none() {
+            self.learn(Learned { excludes_until: Some(true), ..Learned::default() });
+        }
+    }
+
+    /// Nothing new is asked for a moment: subscriptions of ours end meanwhile. No cooldown of the relay's.
+    pub(super) fn wait_for_room(&mut self, now: Now) {
+        self.paused_until_ms = self.paused_until_ms.max(now.ms + ROOM_MS);
+    }
+
+    /// The relay refused one more subscription than those that are open now.
+    pub(super) fn learn_live_limit(&mut self) {
+        let open = self.subs.values().filter(|owner| !matches!(owner, Owner::Exchange(_))).count();
+        let limit = open.saturating_sub(SUBSCRIPTIONS_IN_RESERVE).max(1);
+        if self.learned.live_limit.is_none_or(|known| limit < known) {
+            self.learn(Learned { live_limit: Some(limit), ..Learned::default() });
+            self.keep_live_within(limit);
+        }
+    }
+}
