@@ -14,6 +14,7 @@ macro_rules! statements {
 
 mod codec;
 mod failure;
+pub mod postgres;
 mod repos;
 mod service;
 mod settings;
@@ -27,6 +28,7 @@ use model::{
     Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
 };
 
+pub use postgres::PostgresStore;
 pub use service::serve;
 pub use settings::{Rolls, Settings};
 pub use sqlite::{OpenError, SqliteStore};
