@@ -1,4 +1,7 @@
-//! How long the store takes for large windows, large ledgers and large upstreams. Run it with `--release`.
+//! How long each store takes for large windows, large ledgers and large upstreams. Run it with `--release`.
+//!
+//! The SQLite file lies in the temporary directory. Postgres is the database of the URL that is given as the argument, which
+//! should be empty, or else a throw-away one that keeps nothing safe.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -13,7 +16,8 @@ use model::{
     Outcome, Ref, RefTag, RelayUrl, RepoAddr, RepoSeen, Report, Role, RootSeen, Said, Timestamp, UpstreamId, WorkerId,
 };
 use sha2::{Digest, Sha256};
-use state::{Settings, SqliteStore, Store};
+use state::postgres::Time;
+use state::{PostgresStore, Settings, SqliteStore, Store};
 
 const REPOS: usize = 300;
 const ROOTS: usize = 30_000;
@@ -23,15 +27,21 @@ const NOW: u64 = 1_700_000_000;
 #[tokio::main(flavor = "multi_thread")]
 async fn main() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("state.db"), settings()).await.unwrap();
+    println!("SQLite");
+    measure(&SqliteStore::open(&dir.path().join("state.db"), settings()).await.unwrap()).await;
+    println!("Postgres");
+    let url = std::env::args().nth(1).unwrap_or_else(testkit::postgres::database);
+    measure(&PostgresStore::connect(&url, settings(), Time::Given(settings().clock)).await.unwrap()).await;
+}
+
+async fn measure(store: &dyn Store) {
     let home = RelayUrl::parse("wss://home.example").unwrap();
     store.name_relays(&[(home, Role::Home)]).await.unwrap();
-    discoveries(&store).await;
-    let (upstream, epoch) = link(&store).await;
-    snapshots(&store, upstream, epoch).await;
-    ledger(&store, upstream, epoch).await;
+    discoveries(store).await;
+    let (upstream, epoch) = link(store).await;
+    snapshots(store, upstream, epoch).await;
+    ledger(store, upstream, epoch).await;
     time("status", store.status()).await.unwrap();
-    store.close().await;
 }
 
 fn settings() -> Settings {
@@ -47,7 +57,7 @@ fn settings() -> Settings {
 async fn time<T>(what: &str, work: impl Future<Output = T>) -> T {
     let start = Instant::now();
     let done = work.await;
-    println!("{what}: {:.1} ms", start.elapsed().as_secs_f64() * 1000.0);
+    println!("  {what}: {:.1} ms", start.elapsed().as_secs_f64() * 1000.0);
     done
 }
 
@@ -59,7 +69,7 @@ fn repo(n: usize) -> RepoAddr {
     format!("30617:aa4fc8665f5696e33db7e1a572e3b0f5b3d615837b0f362dcb1c8068b098c7b4:{n}").parse().unwrap()
 }
 
-async fn discoveries(store: &SqliteStore) {
+async fn discoveries(store: &dyn Store) {
     let relays: Vec<RelayUrl> = (0..RELAYS).map(|n| RelayUrl::parse(&format!("wss://relay{n}.example")).unwrap()).collect();
     let created_at = Timestamp::from_secs(NOW);
     let repos = |n| RepoSeen { addr: repo(n), event: id(n), created_at, relays: relays.clone() };
@@ -74,7 +84,7 @@ async fn discoveries(store: &SqliteStore) {
     }
 }
 
-async fn link(store: &SqliteStore) -> (UpstreamId, Epoch) {
+async fn link(store: &dyn Store) -> (UpstreamId, Epoch) {
     let worker = WorkerId { name: "connector".to_owned(), incarnation: "one".to_owned() };
     let request = LeaseRequest { worker, ttl_ms: 6_000, behind: Vec::new(), leaving: false };
     let assigned = time("lease: claim 6 upstreams", store.lease(&request)).await.unwrap();
@@ -84,7 +94,7 @@ async fn link(store: &SqliteStore) -> (UpstreamId, Epoch) {
     (home.upstream, granted.epoch)
 }
 
-async fn snapshots(store: &SqliteStore, upstream: UpstreamId, epoch: Epoch) {
+async fn snapshots(store: &dyn Store, upstream: UpstreamId, epoch: Epoch) {
     let snapshot = time("snapshot, 30,000 rows wanted", store.snapshot(upstream)).await.unwrap();
     assert_eq!(snapshot.wanted, (REPOS + ROOTS) as u64);
     time("snapshot, 30,000 rows that wait for home", store.snapshot(UpstreamId(upstream.0 + 1))).await.unwrap();
@@ -108,11 +118,11 @@ async fn snapshots(store: &SqliteStore, upstream: UpstreamId, epoch: Epoch) {
             store.report(&Report { upstream, epoch, sequence, said }).await.unwrap();
         }
     }
-    println!("{chunk} batches claimed and confirmed: {:.1} ms", start.elapsed().as_secs_f64() * 1000.0);
+    println!("  {chunk} batches claimed and confirmed: {:.1} ms", start.elapsed().as_secs_f64() * 1000.0);
     time("snapshot, 30,000 rows confirmed", store.snapshot(upstream)).await.unwrap();
 }
 
-async fn ledger(store: &SqliteStore, upstream: UpstreamId, epoch: Epoch) {
+async fn ledger(store: &dyn Store, upstream: UpstreamId, epoch: Epoch) {
     let start = Instant::now();
     for part in 0..10 {
         let row = |n: usize| {
@@ -132,7 +142,7 @@ async fn ledger(store: &SqliteStore, upstream: UpstreamId, epoch: Epoch) {
         let said = Said::Progress { batches: Vec::new(), rows, counts: BatchCounts::default() };
         store.report(&Report { upstream, epoch, sequence: 10_000 + part as u64, said }).await.unwrap();
     }
-    println!("10,000 ledger rows in reports of 1,000: {:.1} ms", start.elapsed().as_secs_f64() * 1000.0);
+    println!("  10,000 ledger rows in reports of 1,000: {:.1} ms", start.elapsed().as_secs_f64() * 1000.0);
     let tag = nostr::prelude::SingleLetterTag::from_char('E').unwrap();
     let filter = Filter::new().custom_tags(tag, (0..100).map(|n| id(n).to_hex()));
     let scope = LedgerScope { filter, at_home: false };

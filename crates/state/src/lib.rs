@@ -3,9 +3,24 @@
 //! Owns: the database behind the [`Store`] port, leases, coverage, the ledger. Never: a decision about what to ask for
 //! (that is the planner's), a socket to a relay.
 
+/// Declares SQL constants, and lists them so that a test can prepare each one.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $sql;)*
+        #[cfg(test)]
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+mod codec;
+mod failure;
+pub mod postgres;
+mod repos;
 mod service;
 mod settings;
 pub mod sqlite;
+mod status;
+mod view;
 
 use async_trait::async_trait;
 use model::{
@@ -13,6 +28,7 @@ use model::{
     Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
 };
 
+pub use postgres::PostgresStore;
 pub use service::serve;
 pub use settings::{Rolls, Settings};
 pub use sqlite::{OpenError, SqliteStore};

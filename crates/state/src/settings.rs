@@ -1,10 +1,11 @@
 //! What a store is told from outside: the rules an operator may change, the time, random numbers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::rules::Policy;
 use ipnet::IpNet;
-use model::RelayUrl;
+use model::{RelayUrl, Role};
 
 use crate::Clock;
 
@@ -30,5 +31,13 @@ impl Settings {
             return Some("this is our own relay".to_owned());
         }
         url.dialable(&self.allow_non_public).err().map(|why| why.to_string())
+    }
+
+    /// The operator's word by URL. Home's aliases are never an upstream, whoever names them.
+    pub(crate) fn roles(&self, named: &[(RelayUrl, Role)]) -> BTreeMap<String, Role> {
+        let is_taken = |url: &RelayUrl, role: Role| role == Role::Home || !self.own_urls.contains(url);
+        let mut taken: Vec<_> = named.iter().filter(|(url, role)| is_taken(url, *role)).collect();
+        taken.sort_by_key(|(_, role)| *role == Role::Home);
+        taken.into_iter().map(|(url, role)| (url.as_str().to_owned(), *role)).collect()
     }
 }

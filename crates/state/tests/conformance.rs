@@ -9,6 +9,7 @@ mod cases {
     pub(crate) mod ledger;
     pub(crate) mod links;
     pub(crate) mod relays;
+    mod replicas;
     pub(crate) mod reports;
     pub(crate) mod restarts;
     pub(crate) mod snapshots;
@@ -16,10 +17,12 @@ mod cases {
     pub(crate) mod world;
 }
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cases::world::{Backend, World};
-use state::{Settings, SqliteStore, Store};
+use state::postgres::Time;
+use state::{PostgresStore, Settings, SqliteStore, Store};
 
 /// Files in a folder of its own for each case.
 struct SqliteFile(tempfile::TempDir);
@@ -31,8 +34,33 @@ impl Backend for SqliteFile {
     }
 }
 
+/// Databases of a throw-away server, by the name that the case gives them.
+#[derive(Default)]
+struct PostgresServer(tokio::sync::Mutex<BTreeMap<String, String>>);
+
+#[async_trait::async_trait]
+impl Backend for PostgresServer {
+    async fn open(&self, database: &str, settings: Settings) -> Arc<dyn Store> {
+        let mut urls = self.0.lock().await;
+        let url = urls.entry(database.to_owned()).or_insert_with(testkit::postgres::database);
+        let time = Time::Given(Arc::clone(&settings.clock));
+        Arc::new(PostgresStore::connect(url, settings, time).await.unwrap())
+    }
+
+    fn outlives_its_process(&self) -> bool {
+        true
+    }
+}
+
+/// Every case for every adapter.
 macro_rules! conformance {
-    ($adapter:ident, $backend:expr, $($file:ident { $($case:ident)* })*) => {
+    ([$($adapter:ident: $backend:expr),*] $cases:tt) => {
+        $(adapter! { $adapter, $backend, $cases })*
+    };
+}
+
+macro_rules! adapter {
+    ($adapter:ident, $backend:expr, { $($file:ident { $($case:ident)* })* }) => {
         mod $adapter {
             use super::*;
             $($(
@@ -45,97 +73,100 @@ macro_rules! conformance {
     };
 }
 
-conformance! { sqlite, SqliteFile(tempfile::tempdir().unwrap()),
-    relays {
-        a_bootstrap_relay_that_is_no_longer_named_becomes_listed
-        another_home_takes_the_place_of_the_old_one_and_everything_is_its_target
-        an_old_home_that_a_repo_lists_stays_as_an_upstream
-        an_alias_of_home_is_never_an_upstream
-        a_refused_url_is_shown_and_never_assigned
-        a_refusal_ends_when_the_operator_allows_it
-    }
-    discovery {
-        s03_targets_are_the_inversion_whatever_the_order_of_discoveries
-        s03_repeating_a_discovery_changes_nothing
-        s03_an_announcement_that_drops_a_relay_shrinks_its_target
-        s03_a_deletion_retires_a_repo_and_its_roots_on_every_upstream
-        s03_a_deletion_does_not_touch_a_later_version
-        s03_an_older_version_that_comes_late_changes_nothing
-        s03_of_two_versions_of_one_second_the_lower_id_wins
-        s03_roots_that_come_before_their_announcement_are_covered_with_it
-        s03_a_confirmed_item_stays_confirmed_while_its_repo_stays_listed
-        s02_a_discovery_names_the_upstreams_whose_coverage_changed
-        s16_an_upstream_is_empty_from_the_moment_its_last_item_goes
-    }
-    leases {
-        a_worker_is_given_every_upstream_with_something_to_cover
-        a_renewal_keeps_epochs_and_a_new_incarnation_raises_them
-        a_lease_that_ran_out_is_not_revived
-        epochs_are_never_below_the_clock
-        a_worker_that_leaves_frees_its_upstreams_at_once
-        an_empty_listed_upstream_is_let_go_when_its_link_is_down
-        an_upstream_of_a_living_worker_is_nobody_elses
-    }
-    links {
-        s08_first_contact_is_fresh
-        s09_a_short_outage_is_caught_up_from_before_the_last_renewal
-        s08_a_long_outage_is_fresh_and_everything_is_wanted_again
-        s09_confirmed_stays_on_a_catch_up
-        s09_a_link_that_never_caught_up_does_not_advance_last_up
-        s09_last_up_never_passes_an_event_without_an_outcome
-        s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh
-        a_second_up_of_an_old_epoch_is_fenced
-        s10_a_new_link_gives_back_what_the_unreported_end_of_the_old_one_left
-    }
-    snapshots {
-        s04_wanted_pending_and_confirmed_add_up_to_the_target
-        missing_is_cut_and_in_order
-        items_wait_for_home_but_not_long
-        a_new_link_that_catches_up_is_shown_everything_it_covers
-        tails_hold_the_newest_chunk_with_the_wanted_items_that_keep_their_place
-        s14_a_consolidation_is_shown_everything_when_chunks_have_holes
-    }
-    claims {
-        a_draft_with_an_item_that_is_not_wanted_takes_nothing
-        an_item_is_never_in_two_batches
-        s12_a_refresh_forgets_that_negentropy_was_refused
-        s15_a_refresh_wants_everything_again
-        s14_new_chunks_replace_old_ones
-        a_claim_of_an_old_epoch_or_a_link_that_is_down_is_fenced
-    }
-    reports {
-        s10_the_end_of_a_link_gives_back_what_was_pending
-        s13_a_complete_batch_confirms
-        an_incomplete_batch_waits_longer_each_time
-        a_batch_that_ended_cannot_end_again
-        a_report_of_an_old_epoch_is_fenced
-        a_repeated_sequence_changes_nothing
-        a_late_report_of_events_still_counts_for_the_ledger
-        s17_failures_add_up_and_a_useful_answer_clears_them
-        s18_a_rate_limit_moves_the_next_ask_and_the_deadlines
-        what_was_learned_is_kept_and_added_to
-        what_home_confirms_is_free_for_the_other_upstreams
-        a_batch_confirms_nothing_that_left_the_target
-    }
-    ledger {
-        a_set_of_layer_1_is_made_of_kinds
-        a_set_of_layers_2_and_3_is_made_of_the_refs_of_one_tag
-        a_set_honours_since_and_until_and_home
-        a_set_is_read_in_pages_without_gaps_or_repeats
-        stored_wins_and_what_was_held_gives_way
-        an_id_is_known_whatever_became_of_it
-        status_counts_what_became_of_events
-    }
-    sweeps {
-        a_batch_without_progress_goes_back_to_wanted
-        progress_moves_the_deadline_of_its_batch
-        an_expired_worker_ends_its_links
-        the_sweep_names_what_there_is_to_plan_and_nothing_else
-        i10_a_settled_upstream_is_not_named
-    }
-    restarts {
-        s10_a_restart_gives_back_what_was_pending_and_keeps_the_rest
-        s09_a_restart_within_fifteen_minutes_is_a_quick_reconnect
-        s17_failures_survive_a_restart
+conformance! {
+    [sqlite: SqliteFile(tempfile::tempdir().unwrap()), postgres: PostgresServer::default()]
+    {
+        relays {
+            a_bootstrap_relay_that_is_no_longer_named_becomes_listed
+            another_home_takes_the_place_of_the_old_one_and_everything_is_its_target
+            an_old_home_that_a_repo_lists_stays_as_an_upstream
+            an_alias_of_home_is_never_an_upstream
+            a_refused_url_is_shown_and_never_assigned
+            a_refusal_ends_when_the_operator_allows_it
+        }
+        discovery {
+            s03_targets_are_the_inversion_whatever_the_order_of_discoveries
+            s03_repeating_a_discovery_changes_nothing
+            s03_an_announcement_that_drops_a_relay_shrinks_its_target
+            s03_a_deletion_retires_a_repo_and_its_roots_on_every_upstream
+            s03_a_deletion_does_not_touch_a_later_version
+            s03_an_older_version_that_comes_late_changes_nothing
+            s03_of_two_versions_of_one_second_the_lower_id_wins
+            s03_roots_that_come_before_their_announcement_are_covered_with_it
+            s03_a_confirmed_item_stays_confirmed_while_its_repo_stays_listed
+            s02_a_discovery_names_the_upstreams_whose_coverage_changed
+            s16_an_upstream_is_empty_from_the_moment_its_last_item_goes
+        }
+        leases {
+            a_worker_is_given_every_upstream_with_something_to_cover
+            a_renewal_keeps_epochs_and_a_new_incarnation_raises_them
+            a_lease_that_ran_out_is_not_revived
+            epochs_are_never_below_the_clock
+            a_worker_that_leaves_frees_its_upstreams_at_once
+            an_empty_listed_upstream_is_let_go_when_its_link_is_down
+            an_upstream_of_a_living_worker_is_nobody_elses
+        }
+        links {
+            s08_first_contact_is_fresh
+            s09_a_short_outage_is_caught_up_from_before_the_last_renewal
+            s08_a_long_outage_is_fresh_and_everything_is_wanted_again
+            s09_confirmed_stays_on_a_catch_up
+            s09_a_link_that_never_caught_up_does_not_advance_last_up
+            s09_last_up_never_passes_an_event_without_an_outcome
+            s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh
+            a_second_up_of_an_old_epoch_is_fenced
+            s10_a_new_link_gives_back_what_the_unreported_end_of_the_old_one_left
+        }
+        snapshots {
+            s04_wanted_pending_and_confirmed_add_up_to_the_target
+            missing_is_cut_and_in_order
+            items_wait_for_home_but_not_long
+            a_new_link_that_catches_up_is_shown_everything_it_covers
+            tails_hold_the_newest_chunk_with_the_wanted_items_that_keep_their_place
+            s14_a_consolidation_is_shown_everything_when_chunks_have_holes
+        }
+        claims {
+            a_draft_with_an_item_that_is_not_wanted_takes_nothing
+            an_item_is_never_in_two_batches
+            s12_a_refresh_forgets_that_negentropy_was_refused
+            s15_a_refresh_wants_everything_again
+            s14_new_chunks_replace_old_ones
+            a_claim_of_an_old_epoch_or_a_link_that_is_down_is_fenced
+        }
+        reports {
+            s10_the_end_of_a_link_gives_back_what_was_pending
+            s13_a_complete_batch_confirms
+            an_incomplete_batch_waits_longer_each_time
+            a_batch_that_ended_cannot_end_again
+            a_report_of_an_old_epoch_is_fenced
+            a_repeated_sequence_changes_nothing
+            a_late_report_of_events_still_counts_for_the_ledger
+            s17_failures_add_up_and_a_useful_answer_clears_them
+            s18_a_rate_limit_moves_the_next_ask_and_the_deadlines
+            what_was_learned_is_kept_and_added_to
+            what_home_confirms_is_free_for_the_other_upstreams
+            a_batch_confirms_nothing_that_left_the_target
+        }
+        ledger {
+            a_set_of_layer_1_is_made_of_kinds
+            a_set_of_layers_2_and_3_is_made_of_the_refs_of_one_tag
+            a_set_honours_since_and_until_and_home
+            a_set_is_read_in_pages_without_gaps_or_repeats
+            stored_wins_and_what_was_held_gives_way
+            an_id_is_known_whatever_became_of_it
+            status_counts_what_became_of_events
+        }
+        sweeps {
+            a_batch_without_progress_goes_back_to_wanted
+            progress_moves_the_deadline_of_its_batch
+            an_expired_worker_ends_its_links
+            the_sweep_names_what_there_is_to_plan_and_nothing_else
+            i10_a_settled_upstream_is_not_named
+        }
+        restarts {
+            s10_a_restart_gives_back_what_was_pending_and_keeps_the_rest
+            s09_a_restart_within_fifteen_minutes_is_a_quick_reconnect
+            s17_failures_survive_a_restart
+        }
     }
 }

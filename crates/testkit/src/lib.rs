@@ -7,6 +7,7 @@ mod chaos_proxy;
 mod local_relay;
 mod nostr_rs_relay;
 mod ports;
+pub mod postgres;
 mod publisher;
 mod python_relay;
 mod reader;

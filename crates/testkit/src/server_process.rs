@@ -73,7 +73,7 @@ pub(crate) fn installed(program: &str, installed_by: &str) -> PathBuf {
 }
 
 /// A relative directory is one of the workspace, as the scripts see it.
-fn servers_directory() -> PathBuf {
+pub(crate) fn servers_directory() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     workspace.join(std::env::var_os(SERVERS_VARIABLE).unwrap_or_else(|| "target/test-servers".into()))
 }

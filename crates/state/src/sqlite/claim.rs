@@ -82,7 +82,7 @@ async fn rechunk(conn: &mut SqliteConnection, relay: i64, places: &[(Item, u32)]
         chunks.entry(*chunk).or_default().extend(numbers.get(&item.key()));
     }
     for (chunk, items) in chunks {
-        let update = sqlx::query(RECHUNK).bind(relay).bind(codec::json(&items)).bind(i64::from(chunk));
+        let update = sqlx::query(RECHUNK).bind(relay).bind(super::json(&items)).bind(i64::from(chunk));
         update.execute(&mut *conn).await?;
     }
     Ok(())
@@ -93,7 +93,7 @@ async fn begin(conn: &mut SqliteConnection, claim: &Claim, draft: &Draft, now: i
     let relay = claim.upstream.0;
     let keys: BTreeSet<String> = draft.items.iter().map(Item::key).collect();
     let numbers: Vec<i64> = item::known_numbers(conn, keys.iter().cloned()).await?.into_values().collect();
-    let wanted = sqlx::query_scalar(WANTED).bind(relay).bind(codec::json(&numbers));
+    let wanted = sqlx::query_scalar(WANTED).bind(relay).bind(super::json(&numbers));
     let wanted: Vec<i64> = wanted.fetch_all(&mut *conn).await?;
     if wanted.is_empty() || wanted.len() != keys.len() {
         return Ok(None);
@@ -101,7 +101,7 @@ async fn begin(conn: &mut SqliteConnection, claim: &Claim, draft: &Draft, now: i
     let deadline = now.saturating_add(codec::signed(BATCH_DEADLINE_SECS));
     let begun = sqlx::query_scalar(BEGIN).bind(relay).bind(claim.epoch.0).bind(draft.method.as_str());
     let batch: i64 = begun.bind(codec::size(wanted.len())).bind(deadline).bind(now).fetch_one(&mut *conn).await?;
-    let take = sqlx::query(TAKE).bind(relay).bind(codec::json(&wanted)).bind(batch).bind(claim.epoch.0);
+    let take = sqlx::query(TAKE).bind(relay).bind(super::json(&wanted)).bind(batch).bind(claim.epoch.0);
     take.bind(i64::from(draft.chunk)).execute(conn).await?;
     Ok(Some(BatchId(batch)))
 }

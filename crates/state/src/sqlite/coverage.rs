@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use sqlx::SqliteConnection;
 
-use super::{Failure, codec};
+use super::Failure;
 
 /// Items of one statement when targets are worked out anew.
 const ITEMS_PER_STATEMENT: usize = 1000;
@@ -77,7 +77,7 @@ pub(super) async fn retarget(conn: &mut SqliteConnection, items: &BTreeSet<i64>,
     let items: Vec<i64> = items.iter().copied().collect();
     let mut dirty = BTreeSet::new();
     for chunk in items.chunks(ITEMS_PER_STATEMENT) {
-        let touched = codec::json(chunk);
+        let touched = super::json(chunk);
         let dropped: Vec<i64> = sqlx::query_scalar(DROP_WHAT_IS_NO_TARGET).bind(&touched).fetch_all(&mut *conn).await?;
         dirty.extend(dropped);
         for add in [ADD_REPOS_OF_UPSTREAMS, ADD_ROOTS_OF_UPSTREAMS, ADD_REPOS_OF_HOME, ADD_ROOTS_OF_HOME] {
@@ -99,13 +99,13 @@ pub(super) async fn retarget_all(conn: &mut SqliteConnection, now: i64) -> Resul
 /// S16: notes since when these upstreams have nothing to cover.
 pub(super) async fn mark_empty(conn: &mut SqliteConnection, relays: &BTreeSet<i64>, now: i64) -> Result<(), Failure> {
     let relays: Vec<i64> = relays.iter().copied().collect();
-    sqlx::query(MARK_EMPTY).bind(codec::json(&relays)).bind(now).execute(conn).await?;
+    sqlx::query(MARK_EMPTY).bind(super::json(&relays)).bind(now).execute(conn).await?;
     Ok(())
 }
 
 /// S10: what is pending on these upstreams is wanted again, and their batches are over.
 pub(super) async fn release(conn: &mut SqliteConnection, relays: &[i64], now: i64) -> Result<(), Failure> {
-    let relays = codec::json(relays);
+    let relays = super::json(relays);
     sqlx::query(RELEASE_PENDING).bind(&relays).execute(&mut *conn).await?;
     sqlx::query(END_BATCHES).bind(&relays).bind(now).execute(conn).await?;
     Ok(())
@@ -113,7 +113,7 @@ pub(super) async fn release(conn: &mut SqliteConnection, relays: &[i64], now: i6
 
 /// What is pending in these batches is wanted again.
 pub(super) async fn release_batches(conn: &mut SqliteConnection, batches: &[i64]) -> Result<(), Failure> {
-    sqlx::query(RELEASE_BATCHES).bind(codec::json(batches)).execute(conn).await?;
+    sqlx::query(RELEASE_BATCHES).bind(super::json(batches)).execute(conn).await?;
     Ok(())
 }
 

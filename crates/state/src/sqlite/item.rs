@@ -38,7 +38,7 @@ pub(super) async fn known_numbers(
     let keys: Vec<String> = keys.into_iter().collect();
     let mut numbers = BTreeMap::new();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
-        let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_KEYS).bind(codec::json(chunk)).fetch_all(&mut *conn).await?;
+        let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_KEYS).bind(super::json(chunk)).fetch_all(&mut *conn).await?;
         numbers.extend(known);
     }
     Ok(numbers)

@@ -1,9 +1,10 @@
 //! Leases: which worker holds which upstream, and what a dead worker leaves.
 
-use model::{Assignment, Epoch, LeaseRequest, UpstreamId};
+use model::{Assignment, LeaseRequest};
 use sqlx::SqliteConnection;
 
 use super::{Failure, codec, link};
+use crate::status::{self, AssignedRow};
 
 statements! {
     WORKER = "SELECT incarnation, expires_at_ms FROM worker WHERE name = ?1";
@@ -62,7 +63,7 @@ fn bound<'q>(sql: &'static str, request: &LeaseRequest) -> Statement<'q> {
 
 async fn note_behind(conn: &mut SqliteConnection, request: &LeaseRequest) -> Result<(), Failure> {
     let pairs: Vec<Vec<i64>> = request.behind.iter().map(|(relay, since)| vec![relay.0, codec::secs(*since)]).collect();
-    bound(SET_BEHIND, request).bind(codec::json(&pairs)).execute(conn).await?;
+    bound(SET_BEHIND, request).bind(super::json(&pairs)).execute(conn).await?;
     Ok(())
 }
 
@@ -115,33 +116,12 @@ async fn claim_free(conn: &mut SqliteConnection, request: &LeaseRequest, now: i6
         return Ok(());
     }
     link::end(conn, &free, now).await?;
-    bound(CLAIM, request).bind(now_ms).bind(codec::json(&free)).execute(conn).await?;
+    bound(CLAIM, request).bind(now_ms).bind(super::json(&free)).execute(conn).await?;
     Ok(())
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct Assigned {
-    id: i64,
-    url: String,
-    role: String,
-    epoch: i64,
-    dial_at: i64,
-    learned: String,
 }
 
 async fn assignments(conn: &mut SqliteConnection, request: &LeaseRequest) -> Result<Vec<Assignment>, Failure> {
     let worker = &request.worker;
-    let rows: Vec<Assigned> = sqlx::query_as(ASSIGNED).bind(&worker.name).bind(&worker.incarnation).fetch_all(conn).await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Assignment {
-                upstream: UpstreamId(row.id),
-                url: codec::url(&row.url)?,
-                role: codec::role(&row.role)?,
-                epoch: Epoch(row.epoch),
-                dial_at: codec::timestamp(row.dial_at),
-                learned: codec::learned(&row.learned)?,
-            })
-        })
-        .collect()
+    let rows: Vec<AssignedRow> = sqlx::query_as(ASSIGNED).bind(&worker.name).bind(&worker.incarnation).fetch_all(conn).await?;
+    rows.iter().map(status::assignment).collect()
 }

@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, Ref, RefTag, StateError};
-use sha2::{Digest, Sha256};
+use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, RefTag, StateError};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
+use super::codec::RefKey;
 use super::item::ROWS_PER_STATEMENT;
 use super::{Failure, codec};
 
 /// Rows of one page: about 200 kB in flight.
 const ROWS_PER_PAGE: usize = 5000;
-
-/// A reference by the number of its tag and the hash of its value.
-type RefKey = (i64, [u8; 32]);
 
 statements! {
     NUMBERS_OF_REFS = "
@@ -62,7 +59,7 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
 async fn write_refs(conn: &mut SqliteConnection, rows: &[&LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {
     let named = |row: &&LedgerRow| -> Vec<(i64, i64, Vec<u8>)> {
         let created_at = codec::secs(row.created_at);
-        row.refs.iter().map(|to| (refs[&ref_key(to)], created_at, row.id.as_bytes().to_vec())).collect()
+        row.refs.iter().map(|to| (refs[&codec::ref_key(to)], created_at, row.id.as_bytes().to_vec())).collect()
     };
     let named: BTreeSet<_> = rows.iter().flat_map(named).collect();
     let named: Vec<_> = named.into_iter().collect();
@@ -76,17 +73,9 @@ async fn write_refs(conn: &mut SqliteConnection, rows: &[&LedgerRow], refs: &BTr
     Ok(())
 }
 
-fn ref_key(to: &Ref) -> RefKey {
-    key_of(to.tag, &to.value)
-}
-
-fn key_of(tag: RefTag, value: &str) -> RefKey {
-    (codec::tag_code(tag), Sha256::digest(value.as_bytes()).into())
-}
-
 /// The numbers of everything that `rows` name; new names get one.
 async fn ref_numbers(conn: &mut SqliteConnection, rows: &[LedgerRow]) -> Result<BTreeMap<RefKey, i64>, Failure> {
-    let keys: BTreeSet<RefKey> = rows.iter().flat_map(|row| row.refs.iter().map(ref_key)).collect();
+    let keys: BTreeSet<RefKey> = rows.iter().flat_map(|row| row.refs.iter().map(codec::ref_key)).collect();
     let keys: Vec<RefKey> = keys.into_iter().collect();
     let mut numbers = BTreeMap::new();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
@@ -109,7 +98,7 @@ type RefRow = (i64, Vec<u8>, i64);
 
 async fn known_refs(conn: &mut SqliteConnection, keys: &[RefKey]) -> Result<Vec<(RefKey, i64)>, Failure> {
     let texts: Vec<serde_json::Value> = keys.iter().map(|(tag, hash)| serde_json::json!([tag, hex(hash)])).collect();
-    keyed(sqlx::query_as(NUMBERS_OF_REFS).bind(codec::json(&texts)).fetch_all(conn).await?)
+    keyed(sqlx::query_as(NUMBERS_OF_REFS).bind(super::json(&texts)).fetch_all(conn).await?)
 }
 
 fn keyed(rows: Vec<RefRow>) -> Result<Vec<(RefKey, i64)>, Failure> {
@@ -151,18 +140,18 @@ pub(super) async fn page(
 async fn members(conn: &mut SqliteConnection, scope: &LedgerScope) -> Result<(&'static str, String), Failure> {
     let tagged = scope.filter.generic_tags.iter().find_map(|(tag, values)| Some((RefTag::from_name(tag.as_str())?, values)));
     if let Some((tag, values)) = tagged {
-        let keys: Vec<RefKey> = values.iter().map(|value| key_of(tag, value)).collect();
+        let keys: Vec<RefKey> = values.iter().map(|value| codec::key_of(tag, value)).collect();
         let mut numbers = Vec::new();
         for chunk in keys.chunks(ROWS_PER_STATEMENT) {
             numbers.extend(known_refs(conn, chunk).await?.into_iter().map(|(_, id)| id));
         }
-        return Ok((PAGE_OF_REFS, codec::json(&numbers)));
+        return Ok((PAGE_OF_REFS, super::json(&numbers)));
     }
     let Some(kinds) = &scope.filter.kinds else {
         return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
     };
     let kinds: Vec<i64> = kinds.iter().map(|kind| i64::from(kind.as_u16())).collect();
-    Ok((PAGE_OF_KINDS, codec::json(&kinds)))
+    Ok((PAGE_OF_KINDS, super::json(&kinds)))
 }
 
 /// The ids among `ids` that have a final outcome, in the order of the question.
@@ -170,7 +159,7 @@ pub(super) async fn known(conn: &mut SqliteConnection, ids: &[EventId]) -> Resul
     let mut known = BTreeSet::new();
     for chunk in ids.chunks(ROWS_PER_PAGE) {
         let texts: Vec<String> = chunk.iter().map(|id| id.to_hex()).collect();
-        let found: Vec<Vec<u8>> = sqlx::query_scalar(KNOWN).bind(codec::json(&texts)).fetch_all(&mut *conn).await?;
+        let found: Vec<Vec<u8>> = sqlx::query_scalar(KNOWN).bind(super::json(&texts)).fetch_all(&mut *conn).await?;
         for id in found {
             known.insert(codec::event_id(&id)?);
         }

@@ -47,13 +47,13 @@ pub(super) async fn end(conn: &mut SqliteConnection, relays: &[i64], now: i64) -
         return Ok(());
     }
     coverage::release(conn, relays, now).await?;
-    sqlx::query(END).bind(codec::json(relays)).execute(conn).await?;
+    sqlx::query(END).bind(super::json(relays)).execute(conn).await?;
     Ok(())
 }
 
 /// Takes these relays from their owner; their links have ended.
 pub(super) async fn disown(conn: &mut SqliteConnection, relays: &[i64]) -> Result<(), Failure> {
-    sqlx::query(DISOWN).bind(codec::json(relays)).execute(conn).await?;
+    sqlx::query(DISOWN).bind(super::json(relays)).execute(conn).await?;
     Ok(())
 }
 

@@ -3,18 +3,8 @@
 //! Owns: the file, one connection that writes and a few that read; each method of [`Store`] is one transaction, and each
 //! noun has a module of its own. Never: a decision that `engine` can make, a row at a time where many may come.
 
-/// Declares SQL constants, and lists them so that a test can prepare each one.
-macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
-        $($(#[$doc])* const $name: &str = $sql;)*
-        #[cfg(test)]
-        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
-    };
-}
-
 mod checkpoint;
 mod claim;
-mod codec;
 mod coverage;
 mod discover;
 mod item;
@@ -37,6 +27,8 @@ use model::{
 };
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
+use crate::codec;
+use crate::failure::{Failure, unreadable};
 use crate::{Settings, Store};
 pub use open::OpenError;
 
@@ -96,37 +88,12 @@ impl SqliteStore {
     }
 }
 
-/// Why a statement or a method stopped.
-#[derive(Debug)]
-enum Failure {
-    Said(StateError),
-    Sql(sqlx::Error),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<StateError> for Failure {
-    fn from(error: StateError) -> Self {
-        Self::Said(error)
-    }
-}
-
-impl From<Failure> for StateError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Said(error) => error,
-            Failure::Sql(error) => Self::Store(error.to_string()),
-        }
-    }
-}
-
-/// What a stored value that no version of ours has written looks like.
-fn unreadable(what: &str) -> Failure {
-    Failure::Said(StateError::Store(format!("the database holds {what} that cannot be read")))
+/// A list as the JSON that `json_each` reads.
+fn json<T>(items: &[T]) -> String
+where
+    T: Clone + Into<serde_json::Value>,
+{
+    serde_json::Value::from(items).to_string()
 }
 
 async fn committed<T>(tx: Transaction<'static, Sqlite>, answer: T) -> Result<T, StateError> {

@@ -35,7 +35,7 @@ pub(super) async fn name_all(
     named: &[(RelayUrl, Role)],
     now: i64,
 ) -> Result<(), Failure> {
-    let roles = roles(settings, named);
+    let roles = settings.roles(named);
     let mut known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
     // There is one home at any moment: the old one goes before the new one comes.
     known.sort_by_key(|relay| roles.get(&relay.url) == Some(&Role::Home));
@@ -52,14 +52,6 @@ pub(super) async fn name_all(
         coverage::retarget_all(conn, now).await?;
     }
     Ok(())
-}
-
-/// The operator's word by URL. Home's aliases are never an upstream, whoever names them.
-fn roles(settings: &Settings, named: &[(RelayUrl, Role)]) -> BTreeMap<String, Role> {
-    let is_taken = |url: &RelayUrl, role: Role| role == Role::Home || !settings.own_urls.contains(url);
-    let mut taken: Vec<_> = named.iter().filter(|(url, role)| is_taken(url, *role)).collect();
-    taken.sort_by_key(|(_, role)| *role == Role::Home);
-    taken.into_iter().map(|(url, role)| (url.as_str().to_owned(), *role)).collect()
 }
 
 /// Says whether the role of `relay` changed.
@@ -116,7 +108,7 @@ pub(super) async fn numbers(
     let mut numbers = BTreeMap::new();
     for chunk in urls.chunks(ROWS_PER_STATEMENT) {
         let texts: Vec<String> = chunk.iter().map(|url| url.as_str().to_owned()).collect();
-        let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_URLS).bind(codec::json(&texts)).fetch_all(&mut *conn).await?;
+        let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_URLS).bind(super::json(&texts)).fetch_all(&mut *conn).await?;
         numbers.extend(known);
         let new: Vec<&RelayUrl> = chunk.iter().copied().filter(|url| !numbers.contains_key(url.as_str())).collect();
         if !new.is_empty() {

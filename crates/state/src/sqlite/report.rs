@@ -174,7 +174,7 @@ impl Applied<'_> {
         self.succeeded().await?;
         let mut dirty = BTreeSet::from([self.upstream()]);
         if self.relay.role == Role::Home.as_str() {
-            let waiting = sqlx::query_scalar(WAITING_FOR_HOME).bind(codec::json(&confirmed));
+            let waiting = sqlx::query_scalar(WAITING_FOR_HOME).bind(super::json(&confirmed));
             let waiting: Vec<i64> = waiting.fetch_all(&mut *self.conn).await?;
             dirty.extend(waiting);
         }
@@ -202,7 +202,7 @@ impl Applied<'_> {
         }
         let moved: Vec<i64> = batches.iter().map(|batch| batch.0).collect();
         let deadline = self.now.saturating_add(codec::signed(BATCH_DEADLINE_SECS));
-        let update = sqlx::query(BATCHES_MOVED).bind(self.upstream()).bind(codec::json(&moved)).bind(deadline);
+        let update = sqlx::query(BATCHES_MOVED).bind(self.upstream()).bind(super::json(&moved)).bind(deadline);
         update.execute(&mut *self.conn).await?;
         self.count(counts).await?;
         if !rows.is_empty() || counts.events > 0 {

@@ -3,8 +3,9 @@
 use model::UpstreamId;
 use sqlx::SqliteConnection;
 
-use super::snapshot::{may_be_asked_for, waited_since};
+use super::snapshot::may_be_asked_for;
 use super::{Failure, coverage, lease};
+use crate::view::waited_since;
 
 statements! {
     END_OVERDUE = "

@@ -11,7 +11,7 @@ const RELAYS: usize = 12;
 const ROOTS: usize = 120;
 
 /// A small generator: the same seed, the same world.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn roll(&mut self, below: usize) -> usize {
@@ -32,7 +32,7 @@ impl Dice {
 }
 
 /// Everything that ever happens to the generated repos: up to three versions each, a few deletions, roots.
-fn happenings(dice: &mut Dice) -> (Vec<RepoSeen>, Vec<RootSeen>, Vec<Removal>) {
+pub(crate) fn happenings(dice: &mut Dice) -> History {
     let mut repos = Vec::new();
     let mut removals = Vec::new();
     for n in 0..REPOS {
@@ -51,10 +51,11 @@ fn happenings(dice: &mut Dice) -> (Vec<RepoSeen>, Vec<RootSeen>, Vec<Removal>) {
     (repos, roots, removals)
 }
 
-type Targets = BTreeMap<RelayUrl, BTreeSet<Item>>;
+pub(crate) type History = (Vec<RepoSeen>, Vec<RootSeen>, Vec<Removal>);
+pub(crate) type Targets = BTreeMap<RelayUrl, BTreeSet<Item>>;
 
 /// The same targets by other means: from the whole history at once, repo by repo.
-fn expected((repos, roots, removals): &(Vec<RepoSeen>, Vec<RootSeen>, Vec<Removal>)) -> Targets {
+pub(crate) fn expected((repos, roots, removals): &History) -> Targets {
     let mut targets: Targets = (0..RELAYS).map(|n| (relay(n), BTreeSet::new())).collect();
     let mut all: BTreeSet<Item> = roots.iter().map(|root| Item::Root(root.id)).collect();
     for n in 0..REPOS {
@@ -74,7 +75,7 @@ fn expected((repos, roots, removals): &(Vec<RepoSeen>, Vec<RootSeen>, Vec<Remova
     targets
 }
 
-async fn targets(world: &World) -> Targets {
+pub(crate) async fn targets(world: &World) -> Targets {
     world.pass_home_first();
     let mut targets = Targets::new();
     for upstream in world.store.status().await.unwrap().upstreams {
@@ -88,16 +89,24 @@ async fn targets(world: &World) -> Targets {
 }
 
 /// All happenings in random windows and order.
-async fn play(world: &World, history: &(Vec<RepoSeen>, Vec<RootSeen>, Vec<Removal>), dice: &mut Dice) {
+pub(crate) fn windows(history: &History, dice: &mut Dice) -> Vec<Discovery> {
     let (mut repos, mut roots, mut removals) = history.clone();
     dice.shuffle(&mut repos);
     dice.shuffle(&mut roots);
     dice.shuffle(&mut removals);
+    let mut windows = Vec::new();
     while !(repos.is_empty() && roots.is_empty() && removals.is_empty()) {
-        let mut window = Discovery::default();
-        window.repos.extend(repos.split_off(repos.len().saturating_sub(dice.roll(12))));
-        window.roots.extend(roots.split_off(roots.len().saturating_sub(dice.roll(20))));
-        window.removals.extend(removals.split_off(removals.len().saturating_sub(dice.roll(3))));
+        windows.push(Discovery {
+            repos: repos.split_off(repos.len().saturating_sub(dice.roll(12))),
+            roots: roots.split_off(roots.len().saturating_sub(dice.roll(20))),
+            removals: removals.split_off(removals.len().saturating_sub(dice.roll(3))),
+        });
+    }
+    windows
+}
+
+async fn play(world: &World, history: &History, dice: &mut Dice) {
+    for window in windows(history, dice) {
         world.window(&window).await;
     }
 }

@@ -12,7 +12,7 @@ pub(crate) async fn s10_a_restart_gives_back_what_was_pending_and_keeps_the_rest
     world.say(&mut link, progress(vec![], vec![row(1, Kind::TextNote, 5, Outcome::Stored)])).await;
     let before = world.status_of(&relay(1)).await.unwrap();
     assert_eq!((before.wanted, before.pending, before.confirmed), (1, 1, 1));
-    world.restart(|_| {}).await;
+    world.crash().await;
     let after = world.status_of(&relay(1)).await.unwrap();
     assert_eq!((after.wanted, after.pending, after.confirmed), (2, 0, 1));
     assert_eq!((after.upstream, after.counts), (before.upstream, before.counts));

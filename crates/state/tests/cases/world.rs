@@ -15,6 +15,11 @@ use state::{Settings, Store};
 #[async_trait]
 pub(crate) trait Backend: Send + Sync + 'static {
     async fn open(&self, database: &str, settings: Settings) -> Arc<dyn Store>;
+
+    /// Whether leases and links stand when the process that opened the store dies: others may use the database.
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
 }
 
 pub(crate) const START: u64 = 1_700_000_000;
@@ -65,6 +70,20 @@ impl World {
     pub(crate) async fn restart(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
         self.store = self.backend.open(&(self.databases - 1).to_string(), self.settings.clone()).await;
+    }
+
+    /// The same database, opened once more.
+    pub(crate) async fn another_replica(&self) -> Arc<dyn Store> {
+        self.backend.open(&(self.databases - 1).to_string(), self.settings.clone()).await
+    }
+
+    /// Every process dies and the store's comes back; where leases outlive it, they run out and are swept.
+    pub(crate) async fn crash(&mut self) {
+        self.restart(|_| {}).await;
+        if self.backend.outlives_its_process() {
+            self.pass(TTL_MS / 1000);
+            self.store.sweep().await.unwrap();
+        }
     }
 
     pub(crate) fn now(&self) -> u64 {

@@ -1,52 +1,45 @@
-//! How words are written into rows and read back.
+//! How words are written into rows and read back: the same numbers and texts in every adapter.
 
 use model::{
-    BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LinkView, Outcome, RefTag, RelayUrl, Resume, Role,
-    Timestamp,
+    BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LinkView, Outcome, Ref, RefTag, RelayUrl, Resume,
+    Role, Timestamp,
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use super::{Failure, unreadable};
+use crate::failure::{Failure, unreadable};
 
 /// `coverage.status`. The SQL names these numbers, for the partial index needs a literal.
-pub(super) const WANTED: i64 = 0;
-pub(super) const PENDING: i64 = 1;
+pub(crate) const WANTED: i64 = 0;
+pub(crate) const PENDING: i64 = 1;
 
 /// Unix seconds; what lies beyond the range of the store is its end.
-pub(super) fn secs(at: Timestamp) -> i64 {
+pub(crate) fn secs(at: Timestamp) -> i64 {
     signed(at.as_secs())
 }
 
-pub(super) fn timestamp(secs: i64) -> Timestamp {
+pub(crate) fn timestamp(secs: i64) -> Timestamp {
     Timestamp::from_secs(unsigned(secs))
 }
 
-pub(super) fn signed(n: u64) -> i64 {
+pub(crate) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-pub(super) fn unsigned(n: i64) -> u64 {
+pub(crate) fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
 /// A length or a bound, for `LIMIT` and counts.
-pub(super) fn size(n: usize) -> i64 {
+pub(crate) fn size(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-pub(super) fn small(n: i64) -> u32 {
+pub(crate) fn small(n: i64) -> u32 {
     u32::try_from(n).unwrap_or(if n < 0 { 0 } else { u32::MAX })
 }
 
-/// A list as the JSON that `json_each` reads.
-pub(super) fn json<T>(items: &[T]) -> String
-where
-    T: Clone + Into<Value>,
-{
-    Value::from(items).to_string()
-}
-
-pub(super) fn item_kind_code(kind: ItemKind) -> i64 {
+pub(crate) fn item_kind_code(kind: ItemKind) -> i64 {
     match kind {
         ItemKind::Repo => 0,
         ItemKind::Root => 1,
@@ -55,7 +48,7 @@ pub(super) fn item_kind_code(kind: ItemKind) -> i64 {
 
 /// # Errors
 /// No version of ours wrote this key.
-pub(super) fn item(kind: i64, key: &str) -> Result<Item, Failure> {
+pub(crate) fn item(kind: i64, key: &str) -> Result<Item, Failure> {
     let read = match kind {
         0 => key.parse().ok().map(Item::Repo),
         1 => EventId::from_hex(key).ok().map(Item::Root),
@@ -64,34 +57,34 @@ pub(super) fn item(kind: i64, key: &str) -> Result<Item, Failure> {
     read.ok_or_else(|| unreadable("an item"))
 }
 
-pub(super) fn event_id(bytes: &[u8]) -> Result<EventId, Failure> {
+pub(crate) fn event_id(bytes: &[u8]) -> Result<EventId, Failure> {
     EventId::from_slice(bytes).map_err(|_| unreadable("an event id"))
 }
 
-pub(super) fn url(text: &str) -> Result<RelayUrl, Failure> {
+pub(crate) fn url(text: &str) -> Result<RelayUrl, Failure> {
     RelayUrl::parse(text).map_err(|_| unreadable("a relay's URL"))
 }
 
-pub(super) fn role(text: &str) -> Result<Role, Failure> {
+pub(crate) fn role(text: &str) -> Result<Role, Failure> {
     let all = [Role::Home, Role::Bootstrap, Role::Listed];
     all.into_iter().find(|role| role.as_str() == text).ok_or_else(|| unreadable("a role"))
 }
 
-pub(super) fn down_class(text: &str) -> Option<DownClass> {
+pub(crate) fn down_class(text: &str) -> Option<DownClass> {
     serde_json::from_value(Value::String(text.to_owned())).ok()
 }
 
-pub(super) fn learned(text: &str) -> Result<Learned, Failure> {
+pub(crate) fn learned(text: &str) -> Result<Learned, Failure> {
     serde_json::from_str(text).map_err(|_| unreadable("what was learned about an upstream"))
 }
 
-pub(super) fn learned_text(learned: &Learned) -> String {
+pub(crate) fn learned_text(learned: &Learned) -> String {
     serde_json::to_string(learned).expect("learned facts are plain data")
 }
 
 /// The columns of a relay that make its link.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct LinkColumns {
+pub(crate) struct LinkColumns {
     link: String,
     opened: bool,
     caught_up: bool,
@@ -100,7 +93,7 @@ pub(super) struct LinkColumns {
 }
 
 impl LinkColumns {
-    pub(super) fn view(&self) -> LinkView {
+    pub(crate) fn view(&self) -> LinkView {
         if self.link != "up" {
             return LinkView::Down { dial_at: timestamp(self.dial_at) };
         }
@@ -111,7 +104,7 @@ impl LinkColumns {
 
 /// The five sums, as they stand in relays and batches.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct CountColumns {
+pub(crate) struct CountColumns {
     events: i64,
     fresh: i64,
     rounds: i64,
@@ -133,7 +126,7 @@ impl From<BatchCounts> for CountColumns {
 }
 
 impl CountColumns {
-    pub(super) fn counts(&self) -> BatchCounts {
+    pub(crate) fn counts(&self) -> BatchCounts {
         BatchCounts {
             events: unsigned(self.events),
             fresh: unsigned(self.fresh),
@@ -144,12 +137,28 @@ impl CountColumns {
     }
 
     /// In the order in which statements name them.
-    pub(super) fn columns(&self) -> [i64; 5] {
+    pub(crate) fn columns(&self) -> [i64; 5] {
         [self.events, self.fresh, self.rounds, self.bytes_in, self.bytes_out]
     }
 }
 
-pub(super) fn tag_code(tag: RefTag) -> i64 {
+/// SHA-256 of a text: a bounded key for any text.
+pub(crate) fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// A reference by the number of its tag and the hash of its value: a bounded key for any text.
+pub(crate) type RefKey = (i64, [u8; 32]);
+
+pub(crate) fn ref_key(to: &Ref) -> RefKey {
+    key_of(to.tag, &to.value)
+}
+
+pub(crate) fn key_of(tag: RefTag, value: &str) -> RefKey {
+    (tag_code(tag), hash(value))
+}
+
+fn tag_code(tag: RefTag) -> i64 {
     match tag {
         RefTag::Address => 0,
         RefTag::RootAddress => 1,
@@ -173,11 +182,11 @@ const OUTCOMES: [Outcome; 10] = [
     Outcome::Gated(GateReason::Future),
 ];
 
-pub(super) fn outcome_code(outcome: Outcome) -> i64 {
+pub(crate) fn outcome_code(outcome: Outcome) -> i64 {
     size(OUTCOMES.iter().position(|known| *known == outcome).expect("the table names every outcome"))
 }
 
-pub(super) fn outcome(code: i64) -> Result<Outcome, Failure> {
+pub(crate) fn outcome(code: i64) -> Result<Outcome, Failure> {
     let place = usize::try_from(code).ok();
     place.and_then(|at| OUTCOMES.get(at)).copied().ok_or_else(|| unreadable("an outcome"))
 }

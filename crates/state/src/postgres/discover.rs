@@ -1,0 +1,122 @@
+//! Discoveries become repos, relays and roots, and these become coverage (S2, S3). The cost follows what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Discovery, RootSeen, UpstreamId};
+use sqlx::PgConnection;
+
+use super::{Failure, Time, codec, coverage, item, relay};
+use crate::Settings;
+use crate::repos::{self, Change, Numbers, RepoRow, Stored};
+
+statements! {
+    REPOS = "SELECT item, event, created_at, removed_until FROM repo WHERE item = ANY($1)";
+    WRITE_REPOS = "
+        INSERT INTO repo (item, event, created_at, removed_until)
+        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[])
+        ON CONFLICT (item) DO UPDATE SET
+            event = excluded.event, created_at = excluded.created_at, removed_until = excluded.removed_until";
+    RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo = ANY($1)";
+    UNLIST = "
+        DELETE FROM repo_relay USING UNNEST($1::bigint[], $2::bigint[]) gone (repo, relay)
+        WHERE repo_relay.repo = gone.repo AND repo_relay.relay = gone.relay";
+    LIST = "INSERT INTO repo_relay (repo, relay) SELECT * FROM UNNEST($1::bigint[], $2::bigint[])";
+    ADD_ROOTS = "
+        INSERT INTO root (item, kind, created_at) SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[])
+        ON CONFLICT DO NOTHING RETURNING item";
+    REPOS_OF_ROOTS = "SELECT root, repo FROM root_repo WHERE root = ANY($1)";
+    TAG = "INSERT INTO root_repo (root, repo) SELECT * FROM UNNEST($1::bigint[], $2::bigint[])";
+    ROOTS_OF_REPOS = "SELECT DISTINCT root FROM root_repo WHERE repo = ANY($1)";
+}
+
+pub(super) async fn discover(
+    conn: &mut PgConnection,
+    settings: &Settings,
+    time: &Time,
+    discovery: &Discovery,
+) -> Result<Vec<UpstreamId>, Failure> {
+    coverage::alone(conn).await?;
+    let now = time.now(conn).await?;
+    let numbers = item::numbers(conn, repos::items_of(discovery)).await?;
+    let seen = repos::seen(discovery);
+    let stored = stored(conn, &repos::numbers_of(&seen, &numbers)).await?;
+    let changes = repos::changes(seen, &numbers, &stored);
+    write_repos(conn, &changes).await?;
+    let relisted = relist(conn, settings, &changes, now).await?;
+    let mut touched = add_roots(conn, &discovery.roots, &numbers).await?;
+    touched.extend(roots_of(conn, &relisted).await?);
+    touched.extend(relisted);
+    touched.extend(changes.iter().filter(|change| change.is_of_announcement()).map(|change| change.item));
+    let dirty = coverage::retarget(conn, &touched, now).await?;
+    Ok(dirty.into_iter().map(UpstreamId).collect())
+}
+
+async fn stored(conn: &mut PgConnection, items: &[i64]) -> Result<BTreeMap<i64, Stored>, Failure> {
+    let rows: Vec<RepoRow> = sqlx::query_as(REPOS).bind(items).fetch_all(conn).await?;
+    rows.into_iter().map(|row| Ok((row.item, row.stored()?))).collect()
+}
+
+async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<(), Failure> {
+    let versions = || changes.iter().map(|change| change.after.version);
+    let items: Vec<i64> = changes.iter().map(|change| change.item).collect();
+    let events: Vec<Option<Vec<u8>>> = versions().map(|version| Some(version?.1.as_bytes().to_vec())).collect();
+    let created: Vec<Option<i64>> = versions().map(|version| Some(codec::secs(version?.0))).collect();
+    let removed: Vec<Option<i64>> = changes.iter().map(|change| change.after.removed_until.map(codec::secs)).collect();
+    sqlx::query(WRITE_REPOS).bind(items).bind(events).bind(created).bind(removed).execute(conn).await?;
+    Ok(())
+}
+
+/// Writes which relays the changed repos name; answers with the repos for which that is another set than before.
+async fn relist(
+    conn: &mut PgConnection,
+    settings: &Settings,
+    changes: &[Change<'_>],
+    now: i64,
+) -> Result<BTreeSet<i64>, Failure> {
+    let listings = repos::listings(settings, changes);
+    let urls = listings.values().flatten().copied().collect();
+    let numbers = relay::numbers(conn, settings, &urls, now).await?;
+    let after = repos::listed_pairs(&listings, &numbers);
+    let listed: Vec<i64> = listings.into_keys().collect();
+    let before = pairs_of(conn, RELAYS_OF_REPOS, &listed).await?;
+    write_pairs(conn, UNLIST, before.difference(&after)).await?;
+    write_pairs(conn, LIST, after.difference(&before)).await?;
+    Ok(before.symmetric_difference(&after).map(|(repo, _)| *repo).collect())
+}
+
+/// Writes roots and the repos they tag; answers with the roots that tag a repo that they did not tag before, or are new.
+async fn add_roots(conn: &mut PgConnection, roots: &[RootSeen], numbers: &Numbers) -> Result<BTreeSet<i64>, Failure> {
+    let by_number = repos::roots_by_number(roots, numbers);
+    let kinds: Vec<i64> = by_number.values().map(|root| i64::from(root.kind.as_u16())).collect();
+    let created: Vec<i64> = by_number.values().map(|root| codec::secs(root.created_at)).collect();
+    let items: Vec<i64> = by_number.into_keys().collect();
+    let added = sqlx::query_scalar(ADD_ROOTS).bind(&items).bind(kinds).bind(created);
+    let mut touched: BTreeSet<i64> = added.fetch_all(&mut *conn).await?.into_iter().collect();
+    let before = pairs_of(conn, REPOS_OF_ROOTS, &items).await?;
+    let after = repos::tagged_pairs(roots, numbers);
+    write_pairs(conn, TAG, after.difference(&before)).await?;
+    touched.extend(after.difference(&before).map(|(root, _)| *root));
+    Ok(touched)
+}
+
+async fn roots_of(conn: &mut PgConnection, repos: &BTreeSet<i64>) -> Result<Vec<i64>, Failure> {
+    let repos: Vec<i64> = repos.iter().copied().collect();
+    Ok(sqlx::query_scalar(ROOTS_OF_REPOS).bind(repos).fetch_all(conn).await?)
+}
+
+async fn pairs_of(conn: &mut PgConnection, sql: &'static str, items: &[i64]) -> Result<BTreeSet<(i64, i64)>, Failure> {
+    let pairs: Vec<(i64, i64)> = sqlx::query_as(sql).bind(items).fetch_all(conn).await?;
+    Ok(pairs.into_iter().collect())
+}
+
+async fn write_pairs<'a>(
+    conn: &mut PgConnection,
+    sql: &'static str,
+    pairs: impl Iterator<Item = &'a (i64, i64)> + Send,
+) -> Result<(), Failure> {
+    let (left, right): (Vec<i64>, Vec<i64>) = pairs.copied().unzip();
+    if !left.is_empty() {
+        sqlx::query(sql).bind(left).bind(right).execute(conn).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The ledger: every event id with a final outcome, and the sets that negentropy is run against.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, RefTag, StateError};
+use sqlx::PgConnection;
+
+use super::codec::RefKey;
+use super::{Failure, codec, text};
+
+/// Rows of one page: about 200 kB in flight.
+const ROWS_PER_PAGE: usize = 5000;
+
+statements! {
+    NUMBERS_OF_REFS = "
+        SELECT r.tag::bigint, r.value_hash, r.id FROM UNNEST($1::bigint[], $2::bytea[]) k (tag, value_hash)
+        JOIN ref r ON r.tag = k.tag AND r.value_hash = k.value_hash";
+    // Another report may name the same thing for the first time: who comes second waits, and looks again.
+    ADD_REFS = "
+        INSERT INTO ref (tag, value_hash) SELECT k.tag, k.value_hash FROM UNNEST($1::bigint[], $2::bytea[]) k (tag, value_hash)
+        ORDER BY k.tag, k.value_hash ON CONFLICT DO NOTHING";
+    // On a conflict the first upstream and batch stay. `stored` (0) wins over anything; what was not the last word, held (3)
+    // and needs-parent (5), gives way to any later one.
+    WRITE = "
+        INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at)
+        SELECT n.id, n.created_at, n.kind, n.outcome, n.reason, n.upstream, n.batch, $8
+        FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])
+            n (id, created_at, kind, outcome, reason, upstream, batch)
+        ORDER BY n.id
+        ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason
+        WHERE (excluded.outcome = 0 AND event.outcome <> 0)
+           OR (event.outcome IN (3, 5) AND excluded.outcome <> event.outcome)";
+    WRITE_REFS = "
+        INSERT INTO event_ref (ref, created_at, id)
+        SELECT n.ref, n.created_at, n.id FROM UNNEST($1::bigint[], $2::bigint[], $3::bytea[]) n (ref, created_at, id)
+        ORDER BY n.ref, n.created_at, n.id ON CONFLICT DO NOTHING";
+    // 0 stored, 1 duplicate: what home serves.
+    PAGE_OF_KINDS = "
+        SELECT created_at, id FROM event
+        WHERE kind = ANY($1) AND created_at BETWEEN $2 AND $3 AND (created_at, id) > ($4, $5)
+          AND (NOT $6 OR outcome IN (0, 1))
+        ORDER BY created_at, id LIMIT $7";
+    PAGE_OF_REFS = "
+        SELECT r.created_at, r.id FROM event_ref r
+        WHERE r.ref = ANY($1) AND r.created_at BETWEEN $2 AND $3 AND (r.created_at, r.id) > ($4, $5)
+          AND (NOT $6 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
+        ORDER BY r.created_at, r.id LIMIT $7";
+    KNOWN = "SELECT id FROM event WHERE id = ANY($1)";
+}
+
+/// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
+///
+/// A report that says two things about one event is applied in its order: the database takes a row once in a statement.
+pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let refs = ref_numbers(conn, rows).await?;
+    let mut left: Vec<&LedgerRow> = rows.iter().collect();
+    while !left.is_empty() {
+        let mut seen = BTreeSet::new();
+        let (once, again): (Vec<&LedgerRow>, Vec<&LedgerRow>) = left.into_iter().partition(|row| seen.insert(row.id));
+        write_once(conn, &once, now).await?;
+        left = again;
+    }
+    write_refs(conn, rows, &refs).await
+}
+
+async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<(), Failure> {
+    let ids: Vec<Vec<u8>> = rows.iter().map(|row| row.id.as_bytes().to_vec()).collect();
+    let created: Vec<i64> = rows.iter().map(|row| codec::secs(row.created_at)).collect();
+    let kinds: Vec<i64> = rows.iter().map(|row| i64::from(row.kind.as_u16())).collect();
+    let outcomes: Vec<i64> = rows.iter().map(|row| codec::outcome_code(row.outcome)).collect();
+    let reasons: Vec<Option<String>> = rows.iter().map(|row| row.reason.as_deref().map(text)).collect();
+    let upstreams: Vec<i64> = rows.iter().map(|row| row.upstream.0).collect();
+    let batches: Vec<Option<i64>> = rows.iter().map(|row| row.batch.map(|batch| batch.0)).collect();
+    let write = sqlx::query(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
+    write.bind(reasons).bind(upstreams).bind(batches).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+async fn write_refs(conn: &mut PgConnection, rows: &[LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {
+    let (mut tos, mut created, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        for to in &row.refs {
+            tos.push(refs[&codec::ref_key(to)]);
+            created.push(codec::secs(row.created_at));
+            ids.push(row.id.as_bytes().to_vec());
+        }
+    }
+    sqlx::query(WRITE_REFS).bind(tos).bind(created).bind(ids).execute(conn).await?;
+    Ok(())
+}
+
+/// The numbers of everything that `rows` name; new names get one.
+async fn ref_numbers(conn: &mut PgConnection, rows: &[LedgerRow]) -> Result<BTreeMap<RefKey, i64>, Failure> {
+    let keys: BTreeSet<RefKey> = rows.iter().flat_map(|row| row.refs.iter().map(codec::ref_key)).collect();
+    let mut numbers = known_refs(conn, keys.iter()).await?;
+    let new: Vec<RefKey> = keys.into_iter().filter(|key| !numbers.contains_key(key)).collect();
+    if !new.is_empty() {
+        let (tags, hashes) = columns(new.iter());
+        sqlx::query(ADD_REFS).bind(tags).bind(hashes).execute(&mut *conn).await?;
+        numbers.extend(known_refs(conn, new.iter()).await?);
+    }
+    Ok(numbers)
+}
+
+fn columns<'a>(keys: impl Iterator<Item = &'a RefKey>) -> (Vec<i64>, Vec<Vec<u8>>) {
+    keys.map(|(tag, hash)| (*tag, hash.to_vec())).unzip()
+}
+
+async fn known_refs<'a>(
+    conn: &mut PgConnection,
+    keys: impl Iterator<Item = &'a RefKey> + Send,
+) -> Result<BTreeMap<RefKey, i64>, Failure> {
+    let (tags, hashes) = columns(keys);
+    let rows: Vec<(i64, Vec<u8>, i64)> = sqlx::query_as(NUMBERS_OF_REFS).bind(tags).bind(hashes).fetch_all(conn).await?;
+    let keyed = |(tag, hash, id): (i64, Vec<u8>, i64)| {
+        let hash = hash.try_into().map_err(|_| super::unreadable("a reference"))?;
+        Ok(((tag, hash), id))
+    };
+    rows.into_iter().map(keyed).collect()
+}
+
+/// One page of a set, sorted by time, then id. Conditions of the filter beyond kinds, one tag, `since` and `until` are
+/// passed over: a set that is too large costs bytes, one that is too small a download.
+pub(super) async fn page(
+    conn: &mut PgConnection,
+    scope: &LedgerScope,
+    after: Option<LedgerCursor>,
+) -> Result<LedgerPage, Failure> {
+    let (sql, members) = members(conn, scope).await?;
+    let since = scope.filter.since.map_or(0, codec::secs);
+    let until = scope.filter.until.map_or(i64::MAX, codec::secs);
+    let (after_at, after_id) = after.map_or((-1, Vec::new()), |at| (codec::secs(at.created_at), at.id.as_bytes().to_vec()));
+    let rows = sqlx::query_as(sql).bind(members).bind(since.max(after_at)).bind(until).bind(after_at).bind(after_id);
+    let rows = rows.bind(scope.at_home).bind(codec::size(ROWS_PER_PAGE));
+    let rows: Vec<(i64, Vec<u8>)> = rows.fetch_all(conn).await?;
+    let is_last = rows.len() < ROWS_PER_PAGE;
+    let cursor = |(at, id): (i64, Vec<u8>)| Ok(LedgerCursor { created_at: codec::timestamp(at), id: codec::event_id(&id)? });
+    let mut rows = rows.into_iter().map(cursor).collect::<Result<Vec<_>, Failure>>()?;
+    // An event that names two members of the set comes twice, side by side.
+    rows.dedup();
+    Ok(LedgerPage { rows, is_last })
+}
+
+/// Which statement reads the set, and the numbers that it is made of.
+async fn members(conn: &mut PgConnection, scope: &LedgerScope) -> Result<(&'static str, Vec<i64>), Failure> {
+    let tagged = scope.filter.generic_tags.iter().find_map(|(tag, values)| Some((RefTag::from_name(tag.as_str())?, values)));
+    if let Some((tag, values)) = tagged {
+        let keys: BTreeSet<RefKey> = values.iter().map(|value| codec::key_of(tag, value)).collect();
+        return Ok((PAGE_OF_REFS, known_refs(conn, keys.iter()).await?.into_values().collect()));
+    }
+    let Some(kinds) = &scope.filter.kinds else {
+        return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
+    };
+    Ok((PAGE_OF_KINDS, kinds.iter().map(|kind| i64::from(kind.as_u16())).collect()))
+}
+
+/// The ids among `ids` that have a final outcome, in the order of the question.
+pub(super) async fn known(conn: &mut PgConnection, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
+    let asked: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+    let found: Vec<Vec<u8>> = sqlx::query_scalar(KNOWN).bind(asked).fetch_all(conn).await?;
+    let known = found.iter().map(|id| codec::event_id(id)).collect::<Result<BTreeSet<EventId>, Failure>>()?;
+    Ok(ids.iter().copied().filter(|id| known.contains(id)).collect())
+}

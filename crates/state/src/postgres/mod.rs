@@ -1,0 +1,187 @@
+//! The store of a fleet, in Postgres: any number of replicas on one database.
+//!
+//! Owns: the pools; each method of [`Store`] is one transaction, and each noun has a module of its own. Never: a decision
+//! that `engine` can make, a row at a time where many may come, an end to links that others hold.
+//!
+//! Who waits for whom: a guarded write locks the row of its upstream and looks at the epoch in that statement; everything
+//! that belongs to an upstream (coverage, batches) is written under that lock. Targets are worked out by one replica at a
+//! time. A worker's row is locked by its own renewal, and by whoever buries it when it has expired; upstreams change owner
+//! only under both locks. Rows are locked in the order of their keys, and what the database still finds to be a deadlock
+//! is tried again.
+//!
+//! Time is the database's ([`Time::Database`]), read in each transaction once it holds its locks, so that no skew between
+//! hosts can matter. The statements take it as a parameter all the same: tests turn a clock by hand ([`Time::Given`]), and
+//! run the SQL that production runs.
+
+mod claim;
+mod connect;
+mod coverage;
+mod discover;
+mod item;
+mod lease;
+mod ledger;
+mod link;
+mod relay;
+mod report;
+mod snapshot;
+mod status;
+mod sweep;
+
+use async_trait::async_trait;
+use model::{
+    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl,
+    Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
+};
+use sqlx::{PgConnection, PgPool};
+
+use crate::codec;
+use crate::failure::{Failure, unreadable};
+use crate::{Clock, Settings, Store};
+pub use connect::ConnectError;
+
+/// How often a transaction is tried that the database ended for the sake of another one.
+const ATTEMPTS: u32 = 5;
+
+/// What the store reads belongs to one moment.
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+statements! {
+    NOW_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+}
+
+/// Whose clock decides when a lease expires and what is due.
+#[derive(Clone)]
+pub enum Time {
+    /// The database's own. [`Settings::clock`] is not looked at.
+    Database,
+    /// A clock that a test turns.
+    Given(Clock),
+}
+
+impl Time {
+    /// Unix milliseconds, after whatever the transaction has waited for.
+    async fn now_ms(&self, conn: &mut PgConnection) -> Result<i64, Failure> {
+        match self {
+            Self::Database => Ok(sqlx::query_scalar(NOW_MS).fetch_one(conn).await?),
+            Self::Given(clock) => Ok(codec::secs(clock()).saturating_mul(1000)),
+        }
+    }
+
+    /// Unix seconds.
+    async fn now(&self, conn: &mut PgConnection) -> Result<i64, Failure> {
+        Ok(self.now_ms(conn).await?.div_euclid(1000))
+    }
+}
+
+/// A replica's door to the database. Cheap to share behind an `Arc`.
+pub struct PostgresStore {
+    pool: PgPool,
+    /// One connection of its own: no bulk insert may starve the leases.
+    leases: PgPool,
+    settings: Settings,
+    time: Time,
+}
+
+impl PostgresStore {
+    /// Connects to the database of `url` (`postgres://user:password@host:port/database?sslmode=…`), brings its schema up to
+    /// date, and judges the relays by today's dial policy. Links and workers are left as they are: other replicas live.
+    ///
+    /// # Errors
+    /// What an operator has to put right; see [`ConnectError`].
+    pub async fn connect(url: &str, settings: Settings, time: Time) -> Result<Self, ConnectError> {
+        connect::connect(url, settings, time).await
+    }
+
+    /// Waits for what is under way, and hangs up.
+    pub async fn close(self) {
+        self.leases.close().await;
+        self.pool.close().await;
+    }
+}
+
+/// Postgres' text holds no U+0000, but an upstream's words may.
+fn text(words: &str) -> String {
+    words.replace('\0', "\u{fffd}")
+}
+
+fn is_worth_another_try(failure: &Failure) -> bool {
+    let Failure::Sql(error) = failure else { return false };
+    let code = error.as_database_error().and_then(|error| error.code());
+    // Serialization failure, deadlock: the database ended this transaction so that another one could go on.
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Runs `$work` in a transaction of `$pool`, again if the database asks for it.
+macro_rules! transaction {
+    ($pool:expr, |$conn:ident| $work:expr) => {{
+        let mut attempt = 1;
+        loop {
+            let done = async {
+                let mut tx = $pool.begin().await?;
+                let $conn: &mut PgConnection = &mut tx;
+                let answer = $work.await?;
+                tx.commit().await?;
+                Ok::<_, Failure>(answer)
+            };
+            match done.await {
+                Err(failure) if attempt < ATTEMPTS && is_worth_another_try(&failure) => attempt += 1,
+                Ok(answer) => break Ok(answer),
+                Err(failure) => break Err(StateError::from(failure)),
+            }
+        }
+    }};
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn name_relays(&self, named: &[(RelayUrl, Role)]) -> Result<(), StateError> {
+        transaction!(self.pool, |conn| relay::name_all(conn, &self.settings, &self.time, named))
+    }
+
+    async fn discover(&self, discovery: &Discovery) -> Result<Vec<UpstreamId>, StateError> {
+        transaction!(self.pool, |conn| discover::discover(conn, &self.settings, &self.time, discovery))
+    }
+
+    async fn report(&self, report: &Report) -> Result<Vec<UpstreamId>, StateError> {
+        transaction!(self.pool, |conn| report::apply(conn, &self.settings, &self.time, report))
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Assignment>, StateError> {
+        transaction!(self.leases, |conn| lease::renew(conn, &self.time, request))
+    }
+
+    async fn up(&self, upstream: UpstreamId, epoch: Epoch) -> Result<UpGranted, StateError> {
+        transaction!(self.pool, |conn| link::up(conn, &self.settings, &self.time, (upstream, epoch)))
+    }
+
+    async fn snapshot(&self, upstream: UpstreamId) -> Result<Snapshot, StateError> {
+        let mut tx = self.pool.begin_with(READ).await.map_err(Failure::from)?;
+        Ok(snapshot::take(&mut tx, &self.settings, &self.time, upstream).await?)
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError> {
+        transaction!(self.pool, |conn| claim::take(conn, &self.time, claim))
+    }
+
+    async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError> {
+        transaction!(self.pool, |conn| sweep::sweep(conn, &self.time))
+    }
+
+    async fn ledger(&self, scope: &LedgerScope, after: Option<LedgerCursor>) -> Result<LedgerPage, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(ledger::page(&mut conn, scope, after).await?)
+    }
+
+    async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(ledger::known(&mut conn, ids).await?)
+    }
+
+    async fn status(&self) -> Result<Status, StateError> {
+        let mut tx = self.pool.begin_with(READ).await.map_err(Failure::from)?;
+        Ok(status::status(&mut tx).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

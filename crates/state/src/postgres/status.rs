@@ -1,0 +1,29 @@
+//! Figures of the whole system.
+
+use model::Status;
+use sqlx::PgConnection;
+
+use super::Failure;
+use crate::status::{self, Counted};
+
+statements! {
+    REPOS = "SELECT count(*) FROM repo WHERE event IS NOT NULL";
+    ROOTS = "SELECT count(*) FROM root";
+    OUTCOMES = "
+        SELECT outcome::bigint, sum(n)::bigint FROM outcome_count GROUP BY outcome HAVING sum(n) > 0 ORDER BY outcome";
+    ITEMS = "SELECT relay, status::bigint, count(*) FROM coverage GROUP BY relay, status";
+    RELAYS = "
+        SELECT id, url, role, refused, link, opened, caught_up, resume_since, dial_at, learned, failures, last_class,
+            last_detail, incomplete, events, fresh, rounds, bytes_in, bytes_out
+        FROM relay ORDER BY id";
+}
+
+pub(super) async fn status(conn: &mut PgConnection) -> Result<Status, Failure> {
+    status::status(Counted {
+        repos: sqlx::query_scalar(REPOS).fetch_one(&mut *conn).await?,
+        roots: sqlx::query_scalar(ROOTS).fetch_one(&mut *conn).await?,
+        outcomes: sqlx::query_as(OUTCOMES).fetch_all(&mut *conn).await?,
+        items: sqlx::query_as(ITEMS).fetch_all(&mut *conn).await?,
+        upstreams: sqlx::query_as(RELAYS).fetch_all(conn).await?,
+    })
+}

@@ -1,0 +1,38 @@
+//! The sweep: what is overdue ends, and every upstream with something to plan is named, though nobody said so.
+
+use model::UpstreamId;
+use sqlx::PgConnection;
+
+use super::snapshot::may_be_asked_for;
+use super::{Failure, Time, coverage, lease};
+use crate::view::waited_since;
+
+statements! {
+    // What is being written just now is left to the next sweep.
+    LOCK_OVERDUE = "
+        SELECT id FROM relay WHERE id IN (SELECT relay FROM batch WHERE ended_at IS NULL AND deadline <= $1)
+        ORDER BY id FOR UPDATE SKIP LOCKED";
+    END_OVERDUE = "
+        UPDATE batch SET state = 'overdue', ended_at = $1
+        WHERE relay = ANY($2) AND ended_at IS NULL AND deadline <= $1 RETURNING id";
+    DUE = concat!(
+        "SELECT r.id FROM relay r
+        WHERE r.link = 'up' AND (
+            NOT r.opened OR r.refresh_at <= $1 OR (r.role = 'listed' AND r.empty_since IS NOT NULL)
+            OR (coalesce(r.ask_at, 0) <= $1 AND EXISTS (
+                SELECT 1 FROM coverage c WHERE c.relay = r.id AND c.status = 0 AND ",
+        may_be_asked_for!(),
+        ")))
+        ORDER BY r.id"
+    );
+}
+
+pub(super) async fn sweep(conn: &mut PgConnection, time: &Time) -> Result<Vec<UpstreamId>, Failure> {
+    lease::end_expired(conn, time).await?;
+    let now = time.now(conn).await?;
+    let held: Vec<i64> = sqlx::query_scalar(LOCK_OVERDUE).bind(now).fetch_all(&mut *conn).await?;
+    let overdue: Vec<i64> = sqlx::query_scalar(END_OVERDUE).bind(now).bind(held).fetch_all(&mut *conn).await?;
+    coverage::release_batches(conn, &overdue).await?;
+    let due: Vec<i64> = sqlx::query_scalar(DUE).bind(now).bind(waited_since(now)).fetch_all(conn).await?;
+    Ok(due.into_iter().map(UpstreamId).collect())
+}

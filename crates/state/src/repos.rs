@@ -1,0 +1,148 @@
+//! What a discovery says about repos and roots, and what becomes of them: the decisions, without the rows (S2, S3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Discovery, EventId, Item, RelayUrl, RepoAddr, RepoSeen, RootSeen, Timestamp};
+
+use crate::failure::Failure;
+use crate::{Settings, codec};
+
+/// Numbers of items by key.
+pub(crate) type Numbers = BTreeMap<String, i64>;
+
+/// By repo: its newest announcement of this discovery, and until when it is removed.
+pub(crate) type Seen<'a> = BTreeMap<&'a RepoAddr, (Option<&'a RepoSeen>, Option<Timestamp>)>;
+
+/// What is stored of a repo.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) version: Option<(Timestamp, EventId)>,
+    pub(crate) removed_until: Option<Timestamp>,
+}
+
+/// A stored repo, as a row.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct RepoRow {
+    pub(crate) item: i64,
+    event: Option<Vec<u8>>,
+    created_at: Option<i64>,
+    removed_until: Option<i64>,
+}
+
+impl RepoRow {
+    pub(crate) fn stored(&self) -> Result<Stored, Failure> {
+        let version = match (self.created_at, &self.event) {
+            (Some(at), Some(event)) => Some((codec::timestamp(at), codec::event_id(event)?)),
+            _ => None,
+        };
+        Ok(Stored { version, removed_until: self.removed_until.map(codec::timestamp) })
+    }
+}
+
+/// What a discovery says about one repo, and what becomes of it.
+pub(crate) struct Change<'a> {
+    pub(crate) item: i64,
+    before: Stored,
+    pub(crate) after: Stored,
+    /// The relays that the repo names from now on; none where they stay as they are.
+    relays: Option<&'a [RelayUrl]>,
+}
+
+impl Change<'_> {
+    /// Whether the repo is announced now and was not before, or the other way round.
+    pub(crate) fn is_of_announcement(&self) -> bool {
+        self.before.version.is_some() != self.after.version.is_some()
+    }
+}
+
+/// Everything that a discovery names, repeats included.
+pub(crate) fn items_of(discovery: &Discovery) -> impl Iterator<Item = Item> {
+    let announced = discovery.repos.iter().map(|repo| &repo.addr);
+    let removed = discovery.removals.iter().map(|removal| &removal.addr);
+    let tagged = discovery.roots.iter().flat_map(|root| &root.repos);
+    let repos = announced.chain(removed).chain(tagged).cloned().map(Item::Repo);
+    repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id)))
+}
+
+pub(crate) fn seen(discovery: &Discovery) -> Seen<'_> {
+    let mut seen = Seen::new();
+    for removal in &discovery.removals {
+        let entry = seen.entry(&removal.addr).or_default();
+        entry.1 = entry.1.max(Some(removal.until));
+    }
+    for repo in &discovery.repos {
+        let entry = seen.entry(&repo.addr).or_default();
+        if entry.0.is_none_or(|best| is_newer(version(repo), version(best))) {
+            entry.0 = Some(repo);
+        }
+    }
+    seen
+}
+
+pub(crate) fn numbers_of(seen: &Seen<'_>, numbers: &Numbers) -> Vec<i64> {
+    seen.keys().map(|addr| number_of(numbers, addr)).collect()
+}
+
+/// The newest version wins, at the same second the lowest id (NIP-01); a deletion takes the versions up to its moment.
+pub(crate) fn changes<'a>(seen: Seen<'a>, numbers: &Numbers, stored: &BTreeMap<i64, Stored>) -> Vec<Change<'a>> {
+    let change = |(addr, (repo, removed)): (&RepoAddr, _)| {
+        let item = number_of(numbers, addr);
+        changed(item, stored.get(&item).cloned().unwrap_or_default(), repo, removed)
+    };
+    seen.into_iter().map(change).filter(|change| change.before != change.after).collect()
+}
+
+fn version(repo: &RepoSeen) -> (Timestamp, EventId) {
+    (repo.created_at, repo.event)
+}
+
+fn is_newer(this: (Timestamp, EventId), that: (Timestamp, EventId)) -> bool {
+    this.0 > that.0 || (this.0 == that.0 && this.1 < that.1)
+}
+
+fn number_of(numbers: &Numbers, addr: &RepoAddr) -> i64 {
+    numbers[&addr.to_string()]
+}
+
+fn changed(item: i64, before: Stored, seen: Option<&RepoSeen>, removed: Option<Timestamp>) -> Change<'_> {
+    let removed_until = before.removed_until.max(removed);
+    let is_gone = |at: Timestamp| removed_until.is_some_and(|until| at <= until);
+    let kept = before.version.filter(|(at, _)| !is_gone(*at));
+    let newer = seen.filter(|repo| !is_gone(repo.created_at) && kept.is_none_or(|kept| is_newer(version(repo), kept)));
+    let after = Stored { version: newer.map(version).or(kept), removed_until };
+    let relays = match (newer, after.version) {
+        (Some(repo), _) => Some(repo.relays.as_slice()),
+        (None, None) => Some([].as_slice()),
+        (None, Some(_)) => None,
+    };
+    Change { item, before, after, relays }
+}
+
+/// The repos whose relays may be others than before, each with all that it names now. Our own relay is no upstream.
+pub(crate) fn listings<'a>(settings: &Settings, changes: &[Change<'a>]) -> BTreeMap<i64, Vec<&'a RelayUrl>> {
+    let is_upstream = |url: &&RelayUrl| !settings.own_urls.contains(url);
+    let named = changes.iter().filter_map(|change| Some((change.item, change.relays?)));
+    named.map(|(item, relays)| (item, relays.iter().filter(is_upstream).collect())).collect()
+}
+
+/// The same as pairs of repo and relay.
+pub(crate) fn listed_pairs(listings: &BTreeMap<i64, Vec<&RelayUrl>>, relays: &BTreeMap<String, i64>) -> BTreeSet<(i64, i64)> {
+    let pairs = |(repo, urls): (&i64, &Vec<&RelayUrl>)| -> Vec<(i64, i64)> {
+        urls.iter().map(|url| (*repo, relays[url.as_str()])).collect()
+    };
+    listings.iter().flat_map(pairs).collect()
+}
+
+/// The roots of a discovery by their numbers.
+pub(crate) fn roots_by_number<'a>(roots: &'a [RootSeen], numbers: &Numbers) -> BTreeMap<i64, &'a RootSeen> {
+    roots.iter().map(|root| (numbers[&root.id.to_hex()], root)).collect()
+}
+
+/// Which root tags which repo.
+pub(crate) fn tagged_pairs(roots: &[RootSeen], numbers: &Numbers) -> BTreeSet<(i64, i64)> {
+    let tags = roots.iter().flat_map(|root| {
+        let item = numbers[&root.id.to_hex()];
+        root.repos.iter().map(move |addr| (item, number_of(numbers, addr)))
+    });
+    tags.collect()
+}

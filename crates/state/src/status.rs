@@ -1,0 +1,107 @@
+//! Figures of the whole system, and assignments, made of rows: the same for every adapter.
+
+use std::collections::BTreeMap;
+
+use model::{Assignment, Epoch, Outcome, Status, UpstreamId, UpstreamStatus};
+
+use crate::codec::{self, CountColumns, LinkColumns};
+use crate::failure::Failure;
+
+/// An upstream that a worker holds, as a row.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct AssignedRow {
+    pub(crate) id: i64,
+    url: String,
+    role: String,
+    epoch: i64,
+    dial_at: i64,
+    learned: String,
+}
+
+pub(crate) fn assignment(row: &AssignedRow) -> Result<Assignment, Failure> {
+    Ok(Assignment {
+        upstream: UpstreamId(row.id),
+        url: codec::url(&row.url)?,
+        role: codec::role(&row.role)?,
+        epoch: Epoch(row.epoch),
+        dial_at: codec::timestamp(row.dial_at),
+        learned: codec::learned(&row.learned)?,
+    })
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct UpstreamRow {
+    id: i64,
+    url: String,
+    role: String,
+    refused: bool,
+    #[sqlx(flatten)]
+    link: LinkColumns,
+    learned: String,
+    failures: i64,
+    last_class: Option<String>,
+    last_detail: Option<String>,
+    incomplete: Option<String>,
+    #[sqlx(flatten)]
+    counts: CountColumns,
+}
+
+/// Wanted, pending, confirmed.
+type Items = [u64; 3];
+
+/// What status is made of: rows of (outcome, number), of (upstream, state of items, number), and the upstreams.
+pub(crate) struct Counted {
+    pub(crate) repos: i64,
+    pub(crate) roots: i64,
+    pub(crate) outcomes: Vec<(i64, i64)>,
+    pub(crate) items: Vec<(i64, i64, i64)>,
+    pub(crate) upstreams: Vec<UpstreamRow>,
+}
+
+pub(crate) fn status(counted: Counted) -> Result<Status, Failure> {
+    let outcomes = counted
+        .outcomes
+        .into_iter()
+        .map(|(code, n)| Ok((codec::outcome(code)?, codec::unsigned(n))))
+        .collect::<Result<Vec<(Outcome, u64)>, Failure>>()?;
+    let items = items_by_relay(counted.items);
+    let upstreams = counted.upstreams.iter().map(|row| upstream(row, items.get(&row.id).copied().unwrap_or_default()));
+    Ok(Status {
+        repos: codec::unsigned(counted.repos),
+        roots: codec::unsigned(counted.roots),
+        at_home: outcomes.iter().filter(|(outcome, _)| outcome.is_at_home()).map(|(_, n)| n).sum(),
+        outcomes: outcomes.iter().map(|(outcome, n)| (outcome.as_str().to_owned(), *n)).collect(),
+        upstreams: upstreams.collect::<Result<_, Failure>>()?,
+    })
+}
+
+fn items_by_relay(counted: Vec<(i64, i64, i64)>) -> BTreeMap<i64, Items> {
+    let mut items: BTreeMap<i64, Items> = BTreeMap::new();
+    for (relay, status, n) in counted {
+        let [wanted, pending, confirmed] = items.entry(relay).or_default();
+        let figure = match status {
+            codec::WANTED => wanted,
+            codec::PENDING => pending,
+            _ => confirmed,
+        };
+        *figure = codec::unsigned(n);
+    }
+    items
+}
+
+fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items) -> Result<UpstreamStatus, Failure> {
+    Ok(UpstreamStatus {
+        upstream: UpstreamId(relay.id),
+        url: codec::url(&relay.url)?,
+        role: codec::role(&relay.role)?,
+        link: relay.link.view(),
+        wanted,
+        pending,
+        confirmed,
+        learned: codec::learned(&relay.learned)?,
+        failures: codec::small(relay.failures),
+        last_down: relay.last_class.as_deref().and_then(codec::down_class),
+        incomplete: if relay.refused { relay.last_detail.clone() } else { relay.incomplete.clone() },
+        counts: relay.counts.counts(),
+    })
+}
