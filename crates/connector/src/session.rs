@@ -189,6 +189,9 @@ impl Link<'_> {
                 break ended;
             }
         };
+        if ended.class == DownClass::Closed {
+            self.session.link_lost(self.now());
+        }
         self.drain().await;
         ended
     }
@@ -403,7 +406,7 @@ impl Link<'_> {
             self.settle(settled);
         }
         while let Some(output) = self.session.poll_output() {
-            if let Output::Report(said @ (Said::BatchEnded { .. } | Said::CaughtUp)) = output
+            if let Output::Report(said @ (Said::BatchEnded { .. } | Said::CaughtUp | Said::Learned { .. })) = output
                 && (self.report_progress().await.is_err() || self.report(said).await.is_err())
             {
                 return;

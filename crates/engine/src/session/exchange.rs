@@ -322,6 +322,16 @@ impl Session {
         }
     }
 
+    /// The relay ended the link. If it did so over an exchange that it never answered, on a link whose NIP-77 is not
+    /// proved, that is a refusal too (S12): the next link reads pages. Otherwise such a relay would never be read.
+    pub fn link_lost(&mut self, now: Now) {
+        let was_asked = self.exchanges().any(|(_, exchange)| exchange.phase == Phase::Opening);
+        if was_asked && !self.is_negentropy_proved() {
+            let reason = "it ended the connection instead of an answer".to_owned();
+            self.learn(Learned { nip77: Some(Nip77::Refused { at: now.wall, reason }), ..Learned::default() });
+        }
+    }
+
     pub(super) fn exchange_overdue(&mut self, id: UnitId, now: Now) {
         let Some((exchange, _)) = self.exchange_mut(id) else { return };
         let was_unanswered = exchange.is_unanswered() && !self.is_negentropy_proved();

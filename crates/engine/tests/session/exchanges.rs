@@ -1,5 +1,7 @@
 //! Negentropy, its refusals, and what is fetched by ids.
 
+use engine::session::Output;
+
 use super::*;
 
 #[test]
@@ -59,6 +61,29 @@ fn s12_falls_back_on_notice() {
 #[test]
 fn s12_falls_back_on_silence_within_ten_seconds() {
     falls_back(Negentropy::Silent, 10_000);
+}
+
+fn learned_when_the_link_is_lost(shell: &mut Shell) -> Option<Output> {
+    let now = shell.now();
+    shell.session.link_lost(now);
+    shell.session.poll_output()
+}
+
+#[test]
+fn s12_a_relay_that_hangs_up_over_its_first_exchange_refuses_negentropy() {
+    let mut shell = Shell::fresh(ModelRelay { negentropy: Negentropy::Silent, ..ModelRelay::with(history(3)) });
+    shell.fetch(1, &["alpha"], Method::Negentropy);
+    let learned = learned_when_the_link_is_lost(&mut shell);
+    let Some(Output::Report(Said::Learned { facts })) = learned else { panic!("{learned:?}") };
+    assert!(matches!(facts.nip77, Some(Nip77::Refused { .. })));
+}
+
+#[test]
+fn s12_a_drop_of_a_relay_that_speaks_negentropy_is_no_refusal() {
+    let mut shell = Shell::fresh(ModelRelay::with(history(3)));
+    shell.fetch(1, &["alpha"], Method::Negentropy);
+    assert!(shell.is_complete(1));
+    assert_eq!(learned_when_the_link_is_lost(&mut shell), None);
 }
 
 #[test]
