@@ -148,12 +148,13 @@ fn first_of(shared: &Shared, offer: Offer) -> Option<Offer> {
 }
 
 /// Gates, then home's word.
-async fn bring_home(shared: &Arc<Shared>, offer: Offer) {
+async fn bring_home(shared: &Arc<Shared>, mut offer: Offer) {
     if let Some(reason) = gate(&offer.event, Timestamp::now()) {
         finish(shared, offer, Outcome::Gated(reason), "");
         return;
     }
-    let (event, json) = (Arc::clone(&offer.event), offer.json.clone());
+    // The text goes to the sink; its outcome needs only the event.
+    let (event, json) = (Arc::clone(&offer.event), std::mem::take(&mut offer.json));
     let done = {
         let shared = Arc::clone(shared);
         Box::new(move |outcome: Outcome, words: &str| finish(&shared, offer, outcome, words))

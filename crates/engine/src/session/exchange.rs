@@ -136,13 +136,14 @@ impl Session {
     }
 
     pub(super) fn set_ready(&mut self, id: UnitId, message: String, now: Now) {
-        let Some((exchange, filter)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         if exchange.phase != Phase::Loading {
             return;
         }
         exchange.phase = Phase::Opening;
         let sub = exchange.sub.to_string();
         self.touch(id, now);
+        let Some(filter) = self.units.get(&id).map(|unit| unit.filter.clone()) else { return };
         self.send(Request::NegOpen { sub, filter, message });
     }
 
@@ -151,7 +152,7 @@ impl Session {
         if !self.is_negentropy_proved() {
             self.learn(Learned { nip77: Some(Nip77::Works { at: now.wall }), ..Learned::default() });
         }
-        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         if !exchange.is_open() {
             return;
         }
@@ -162,7 +163,7 @@ impl Session {
     }
 
     pub(super) fn reconciled(&mut self, id: UnitId, need: Vec<EventId>, reply: Option<String>, now: Now) {
-        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         exchange.rounds += 1;
         for wanted in need {
             if exchange.named.insert(wanted) && !exchange.absent.contains(&wanted) {
@@ -189,14 +190,14 @@ impl Session {
     pub(super) fn fetch_ids(&mut self, id: UnitId, now: Now) {
         let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ).max(1);
         while now.ms >= self.paused_until_ms {
-            let Some((exchange, _)) = self.exchange_mut(id) else { return };
+            let Some(exchange) = self.exchange_mut(id) else { return };
             if exchange.in_flight.len() >= IDS_IN_FLIGHT {
                 break;
             }
             let Some(asked) = exchange.next_ids(per_req) else { break };
             let filter = Filter::new().ids(asked.left.iter().copied()).limit(asked.left.len());
             let sub = self.new_sub(Owner::Ids(id));
-            if let Some((exchange, _)) = self.exchange_mut(id) {
+            if let Some(exchange) = self.exchange_mut(id) {
                 exchange.in_flight.insert(sub, asked);
             }
             self.touch(id, now);
@@ -207,13 +208,13 @@ impl Session {
 
     /// An event of a request by ids: ours if it was asked for and had not come yet.
     pub(super) fn ids_event(&mut self, id: UnitId, sub: SubNo, event: EventId) -> bool {
-        let Some((exchange, _)) = self.exchange_mut(id) else { return false };
+        let Some(exchange) = self.exchange_mut(id) else { return false };
         exchange.in_flight.get_mut(&sub).is_some_and(|asked| asked.left.remove(&event))
     }
 
     /// A request by ids was refused: that says nothing about the ids. They are asked for after a pause, or by pages.
     pub(super) fn ids_closed(&mut self, id: UnitId, sub: SubNo, text: &str, now: Now) {
-        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         let Some(asked) = exchange.in_flight.remove(&sub) else { return };
         let is_served = asked.left.is_empty();
         exchange.need.extend(asked.left);
@@ -234,7 +235,7 @@ impl Session {
     /// A request by ids reached its EOSE. What was not served may lie beyond the relay's cap: it is asked for again as long
     /// as requests bring something; absent is what a second request for it alone did not bring.
     pub(super) fn ids_ended(&mut self, id: UnitId, sub: SubNo, now: Now) {
-        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         let Some(asked) = exchange.in_flight.remove(&sub) else { return };
         let served = asked.count - asked.left.len();
         let is_cut = served > 0 && !asked.left.is_empty();
@@ -264,7 +265,7 @@ impl Session {
     /// exchange is no proof, nothing needed is.
     pub(super) fn end_pass(&mut self, id: UnitId, now: Now) {
         let is_settled = self.units.get(&id).is_some_and(|unit| unit.unsettled == 0);
-        let Some((exchange, filter)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         if !is_settled || !exchange.is_drained() {
             return;
         }
@@ -286,16 +287,17 @@ impl Session {
         exchange.phase = Phase::Loading;
         let old = exchange.sub;
         let sub = self.new_sub(Owner::Exchange(id));
-        if let Some((exchange, _)) = self.exchange_mut(id) {
+        if let Some(exchange) = self.exchange_mut(id) {
             exchange.sub = sub;
         }
         self.subs.remove(&old);
+        let Some(filter) = self.units.get(&id).map(|unit| unit.filter.clone()) else { return };
         self.out.push_back(Output::LoadSet { unit: id, filter, again: true });
     }
 
     /// NEG-ERR, or CLOSED on the exchange's id.
     pub(super) fn exchange_refused(&mut self, id: UnitId, text: &str, now: Now) {
-        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         if !exchange.is_open() {
             // Our NEG-CLOSE and its word crossed; the ids are known and being fetched.
             return;
@@ -333,7 +335,7 @@ impl Session {
     }
 
     pub(super) fn exchange_overdue(&mut self, id: UnitId, now: Now) {
-        let Some((exchange, _)) = self.exchange_mut(id) else { return };
+        let Some(exchange) = self.exchange_mut(id) else { return };
         let was_unanswered = exchange.is_unanswered() && !self.is_negentropy_proved();
         self.walk_instead(id, "no answer", was_unanswered, now);
     }
@@ -367,11 +369,9 @@ impl Session {
         self.out.push_back(Output::DropSet { unit: id });
     }
 
-    fn exchange_mut(&mut self, id: UnitId) -> Option<(&mut Exchange, Filter)> {
-        let unit = self.units.get_mut(&id)?;
-        let filter = unit.filter.clone();
-        match &mut unit.stage {
-            Stage::Exchange(exchange) => Some((exchange, filter)),
+    fn exchange_mut(&mut self, id: UnitId) -> Option<&mut Exchange> {
+        match &mut self.units.get_mut(&id)?.stage {
+            Stage::Exchange(exchange) => Some(exchange),
             Stage::Queued { .. } | Stage::Walk { .. } | Stage::Settling => None,
         }
     }
