@@ -1,16 +1,17 @@
 //! The bus of one process: bounded channels, a coalescing set of notices, questions as calls.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::Mutex;
 
 use async_trait::async_trait;
-use model::{Answer, Discovery, Epoch, Order, Query, Report, Stored, UpstreamId};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use model::{Answer, Epoch, Order, Query, Report, Stored, UpstreamId};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::{Bus, BusError, Delivery, Incoming, Question};
+use crate::board::Board;
+use crate::{Bus, BusError, Delivery, Notices, Origin, Question, Received, lock};
 
 /// Reports that may wait for the state service; beyond it, sessions wait, and with them their sockets.
-const INBOX: usize = 256;
+const REPORTS: usize = 256;
 /// Questions that may wait.
 const QUESTIONS: usize = 256;
 /// Orders that may wait for one session: an activation gives a handful.
@@ -20,9 +21,10 @@ const STORED: usize = 1024;
 
 #[derive(Debug)]
 pub struct InProcess {
-    notices: Arc<NoticeBoard>,
-    orders: Mutex<HashMap<(UpstreamId, Epoch), mpsc::Sender<Order>>>,
-    inbox: Port<Delivery>,
+    notices: Board,
+    orders: Mutex<HashMap<(UpstreamId, Epoch), mpsc::Sender<Received<Order>>>>,
+    owners: Mutex<Vec<mpsc::Sender<()>>>,
+    reports: Port<Delivery>,
     questions: Port<Question>,
     stored: broadcast::Sender<Stored>,
 }
@@ -45,37 +47,13 @@ impl<T> Port<T> {
     }
 }
 
-#[derive(Debug, Default)]
-struct NoticeBoard {
-    waiting: Mutex<BTreeSet<UpstreamId>>,
-    news: Notify,
-}
-
-/// The receiving side of notices. Each notice goes to one receiver.
-#[derive(Debug, Clone)]
-pub struct Notices {
-    board: Arc<NoticeBoard>,
-}
-
-impl Notices {
-    /// The next upstream to look at. Cancel-safe.
-    pub async fn next(&self) -> UpstreamId {
-        loop {
-            let news = self.board.news.notified();
-            if let Some(upstream) = lock(&self.board.waiting).pop_first() {
-                return upstream;
-            }
-            news.await;
-        }
-    }
-}
-
 impl Default for InProcess {
     fn default() -> Self {
         Self {
-            notices: Arc::default(),
+            notices: Board::default(),
             orders: Mutex::default(),
-            inbox: Port::new(INBOX),
+            owners: Mutex::default(),
+            reports: Port::new(REPORTS),
             questions: Port::new(QUESTIONS),
             stored: broadcast::channel(STORED).0,
         }
@@ -88,36 +66,41 @@ impl InProcess {
     pub fn listen_stored(&self) -> broadcast::Receiver<Stored> {
         self.stored.subscribe()
     }
-
-    async fn keep(&self, incoming: Incoming) -> Result<(), BusError> {
-        self.inbox.sender.send(Delivery { incoming }).await.map_err(|_| BusError::Closed)
-    }
 }
 
 #[async_trait]
 impl Bus for InProcess {
     fn notify(&self, upstream: UpstreamId) {
-        if lock(&self.notices.waiting).insert(upstream) {
-            self.notices.news.notify_one();
-        }
+        self.notices.put(upstream);
     }
 
-    fn notices(&self) -> Notices {
-        Notices { board: Arc::clone(&self.notices) }
+    async fn notices(&self) -> Result<Notices, BusError> {
+        Ok(Notices::on(self.notices.clone()))
+    }
+
+    fn owners_changed(&self) {
+        // A full channel holds the same word already.
+        lock(&self.owners).retain(|listener| !matches!(listener.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
+    }
+
+    async fn owners(&self) -> Result<mpsc::Receiver<()>, BusError> {
+        let (sender, receiver) = mpsc::channel(1);
+        lock(&self.owners).push(sender);
+        Ok(receiver)
     }
 
     async fn order(&self, order: Order) -> Result<(), BusError> {
         let key = (order.upstream, order.epoch);
         let listener = lock(&self.orders).get(&key).cloned();
         if let Some(session) = listener
-            && session.send(order).await.is_err()
+            && session.send(Received { message: order, origin: Origin::here() }).await.is_err()
         {
             lock(&self.orders).remove(&key);
         }
         Ok(())
     }
 
-    async fn orders(&self, upstream: UpstreamId, epoch: Epoch) -> Result<mpsc::Receiver<Order>, BusError> {
+    async fn orders(&self, upstream: UpstreamId, epoch: Epoch) -> Result<mpsc::Receiver<Received<Order>>, BusError> {
         let (sender, receiver) = mpsc::channel(ORDERS);
         let mut orders = lock(&self.orders);
         orders.retain(|_, session| !session.is_closed());
@@ -126,15 +109,12 @@ impl Bus for InProcess {
     }
 
     async fn report(&self, report: Report) -> Result<(), BusError> {
-        self.keep(Incoming::Report(report)).await
+        let delivery = Delivery { report, origin: Origin::here(), receipt: None };
+        self.reports.sender.send(delivery).await.map_err(|_| BusError::Closed)
     }
 
-    async fn discover(&self, discovery: Discovery) -> Result<(), BusError> {
-        self.keep(Incoming::Discovery(discovery)).await
-    }
-
-    async fn inbox(&self) -> Result<mpsc::Receiver<Delivery>, BusError> {
-        self.inbox.take()
+    async fn reports(&self) -> Result<mpsc::Receiver<Delivery>, BusError> {
+        self.reports.take()
     }
 
     fn stored(&self, stored: &[Stored]) {
@@ -146,16 +126,16 @@ impl Bus for InProcess {
 
     async fn ask(&self, query: Query) -> Result<Answer, BusError> {
         let (reply, answer) = oneshot::channel();
-        self.questions.sender.send(Question { query, reply }).await.map_err(|_| BusError::Closed)?;
+        let question = Question { query, origin: Origin::here(), reply };
+        self.questions.sender.send(question).await.map_err(|_| BusError::Closed)?;
         answer.await.map_err(|_| BusError::NoAnswer)
     }
 
     async fn questions(&self) -> Result<mpsc::Receiver<Question>, BusError> {
         self.questions.take()
     }
-}
 
-/// Each lock guards a collection for one look or one change, so a panic elsewhere cannot have left it half-written.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_reachable(&self) -> bool {
+        true
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    Answer, Assignment, Claim, Claimed, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, Query, Snapshot,
+    Answer, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, Query, Snapshot,
     StateError, Status, UpGranted, UpstreamId,
 };
 
@@ -63,6 +63,8 @@ impl StateClient {
     questions! {
         /// Renews a worker's lease; answers with the upstreams that are its own.
         lease(request: LeaseRequest) -> Vec<Assignment> = Query::Lease(request) => Answer::Leases;
+        /// Puts a discovery window on the books; answers with the upstreams whose coverage changed.
+        discover(discovery: Discovery) -> Vec<UpstreamId> = Query::Discover(discovery) => Answer::Discovered;
         /// Raises the epoch for an open socket.
         up(upstream: UpstreamId, epoch: Epoch) -> UpGranted = Query::Up { upstream, epoch } => Answer::Up;
         /// What the planner sees of one upstream.

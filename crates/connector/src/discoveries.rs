@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::Bus;
+use bus::StateClient;
 use engine::discovery::{Window, is_discovery};
 use model::Event;
 use tokio::sync::mpsc;
@@ -16,6 +16,8 @@ use tracing::{debug, warn};
 
 /// A window with this many discoveries closes early: those who wait for it hold places on their links.
 const WINDOW_EVENTS: usize = 1_000;
+/// How long a window that was not kept waits until it is sent again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Called when the discovery is kept.
 type Kept = Box<dyn FnOnce() + Send>;
@@ -40,9 +42,9 @@ impl std::fmt::Debug for Held {
 
 impl Discoveries {
     /// Begins to gather; windows are sent until `stop`, the open one at last.
-    pub(crate) fn begin(bus: Arc<dyn Bus>, window: Duration, stop: CancellationToken) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(crate) fn begin(state: StateClient, window: Duration, stop: CancellationToken) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, tokio::spawn(gather(bus, window, receiver, stop)))
+        (Self { sender }, tokio::spawn(gather(state, window, receiver, stop)))
     }
 
     /// Hands in an event that home holds; `kept` is called once its discovery is kept, at once if it has none.
@@ -55,7 +57,7 @@ impl Discoveries {
     }
 }
 
-async fn gather(bus: Arc<dyn Bus>, window: Duration, mut events: mpsc::UnboundedReceiver<Held>, stop: CancellationToken) {
+async fn gather(state: StateClient, window: Duration, mut events: mpsc::UnboundedReceiver<Held>, stop: CancellationToken) {
     let began = Instant::now();
     let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -66,13 +68,13 @@ async fn gather(bus: Arc<dyn Bus>, window: Duration, mut events: mpsc::Unbounded
         let closing = async { if let Some(at) = closes_at { sleep_until(at).await } else { std::future::pending().await } };
         tokio::select! {
             biased;
-            () = closing => send(&*bus, &mut gathered, &mut waiting).await,
+            () = closing => send(&state, &mut gathered, &mut waiting, &stop).await,
             held = events.recv() => match held {
                 Some(Held { event, kept }) => {
                     gathered.gather(&event, elapsed_ms());
                     waiting.push(kept);
                     if waiting.len() >= WINDOW_EVENTS {
-                        send(&*bus, &mut gathered, &mut waiting).await;
+                        send(&state, &mut gathered, &mut waiting, &stop).await;
                     }
                 }
                 None => break,
@@ -84,20 +86,26 @@ async fn gather(bus: Arc<dyn Bus>, window: Duration, mut events: mpsc::Unbounded
             waiting.drain(..).for_each(|kept| kept());
         }
     }
-    send(&*bus, &mut gathered, &mut waiting).await;
+    send(&state, &mut gathered, &mut waiting, &stop).await;
 }
 
-async fn send(bus: &dyn Bus, window: &mut Window, waiting: &mut Vec<Kept>) {
+/// Puts the window on the books. A state service that is away is waited for: events that wait for it hold up their links.
+async fn send(state: &StateClient, window: &mut Window, waiting: &mut Vec<Kept>, stop: &CancellationToken) {
     let discovery = window.take();
     debug!(repos = discovery.repos.len(), roots = discovery.roots.len(), "a discovery window closed");
-    let sent = if discovery.is_empty() { Ok(()) } else { bus.discover(discovery).await };
-    match sent {
-        Ok(()) => waiting.drain(..).for_each(|kept| kept()),
-        Err(error) => {
+    while !discovery.is_empty() {
+        let Err(error) = state.discover(discovery.clone()).await else { break };
+        if stop.is_cancelled() {
             warn!(%error, "a discovery window was not kept; its events are read again");
-            waiting.clear();
+            return waiting.clear();
+        }
+        debug!(%error, "a discovery window waits for the state service");
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(RETRY) => {}
         }
     }
+    waiting.drain(..).for_each(|kept| kept());
 }
 
 #[cfg(test)]
@@ -105,7 +113,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use bus::{InProcess, Incoming};
+    use bus::{Bus, InProcess, Question};
+    use model::{Answer, Query};
+    use tokio::sync::mpsc::Receiver;
     use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag};
 
     use super::*;
@@ -113,6 +123,12 @@ mod tests {
     fn announcement() -> Arc<Event> {
         let tags = [["d", "x"], ["relays", "wss://a.example"]].map(|tag| Tag::parse(tag).unwrap());
         Arc::new(EventBuilder::new(Kind::Custom(30617), "").tags(tags).finalize(&Keys::generate()).unwrap())
+    }
+
+    async fn state() -> (StateClient, Receiver<Question>) {
+        let bus = Arc::new(InProcess::default());
+        let questions = bus.questions().await.unwrap();
+        (StateClient::new(bus), questions)
     }
 
     fn flag() -> (Arc<AtomicBool>, Kept) {
@@ -123,23 +139,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn s02_an_event_has_no_outcome_until_its_discovery_is_kept() {
-        let bus = Arc::new(InProcess::default());
-        let mut inbox = bus.inbox().await.unwrap();
-        let (discoveries, _) = Discoveries::begin(bus, Duration::from_secs(5), CancellationToken::new());
+        let (state, mut questions) = state().await;
+        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
         let (is_kept, kept) = flag();
         discoveries.hold(announcement(), kept);
         tokio::time::sleep(Duration::from_millis(4_900)).await;
-        assert!(!is_kept.load(Ordering::SeqCst) && inbox.is_empty(), "the window is open");
+        assert!(!is_kept.load(Ordering::SeqCst) && questions.is_empty(), "the window is open");
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let delivery = inbox.try_recv().unwrap();
-        assert!(matches!(delivery.incoming, Incoming::Discovery(found) if found.repos.len() == 1));
+        let failed = questions.try_recv().unwrap();
+        assert!(matches!(&failed.query, Query::Discover(found) if found.repos.len() == 1));
+        failed.reply.send(Answer::Failed(model::StateError::Store("away".to_owned()))).unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(!is_kept.load(Ordering::SeqCst), "it is not on the books yet");
+        let again = questions.try_recv().unwrap();
+        assert!(matches!(&again.query, Query::Discover(found) if found.repos.len() == 1));
+        again.reply.send(Answer::Discovered(Vec::new())).unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(is_kept.load(Ordering::SeqCst));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_says_nothing_new_waits_for_nothing() {
-        let bus = Arc::new(InProcess::default());
-        let (discoveries, _) = Discoveries::begin(bus, Duration::from_secs(5), CancellationToken::new());
+        let (state, _questions) = state().await;
+        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
         let note = EventBuilder::new(Kind::Custom(1), "").finalize(&Keys::generate()).unwrap();
         let (is_kept, kept) = flag();
         discoveries.hold(Arc::new(note), kept);
@@ -153,14 +175,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn s02_a_full_window_closes_early() {
-        let bus = Arc::new(InProcess::default());
-        let mut inbox = bus.inbox().await.unwrap();
-        let (discoveries, _) = Discoveries::begin(bus, Duration::from_secs(5), CancellationToken::new());
+        let (state, mut questions) = state().await;
+        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
         let event = announcement();
         for _ in 0..WINDOW_EVENTS {
             discoveries.hold(Arc::clone(&event), Box::new(|| {}));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(inbox.try_recv().is_ok());
+        assert!(questions.try_recv().is_ok());
     }
 }

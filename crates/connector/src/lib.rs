@@ -6,6 +6,7 @@
 mod desk;
 mod dial;
 mod discoveries;
+mod fence;
 mod intake;
 mod session;
 mod sets;
@@ -46,7 +47,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     // Discoveries and the sink outlive the sessions that feed them.
     let after_sessions = CancellationToken::new();
     let (discoveries, gathering) =
-        discoveries::Discoveries::begin(Arc::clone(&bus), settings.discovery_window, after_sessions.clone());
+        discoveries::Discoveries::begin(state.clone(), settings.discovery_window, after_sessions.clone());
     let sink = sink::Sink::new();
     let writing = tokio::spawn(sink.clone().write(settings.home, settings.write_window, after_sessions.clone()));
     let shared =

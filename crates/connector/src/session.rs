@@ -3,20 +3,23 @@
 //! Path of an event: socket → session (is it ours?) → intake → outcome → report. Each step waits for the next one, so a
 //! slow home slows the reading of this socket, and nothing is dropped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bus::{Origin, Received};
 use engine::session::{Input, Now, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use model::{Assignment, BatchCounts, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted};
+use model::{Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{Instrument, debug, info, info_span};
 
 use crate::dial::{Reach, Socket, Word, dial};
+use crate::fence::Fence;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
 use crate::sets::Sets;
 use crate::wire::{self, Incoming};
@@ -45,6 +48,8 @@ const MOST_FORGED: usize = 10;
 pub(crate) struct Pulse {
     /// Unix seconds since when something has been on its way without a break; 0 when nothing is.
     behind_since: AtomicU64,
+    /// The epoch of its link; 0 while it has none.
+    epoch: AtomicI64,
 }
 
 impl Pulse {
@@ -52,16 +57,25 @@ impl Pulse {
     pub(crate) fn behind_since(&self) -> Option<Timestamp> {
         Some(self.behind_since.load(Ordering::Relaxed)).filter(|secs| *secs > 0).map(Timestamp::from_secs)
     }
+
+    /// Whether `epoch` is a later one than that of the link: it was taken away meanwhile.
+    pub(crate) fn is_before(&self, epoch: Epoch) -> bool {
+        let own = self.epoch.load(Ordering::Relaxed);
+        own != 0 && own < epoch.0
+    }
+}
+
+/// What a session is told from outside.
+#[derive(Clone)]
+pub(crate) struct Leash {
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) fence: Arc<Fence>,
+    pub(crate) stop: CancellationToken,
 }
 
 /// Runs one link of an assigned upstream: waits for its moment, dials, works until the link ends, says why.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    assignment: Assignment,
-    reach: Arc<Reach>,
-    pulse: Arc<Pulse>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<Reach>, leash: Leash) {
+    let stop = leash.stop.clone();
     let wait = assignment.dial_at.as_secs().saturating_sub(Timestamp::now().as_secs());
     tokio::select! {
         () = stop.cancelled() => return,
@@ -72,9 +86,9 @@ pub(crate) async fn run(
         dialed = dial(&assignment.url, Word::of(assignment.role, &reach)) => dialed,
     };
     let (epoch, class, detail, sequence) = match dialed {
-        Ok(socket) => match open(&shared, &assignment, socket, pulse).await {
+        Ok(socket) => match open(&shared, &assignment, socket, leash).await {
             Ok(mut link) => {
-                let ended = link.work(stop).await;
+                let ended = link.work().await;
                 (link.epoch, ended.class, ended.detail, link.sequence + 1)
             }
             // Somebody else holds the lease by now, or state is away: the lease is looked at again at the next beat.
@@ -85,8 +99,9 @@ pub(crate) async fn run(
     };
     info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
     let said = Said::Down { class, detail };
-    if let Err(error) = shared.bus.report(Report { upstream: assignment.upstream, epoch, sequence, said }).await {
-        debug!(%error, "the end of a link was not reported; its lease ends it");
+    let reporting = shared.bus.report(Report { upstream: assignment.upstream, epoch, sequence, said });
+    if !matches!(timeout(DRAIN, reporting).await, Ok(Ok(()))) {
+        debug!("the end of a link was not reported; its lease ends it");
     }
 }
 
@@ -95,7 +110,7 @@ async fn open<'a>(
     shared: &'a Arc<Shared>,
     assignment: &'a Assignment,
     socket: Socket,
-    pulse: Arc<Pulse>,
+    leash: Leash,
 ) -> Result<Link<'a>, String> {
     let coming = Epoch(assignment.epoch.0 + 1);
     let orders = shared.bus.orders(assignment.upstream, coming).await.map_err(|error| error.to_string())?;
@@ -104,6 +119,7 @@ async fn open<'a>(
     if epoch != coming {
         return Err(format!("granted epoch {epoch}, listening for {coming}"));
     }
+    leash.pulse.epoch.store(epoch.0, Ordering::Relaxed);
     info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
     let (offers, taken) = mpsc::channel(4);
     let (settled_to, settled) = mpsc::unbounded_channel();
@@ -120,7 +136,9 @@ async fn open<'a>(
         offers,
         settled,
         settled_to,
-        pulse,
+        leash,
+        drains_until: None,
+        traces: HashMap::new(),
         began: now,
         heard: now,
         pinged: now,
@@ -140,12 +158,16 @@ struct Link<'a> {
     epoch: Epoch,
     session: Session,
     socket: Socket,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Received<Order>>,
     sets: Sets,
     offers: mpsc::Sender<Vec<Offer>>,
     settled: mpsc::UnboundedReceiver<Settled>,
     settled_to: mpsc::UnboundedSender<Settled>,
-    pulse: Arc<Pulse>,
+    leash: Leash,
+    /// Set once the link has ended: what is reported then is not waited for longer.
+    drains_until: Option<Instant>,
+    /// The traces that batches belong to.
+    traces: HashMap<BatchId, Origin>,
     began: Instant,
     heard: Instant,
     pinged: Instant,
@@ -174,7 +196,7 @@ impl Ended {
 /// What happened next.
 enum Happened {
     Stop,
-    Order(Option<Order>),
+    Order(Option<Received<Order>>),
     Settled(Option<Settled>),
     Worked(Input),
     Frame(Option<Result<Message, WsError>>),
@@ -183,12 +205,16 @@ enum Happened {
 
 impl Link<'_> {
     /// Works until the link ends, then brings home what is on its way.
-    async fn work(&mut self, stop: CancellationToken) -> Ended {
+    async fn work(&mut self) -> Ended {
         let ended = loop {
-            if let Err(ended) = self.step(&stop).await {
+            if let Err(ended) = self.step().await {
                 break ended;
             }
         };
+        if self.leash.fence.has_fallen() {
+            // Somebody else may have this upstream by now; whatever we said of it would be refused.
+            return ended;
+        }
         if ended.class == DownClass::Closed {
             self.session.link_lost(self.now());
         }
@@ -196,13 +222,16 @@ impl Link<'_> {
         ended
     }
 
-    async fn step(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+    async fn step(&mut self) -> Result<(), Ended> {
+        if self.leash.fence.has_fallen() {
+            return Err(Ended::because(DownClass::Released, "the lease ran out"));
+        }
         let wake = self.wake_at();
         let may_read = self.in_flight < IN_FLIGHT;
         // Frames come before deadlines: what has arrived is not late.
         let happened = tokio::select! {
             biased;
-            () = stop.cancelled() => Happened::Stop,
+            () = self.leash.stop.cancelled() => Happened::Stop,
             settled = self.settled.recv() => Happened::Settled(settled),
             order = self.orders.recv() => Happened::Order(order),
             input = self.sets.next() => Happened::Worked(input),
@@ -212,7 +241,7 @@ impl Link<'_> {
         match happened {
             Happened::Stop => return Err(Ended::because(DownClass::Released, "the process stops or the lease is gone")),
             Happened::Settled(Some(settled)) => self.take_settled(settled)?,
-            Happened::Order(Some(order)) => self.session.handle(Input::Order(order.ask), self.now()),
+            Happened::Order(Some(order)) => self.take_order(order),
             Happened::Worked(mut input) => {
                 // Another session, or another filter of this one, brought it home since the set was loaded.
                 if let Input::Reconciled { need, .. } = &mut input {
@@ -227,6 +256,15 @@ impl Link<'_> {
             }
         }
         self.act().await
+    }
+
+    fn take_order(&mut self, Received { message: order, origin }: Received<Order>) {
+        let span = origin.begin(info_span!("process order.{upstream}.{epoch}", upstream = %order.upstream, epoch = %order.epoch));
+        let _entered = span.enter();
+        if let Ask::Fetch { batch, .. } = &order.ask {
+            self.traces.insert(*batch, Origin::here());
+        }
+        self.session.handle(Input::Order(order.ask), self.now());
     }
 
     /// Takes the frames that are there, up to a bound, and hands over their events together.
@@ -286,8 +324,8 @@ impl Link<'_> {
         if offers.is_empty() {
             return;
         }
-        if self.pulse.behind_since.load(Ordering::Relaxed) == 0 {
-            self.pulse.behind_since.store(Timestamp::now().as_secs(), Ordering::Relaxed);
+        if self.leash.pulse.behind_since.load(Ordering::Relaxed) == 0 {
+            self.leash.pulse.behind_since.store(Timestamp::now().as_secs(), Ordering::Relaxed);
         }
         // The intake ends only after this sender is dropped.
         let _ = self.offers.send(offers).await;
@@ -307,7 +345,7 @@ impl Link<'_> {
     fn settle(&mut self, Settled { ticket, what }: Settled) {
         self.in_flight -= 1;
         if self.in_flight == 0 {
-            self.pulse.behind_since.store(0, Ordering::Relaxed);
+            self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
         }
         let fresh = match what {
             What::Fresh(row) => {
@@ -393,14 +431,33 @@ impl Link<'_> {
 
     async fn report(&mut self, said: Said) -> Result<(), Ended> {
         self.sequence += 1;
+        let span = info_span!("send report.{upstream}", upstream = %self.assignment.upstream);
+        let span = match &said {
+            Said::BatchEnded { batch, .. } => self.traces.remove(batch).unwrap_or_default().begin(span),
+            _ => span,
+        };
         let report = Report { upstream: self.assignment.upstream, epoch: self.epoch, sequence: self.sequence, said };
-        let reported = self.shared.bus.report(report).await;
-        reported.map_err(|error| Ended::because(DownClass::Released, error.to_string()))
+        tokio::select! {
+            biased;
+            reported = self.shared.bus.report(report).instrument(span) => {
+                reported.map_err(|error| Ended::because(DownClass::Released, error.to_string()))
+            }
+            () = self.patience() => Err(Ended::because(DownClass::Released, "the bus did not keep a report in time")),
+        }
+    }
+
+    /// How long a report may take: until the link has to end, or the time to drain is over.
+    async fn patience(&self) {
+        match self.drains_until {
+            Some(deadline) => sleep_until(deadline).await,
+            None => self.leash.stop.cancelled().await,
+        }
     }
 
     /// After the end: events on their way get their outcome reported, within bounds. What is left is asked for again.
     async fn drain(&mut self) {
         let deadline = Instant::now() + DRAIN;
+        self.drains_until = Some(deadline);
         while self.in_flight > 0 {
             let Ok(Some(settled)) = tokio::time::timeout_at(deadline, self.settled.recv()).await else { break };
             self.settle(settled);

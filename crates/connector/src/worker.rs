@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use engine::rules::REDIAL_SECS;
 use model::{Assignment, LeaseRequest, Timestamp, UpstreamId, WorkerId};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::dial::Reach;
+use crate::fence::Fence;
 use crate::intake::Shared;
-use crate::session::{self, Pulse};
+use crate::session::{self, Leash, Pulse};
 
 /// New dials are spread: at most this many in one beat.
 const DIALS_PER_BEAT: usize = 40;
@@ -29,6 +31,9 @@ pub struct LeaseTerms {
     pub ttl: Duration,
     /// How often it is renewed.
     pub beat: Duration,
+    /// How long sessions go on after the lease has run out while *nobody answers*. Zero keeps I7 strict; more rides out an
+    /// outage of the state service, and somebody else may have the upstream meanwhile.
+    pub grace: Duration,
 }
 
 struct Running {
@@ -41,6 +46,7 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     terms: LeaseTerms,
     reach: Arc<Reach>,
+    fence: Arc<Fence>,
     sessions: HashMap<UpstreamId, Running>,
     /// When upstreams whose session has ended may have the next one: by then its end is in the store.
     resting: HashMap<UpstreamId, Instant>,
@@ -48,36 +54,61 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, reach: Reach) -> Self {
-        Self { shared, terms, reach: Arc::new(reach), sessions: HashMap::new(), resting: HashMap::new() }
+        let fence = Arc::new(Fence::new(terms.ttl));
+        Self { shared, terms, reach: Arc::new(reach), fence, sessions: HashMap::new(), resting: HashMap::new() }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut fence = Instant::now() + self.terms.ttl;
+        let mut owners = self.listen(&stop).await;
+        let mut is_member = false;
         while !stop.is_cancelled() {
             let sent = Instant::now();
             match self.renew(false).await {
                 Ok(assignments) => {
                     // The store counts from when it reads its clock, which is never before the question was sent.
-                    fence = sent + self.terms.ttl;
+                    self.fence.stand_until(sent + self.terms.ttl + self.terms.grace);
+                    if !is_member {
+                        self.shared.bus.owners_changed();
+                    }
+                    is_member = true;
                     self.follow(assignments);
                 }
                 Err(error) => debug!(%error, "the lease was not renewed"),
             }
-            if Instant::now() >= fence && !self.sessions.is_empty() {
+            if self.fence.has_fallen() && !self.sessions.is_empty() {
                 warn!("the lease could not be renewed in time: every session ends");
+                is_member = false;
                 self.end_all().await;
             }
-            let beat = sent + self.terms.beat;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep_until(beat) => {}
+                () = sleep_until(self.wake_at(sent)) => {}
+                Some(()) = owners.recv() => {}
             }
         }
         self.end_all().await;
         match self.renew(true).await {
-            Ok(_) => info!("upstreams given back"),
+            Ok(_) => {
+                self.shared.bus.owners_changed();
+                info!("upstreams given back");
+            }
             Err(error) => debug!(%error, "upstreams were not given back; the lease runs out"),
+        }
+    }
+
+    /// The next beat, or the fence if that falls first.
+    fn wake_at(&self, sent: Instant) -> Instant {
+        let beat = sent + self.terms.beat;
+        if self.sessions.is_empty() { beat } else { beat.min(self.fence.falls_at()) }
+    }
+
+    /// Word of workers that come and go. Without it, the beat tells the same.
+    async fn listen(&self, stop: &CancellationToken) -> mpsc::Receiver<()> {
+        let (_, silent) = mpsc::channel(1);
+        match stop.run_until_cancelled(self.shared.bus.owners()).await {
+            Some(Ok(owners)) => owners,
+            Some(Err(_)) | None => silent,
         }
     }
 
@@ -101,7 +132,8 @@ impl Worker {
         self.rest();
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
         for (upstream, running) in &self.sessions {
-            if !mine.contains_key(upstream) {
+            let is_mine = mine.get(upstream).is_some_and(|assigned| !running.pulse.is_before(assigned.epoch));
+            if !is_mine {
                 running.stop.cancel();
             }
         }
@@ -128,8 +160,8 @@ impl Worker {
     fn start(&mut self, assignment: Assignment) {
         let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
         let upstream = assignment.upstream;
-        let link =
-            session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.reach), Arc::clone(&pulse), stop.clone());
+        let leash = Leash { pulse: Arc::clone(&pulse), fence: Arc::clone(&self.fence), stop: stop.clone() };
+        let link = session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.reach), leash);
         self.sessions.insert(upstream, Running { task: tokio::spawn(link), stop, pulse });
     }
 

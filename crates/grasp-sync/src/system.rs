@@ -172,7 +172,7 @@ fn connector_settings(config: &Config, home: &RelayUrl, look_up_names: bool) -> 
     let worker = WorkerId { name: "embedded".to_owned(), incarnation: format!("{:032x}", rand::random::<u128>()) };
     connector::Settings {
         home: home.clone(),
-        terms: LeaseTerms { worker, ttl: LEASE, beat: BEAT },
+        terms: LeaseTerms { worker, ttl: LEASE, beat: BEAT, grace: Duration::ZERO },
         discovery_window: config.discovery_window,
         write_window: config.home_write_window,
         allow_non_public: config.allow_non_public.clone(),

@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::RelayUrl;
 use crate::item::Item;
 use crate::link::{BatchId, Epoch, Learned, Method, Resume, Role, UpstreamId, WorkerId};
-use crate::message::{BatchCounts, DownClass};
+use crate::message::{BatchCounts, Discovery, DownClass};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Query {
     /// A connector renews its lease and learns which upstreams are its own.
     Lease(LeaseRequest),
+    /// What a discovery window gathered is to be on the books (S2, S3). The answer comes after the commit.
+    Discover(Discovery),
     /// A session has an open socket and asks for a new epoch.
     Up {
         upstream: UpstreamId,
@@ -38,10 +40,45 @@ pub enum Query {
     Status,
 }
 
+impl Query {
+    /// One word, as it stands in subjects, logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Lease(_) => "lease",
+            Self::Discover(_) => "discover",
+            Self::Up { .. } => "up",
+            Self::Snapshot { .. } => "snapshot",
+            Self::Claim(_) => "claim",
+            Self::Due => "due",
+            Self::Ledger { .. } => "ledger",
+            Self::Known { .. } => "known",
+            Self::Status => "status",
+        }
+    }
+
+    /// Whether asking twice is as good as asking once: then a question whose answer was lost is simply asked again.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Up { .. } | Self::Claim(_) => false,
+            Self::Lease(_)
+            | Self::Discover(_)
+            | Self::Snapshot { .. }
+            | Self::Due
+            | Self::Ledger { .. }
+            | Self::Known { .. }
+            | Self::Status => true,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Leases(Vec<Assignment>),
+    /// The upstreams whose coverage changed.
+    Discovered(Vec<UpstreamId>),
     Up(UpGranted),
     Snapshot(Box<Snapshot>),
     Claimed(Claimed),

@@ -6,17 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{AskError, Bus, StateClient};
+use bus::{AskError, Bus, Notices, StateClient};
 use engine::plan::plan;
 use engine::rules::Policy;
 use model::{Order, Timestamp, UpstreamId};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// Activations at the same time; each is a question or two to the store.
 const AT_ONCE: usize = 4;
+const LISTEN_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -32,7 +33,7 @@ type Activated = (UpstreamId, Option<Timestamp>);
 
 /// Plans until `stop`.
 pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken) {
-    let notices = bus.notices();
+    let Some(notices) = stop.run_until_cancelled(listen(&*bus)).await else { return };
     let state = StateClient::new(Arc::clone(&bus));
     let mut sweep = interval(settings.sweep);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -55,6 +56,17 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
                 Err(error) => debug!(%error, "the sweep found no state service"),
             },
         }
+    }
+}
+
+/// Listens for notices; a bus that is away is waited for.
+async fn listen(bus: &dyn Bus) -> Notices {
+    loop {
+        match bus.notices().await {
+            Ok(notices) => return notices,
+            Err(error) => warn!(%error, "the bus does not take a listener for notices; trying again"),
+        }
+        sleep(LISTEN_RETRY).await;
     }
 }
 

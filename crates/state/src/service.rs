@@ -1,16 +1,21 @@
-//! The state service: takes reports and discoveries from the bus into the store, and answers questions.
+//! The state service: takes reports from the bus into the store, and answers questions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, BusError, Delivery, Incoming, Question};
+use bus::{Bus, BusError, Delivery, Question};
 use model::{Answer, Query, StateError, UpstreamId};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{Instrument, debug, error, info_span};
 
 use crate::Store;
 
+/// Reports are applied in this many lanes: those of one upstream in one lane, one after the other.
+const LANES: usize = 4;
+/// Reports that wait in a lane; beyond it, the bus keeps them.
+const LANE: usize = 4;
 /// Questions answered at the same time; the store's pool is of this order.
 const QUESTIONS_AT_ONCE: usize = 8;
 /// How long to wait before a store that failed is tried again.
@@ -21,46 +26,81 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 /// # Errors
 /// The bus is closed, or another state service already serves it in this process.
 pub async fn serve(store: Arc<dyn Store>, bus: Arc<dyn Bus>, stop: CancellationToken) -> Result<(), BusError> {
-    let mut inbox = bus.inbox().await?;
+    let mut reports = bus.reports().await?;
     let questions = bus.questions().await?;
     let answering = tokio::spawn(answer_all(Arc::clone(&store), Arc::clone(&bus), questions, stop.clone()));
+    let lanes = Lanes::begin(&store, &bus);
     loop {
         let delivery = tokio::select! {
             biased;
-            delivery = inbox.recv() => delivery,
+            delivery = reports.recv() => delivery,
             () = stop.cancelled() => None,
         };
         let Some(delivery) = delivery else { break };
-        take_in(&*store, &*bus, delivery).await;
+        lanes.put(delivery).await;
     }
+    lanes.end().await;
     answering.abort();
     Ok(())
 }
 
-/// Applies one kept message and acknowledges it after the commit. A store that fails is tried again: the messages
-/// behind this one wait, and with them the sockets that they come from.
+struct Lanes {
+    senders: Vec<mpsc::Sender<Delivery>>,
+    tasks: JoinSet<()>,
+}
+
+impl Lanes {
+    fn begin(store: &Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Self {
+        let (mut senders, mut tasks) = (Vec::new(), JoinSet::new());
+        for _ in 0..LANES {
+            let (sender, mut lane) = mpsc::channel::<Delivery>(LANE);
+            let (store, bus) = (Arc::clone(store), Arc::clone(bus));
+            tasks.spawn(async move {
+                while let Some(delivery) = lane.recv().await {
+                    let span = info_span!("process report.{upstream}", upstream = %delivery.report.upstream);
+                    let span = delivery.origin.begin(span);
+                    take_in(&*store, &*bus, delivery).instrument(span).await;
+                }
+            });
+            senders.push(sender);
+        }
+        Self { senders, tasks }
+    }
+
+    async fn put(&self, delivery: Delivery) {
+        let lane = delivery.report.upstream.0.unsigned_abs() as usize % LANES;
+        // A lane ends only after its sender is dropped.
+        let _ = self.senders[lane].send(delivery).await;
+    }
+
+    /// What is in the lanes is committed.
+    async fn end(mut self) {
+        self.senders.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Applies one report and acknowledges it after the commit. A store that fails is tried again: the reports behind this one
+/// wait, and with them the sockets that they come from.
 async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
     loop {
-        let applied = match &delivery.incoming {
-            Incoming::Report(report) => store.report(report).await,
-            Incoming::Discovery(discovery) => store.discover(discovery).await,
-        };
-        match applied {
-            Ok(dirty) => break notify_all(bus, dirty),
-            // A message of an older epoch changes nothing; taking it again would not either.
+        match store.report(&delivery.report).await {
+            Ok(dirty) => break notify_all(bus, &dirty),
+            // A report of an older epoch changes nothing; taking it again would not either.
             Err(StateError::Fenced | StateError::NoSuchUpstream) => break debug!("dropped a report of an older epoch"),
             Err(StateError::Store(why)) => {
                 error!(why, "the store did not take a report; trying again");
                 tokio::time::sleep(STORE_RETRY).await;
+                delivery.still_working().await;
             }
         }
     }
-    delivery.ack();
+    delivery.ack().await;
 }
 
-fn notify_all(bus: &dyn Bus, dirty: Vec<UpstreamId>) {
+fn notify_all(bus: &dyn Bus, dirty: &[UpstreamId]) {
     for upstream in dirty {
-        bus.notify(upstream);
+        bus.notify(*upstream);
     }
 }
 
@@ -71,19 +111,23 @@ async fn answer_all(
     stop: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(QUESTIONS_AT_ONCE));
-    while let Some(Question { query, reply }) = questions.recv().await {
+    while let Some(Question { query, origin, reply }) = questions.recv().await {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let (store, bus) = (Arc::clone(&store), Arc::clone(&bus));
-        tokio::spawn(async move {
+        let span = origin.begin(info_span!("process query.{name}", name = query.name()));
+        let answering = async move {
             let fresh_link = if let Query::Up { upstream, .. } = &query { Some(*upstream) } else { None };
             let answered = answer(&*store, query).await;
-            if let (Some(upstream), Answer::Up(_)) = (fresh_link, &answered) {
-                bus.notify(upstream);
+            match (&answered, fresh_link) {
+                (Answer::Up(_), Some(upstream)) => bus.notify(upstream),
+                (Answer::Discovered(dirty), _) => notify_all(&*bus, dirty),
+                _ => {}
             }
             // The asker may have gone; then the answer is of no use.
             let _ = reply.send(answered);
             drop(permit);
-        });
+        };
+        tokio::spawn(answering.instrument(span));
         if stop.is_cancelled() && questions.is_empty() {
             return;
         }
@@ -93,6 +137,7 @@ async fn answer_all(
 async fn answer(store: &dyn Store, query: Query) -> Answer {
     let answered = match query {
         Query::Lease(request) => store.lease(&request).await.map(Answer::Leases),
+        Query::Discover(discovery) => store.discover(&discovery).await.map(Answer::Discovered),
         Query::Up { upstream, epoch } => store.up(upstream, epoch).await.map(Answer::Up),
         Query::Snapshot { upstream } => store.snapshot(upstream).await.map(|snapshot| Answer::Snapshot(Box::new(snapshot))),
         Query::Claim(claim) => store.claim(&claim).await.map(Answer::Claimed),

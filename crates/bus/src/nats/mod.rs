@@ -1,0 +1,229 @@
+//! The bus of a fleet: NATS. Subjects: [`model::subject`].
+//!
+//! Notices, orders and answers are core messages: whoever is away misses them. Reports lie in a stream until they are
+//! acknowledged. Nothing that is only here is ever the truth: the store is, and what is lost here is asked for again.
+
+mod connect;
+mod envelope;
+mod questions;
+mod reports;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_nats::Client;
+use async_nats::connection::State;
+use async_nats::jetstream::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use model::{Answer, Epoch, Order, Query, Report, Stored, UpstreamId, subject};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, warn};
+
+use self::connect::Counts;
+use self::envelope::Assembler;
+use self::questions::Asker;
+use crate::board::Board;
+use crate::{Bus, BusError, Delivery, Notices, Origin, Question, Received};
+
+pub use connect::{ConnectError, MESSAGE_VERSION, NatsSettings};
+
+/// Planners: each notice reaches one of them.
+const PLANNERS: &str = "planner";
+/// Reports handed over and not taken yet.
+const REPORTS: usize = 16;
+/// Orders that may wait for one session.
+const ORDERS: usize = 64;
+/// Word of stored events on its way out; beyond it, it is dropped: third parties catch up by query.
+const STORED: usize = 4096;
+
+pub struct Nats {
+    client: Client,
+    jetstream: Context,
+    settings: NatsSettings,
+    /// Counts connections: the first one, and each after a loss.
+    connections: watch::Receiver<u64>,
+    counts: Arc<Counts>,
+    notices: Board,
+    stored: mpsc::Sender<Stored>,
+    asker: Asker,
+    _tasks: DropGuard,
+}
+
+impl std::fmt::Debug for Nats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nats").field("service", &self.settings.service).finish_non_exhaustive()
+    }
+}
+
+impl Nats {
+    /// Connects once; from then on a lost connection is made again for ever.
+    ///
+    /// # Errors
+    /// What an operator has to put right; see [`ConnectError`].
+    pub async fn connect(settings: NatsSettings) -> Result<Self, ConnectError> {
+        let (client, connections, counts) = connect::connect(&settings).await?;
+        let asker = Asker::begin(client.clone(), settings.clone()).await;
+        let asker = asker.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+        let stop = CancellationToken::new();
+        let notices = Board::default();
+        let (stored, words) = mpsc::channel(STORED);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(send_notices(client.clone(), notices.clone())));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(send_stored(client.clone(), settings.writes, words)));
+        let jetstream = reports::context(client.clone());
+        Ok(Self { client, jetstream, settings, connections, counts, notices, stored, asker, _tasks: stop.drop_guard() })
+    }
+
+    /// Times that a subscription of this process fell so far behind that messages were lost.
+    #[must_use]
+    pub fn slow_consumers(&self) -> u64 {
+        self.counts.slow_consumers.load(Ordering::Relaxed)
+    }
+
+    async fn subscribe(&self, subject: String) -> Result<async_nats::Subscriber, BusError> {
+        let subscriber = self.client.subscribe(subject).await.map_err(|_| BusError::Closed)?;
+        // The server takes it before anything that is sent later.
+        self.client.flush().await.map_err(|_| BusError::Closed)?;
+        Ok(subscriber)
+    }
+}
+
+/// Publishes what was put on the board: while the server is away, many notices of one upstream stay one.
+async fn send_notices(client: Client, board: Board) {
+    loop {
+        let upstream = board.next().await;
+        if let Err(error) = client.publish(subject::notice(upstream), Bytes::new()).await {
+            debug!(%error, "a notice was lost; the sweep finds what it meant");
+        }
+    }
+}
+
+async fn send_stored(client: Client, version: u32, mut words: mpsc::Receiver<Stored>) {
+    while let Some(stored) = words.recv().await {
+        publish(&client, version, subject::stored(stored.kind), &stored).await;
+    }
+}
+
+/// Publishes a core message, in parts if need be.
+async fn publish(client: &Client, version: u32, subject: String, message: &impl Serialize) {
+    let payload = serde_json::to_vec(message).expect("messages are plain data");
+    for (headers, payload) in envelope::parts(version, &Origin::here(), payload, client.max_payload()) {
+        if let Err(error) = client.publish_with_headers(subject.clone(), headers, payload).await {
+            return debug!(%error, subject, "a message was lost");
+        }
+    }
+}
+
+#[async_trait]
+impl Bus for Nats {
+    fn notify(&self, upstream: UpstreamId) {
+        self.notices.put(upstream);
+    }
+
+    async fn notices(&self) -> Result<Notices, BusError> {
+        let subscribed = self.client.queue_subscribe(subject::NOTICES, PLANNERS.to_owned()).await;
+        let mut subscriber = subscribed.map_err(|_| BusError::Closed)?;
+        self.client.flush().await.map_err(|_| BusError::Closed)?;
+        let (board, stop) = (Board::default(), CancellationToken::new());
+        let feeding = {
+            let board = board.clone();
+            async move {
+                while let Some(message) = subscriber.next().await {
+                    if let Some(upstream) = subject::upstream_of_notice(&message.subject) {
+                        board.put(upstream);
+                    }
+                }
+            }
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(feeding));
+        Ok(Notices::fed(board, stop.drop_guard()))
+    }
+
+    fn owners_changed(&self) {
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            if let Err(error) = client.publish(subject::OWNERS, Bytes::new()).await {
+                debug!(%error, "word of a change of owners was lost; the next beat finds it");
+            }
+        });
+    }
+
+    async fn owners(&self) -> Result<mpsc::Receiver<()>, BusError> {
+        let mut subscriber = self.subscribe(subject::OWNERS.to_owned()).await?;
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while subscriber.next().await.is_some() {
+                // A full channel holds the same word already.
+                if let Err(mpsc::error::TrySendError::Closed(())) = sender.try_send(()) {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn order(&self, order: Order) -> Result<(), BusError> {
+        publish(&self.client, self.settings.writes, subject::order(order.upstream, order.epoch), &order).await;
+        Ok(())
+    }
+
+    async fn orders(&self, upstream: UpstreamId, epoch: Epoch) -> Result<mpsc::Receiver<Received<Order>>, BusError> {
+        let mut subscriber = self.subscribe(subject::order(upstream, epoch)).await?;
+        let (sender, receiver) = mpsc::channel(ORDERS);
+        let reads = self.settings.reads;
+        tokio::spawn(async move {
+            let mut parts = Assembler::default();
+            loop {
+                let message = tokio::select! {
+                    () = sender.closed() => return,
+                    message = subscriber.next() => message,
+                };
+                let Some(message) = message else { return };
+                let headers = message.headers.as_ref();
+                let Some(payload) = parts.take(headers, message.payload) else { continue };
+                match envelope::read(headers, &payload, reads) {
+                    Ok(order) => {
+                        if sender.send(Received { message: order, origin: envelope::origin(headers) }).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(why) => warn!(%upstream, %why, "an order cannot be read; its batch runs out and is planned again"),
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn report(&self, report: Report) -> Result<(), BusError> {
+        reports::publish(&self.jetstream, &self.settings, report).await
+    }
+
+    async fn reports(&self) -> Result<mpsc::Receiver<Delivery>, BusError> {
+        let (sender, receiver) = mpsc::channel(REPORTS);
+        let (jetstream, settings) = (self.jetstream.clone(), self.settings.clone());
+        tokio::spawn(reports::consume(jetstream, settings, self.connections.clone(), sender));
+        Ok(receiver)
+    }
+
+    fn stored(&self, stored: &[Stored]) {
+        for one in stored {
+            // Full or closed: nobody has to know.
+            let _ = self.stored.try_send(one.clone());
+        }
+    }
+
+    async fn ask(&self, query: Query) -> Result<Answer, BusError> {
+        self.asker.ask(&query).await
+    }
+
+    async fn questions(&self) -> Result<mpsc::Receiver<Question>, BusError> {
+        questions::listen(&self.client, &self.settings).await
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+}
