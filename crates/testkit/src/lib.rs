@@ -5,6 +5,7 @@
 
 mod chaos_proxy;
 mod local_relay;
+mod nats;
 mod nostr_rs_relay;
 mod ports;
 pub mod postgres;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use chaos_proxy::ChaosProxy;
 pub use local_relay::LocalRelay;
+pub use nats::Nats;
 pub use nostr_rs_relay::NostrRsRelay;
 pub use ports::free_port;
 pub use publisher::{Offer, Publisher};
