@@ -25,7 +25,8 @@ CREATE TABLE relay (
     up_since      bigint,
     last_up       bigint,                               -- written when a link ends
     behind        bigint,
-    last_sequence bigint NOT NULL DEFAULT -1,           -- of this epoch
+    last_sequence bigint NOT NULL DEFAULT -1,           -- of this epoch; which of the 64 below it were applied
+    seen_below    bigint NOT NULL DEFAULT 0,
     dial_at       bigint NOT NULL,
     failures      bigint NOT NULL DEFAULT 0,
     failing_since bigint,
@@ -176,3 +177,10 @@ BEGIN
 END $$;
 CREATE TRIGGER event_recounted AFTER UPDATE ON event
     REFERENCING OLD TABLE AS old_events NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION count_changed_events();
+
+-- Whose turn it is to plan an upstream. Not logged: after a crash of the server nobody is at it.
+CREATE UNLOGGED TABLE turn (
+    relay    bigint PRIMARY KEY,
+    planner  text NOT NULL,
+    until_ms bigint NOT NULL
+) WITH (fillfactor = 50);

@@ -23,7 +23,8 @@ CREATE TABLE relay (
     up_since      INTEGER,
     last_up       INTEGER,                         -- written when a link ends
     behind        INTEGER,
-    last_sequence INTEGER NOT NULL DEFAULT -1,     -- of this epoch
+    last_sequence INTEGER NOT NULL DEFAULT -1,     -- of this epoch; which of the 64 below it were applied
+    seen_below    INTEGER NOT NULL DEFAULT 0,
     dial_at       INTEGER NOT NULL,
     failures      INTEGER NOT NULL DEFAULT 0,
     failing_since INTEGER,

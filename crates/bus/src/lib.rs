@@ -19,7 +19,7 @@ use model::{Answer, Epoch, Order, Query, Report, Stored, UpstreamId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-pub use board::Notices;
+pub use board::{Look, Notices};
 pub use in_process::InProcess;
 pub use nats::{ConnectError, MESSAGE_VERSION, Nats, NatsSettings};
 pub use origin::Origin;

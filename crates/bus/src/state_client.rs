@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Answer, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, Query, Snapshot,
-    StateError, Status, UpGranted, UpstreamId,
+    Answer, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, Query,
+    Snapshot, StateError, Status, UpGranted, UpstreamId,
 };
 
 use crate::{Bus, BusError};
@@ -22,6 +22,12 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// Whether another planner is at it.
+    #[must_use]
+    pub fn is_being_planned(&self) -> bool {
+        matches!(self, Self::State(StateError::BeingPlanned))
+    }
+
     /// Whether the asker has lost its epoch and must end its session.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
@@ -68,9 +74,11 @@ impl StateClient {
         /// Raises the epoch for an open socket.
         up(upstream: UpstreamId, epoch: Epoch) -> UpGranted = Query::Up { upstream, epoch } => Answer::Up;
         /// What the planner sees of one upstream.
-        snapshot(upstream: UpstreamId) -> Box<Snapshot> = Query::Snapshot { upstream } => Answer::Snapshot;
+        snapshot(upstream: UpstreamId, planner: String) -> Box<Snapshot> = Query::Snapshot { upstream, planner } => Answer::Snapshot;
         /// Takes what a plan asks for.
-        claim(claim: Claim) -> Claimed = Query::Claim(claim) => Answer::Claimed;
+        claim(claim: Claim, planner: String) -> Claimed = Query::Claim { claim, planner } => Answer::Claimed;
+        /// Says that the orders of a plan are sent.
+        planned(upstream: UpstreamId, planner: String) -> bool = Query::Planned { upstream, planner } => Answer::Planned;
         /// Upstreams that a planner should look at.
         due() -> Vec<UpstreamId> = Query::Due => Answer::Due;
         /// One page of a ledger set.

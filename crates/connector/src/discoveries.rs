@@ -115,8 +115,8 @@ mod tests {
 
     use bus::{Bus, InProcess, Question};
     use model::{Answer, Query};
-    use tokio::sync::mpsc::Receiver;
     use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag};
+    use tokio::sync::mpsc::Receiver;
 
     use super::*;
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 use bus::{Origin, Received};
 use engine::session::{Input, Now, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use model::{Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted};
+use model::{
+    Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -259,7 +261,8 @@ impl Link<'_> {
     }
 
     fn take_order(&mut self, Received { message: order, origin }: Received<Order>) {
-        let span = origin.begin(info_span!("process order.{upstream}.{epoch}", upstream = %order.upstream, epoch = %order.epoch));
+        let span =
+            origin.begin(info_span!("process order.{upstream}.{epoch}", upstream = %order.upstream, epoch = %order.epoch));
         let _entered = span.enter();
         if let Ask::Fetch { batch, .. } = &order.ask {
             self.traces.insert(*batch, Origin::here());

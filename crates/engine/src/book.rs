@@ -114,7 +114,7 @@ impl Book {
             (relay.ask_at, relay.ask_failures) = (None, 0);
         }
         relay.epoch = Epoch(relay.epoch.0 + 1);
-        relay.last_sequence = None;
+        relay.applied = crate::sequence::Applied::default();
         relay.link = LinkView::Up { resume, opened: false, caught_up: false };
         Ok(UpGranted { epoch: relay.epoch, resume })
     }

@@ -14,6 +14,7 @@ pub mod placement;
 pub mod plan;
 pub mod resume;
 pub mod rules;
+pub mod sequence;
 pub mod session;
 pub mod targets;
 pub mod walk;

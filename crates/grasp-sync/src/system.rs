@@ -163,7 +163,8 @@ fn serve_state(store: &Arc<SqliteStore>, bus: &Arc<dyn Bus>) -> Stage {
 
 fn plan(config: &Config, bus: &Arc<dyn Bus>) -> Stage {
     let stop = CancellationToken::new();
-    let settings = planner::Settings { policy: policy(config), sweep: SWEEP, roll: rand::random::<u64> };
+    let name = format!("{:032x}", rand::random::<u128>());
+    let settings = planner::Settings { policy: policy(config), sweep: SWEEP, name, roll: rand::random::<u64> };
     let task = tokio::spawn(planner::run(Arc::clone(bus), settings, stop.clone()));
     Stage { stop, task }
 }

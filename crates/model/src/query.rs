@@ -20,12 +20,21 @@ pub enum Query {
         upstream: UpstreamId,
         epoch: Epoch,
     },
-    /// The planner looks at one upstream.
+    /// A planner looks at one upstream, which is its own to plan from now until it says `Planned`, for a few seconds at most.
     Snapshot {
         upstream: UpstreamId,
+        planner: String,
     },
     /// The planner claims what its plan asks for.
-    Claim(Claim),
+    Claim {
+        claim: Claim,
+        planner: String,
+    },
+    /// The orders of the plan are sent.
+    Planned {
+        upstream: UpstreamId,
+        planner: String,
+    },
     /// Upstreams that the planner should look at although nobody said so (sweep).
     Due,
     /// One page of a ledger set, for negentropy.
@@ -49,7 +58,8 @@ impl Query {
             Self::Discover(_) => "discover",
             Self::Up { .. } => "up",
             Self::Snapshot { .. } => "snapshot",
-            Self::Claim(_) => "claim",
+            Self::Claim { .. } => "claim",
+            Self::Planned { .. } => "planned",
             Self::Due => "due",
             Self::Ledger { .. } => "ledger",
             Self::Known { .. } => "known",
@@ -61,10 +71,11 @@ impl Query {
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match self {
-            Self::Up { .. } | Self::Claim(_) => false,
+            Self::Up { .. } | Self::Claim { .. } => false,
             Self::Lease(_)
             | Self::Discover(_)
             | Self::Snapshot { .. }
+            | Self::Planned { .. }
             | Self::Due
             | Self::Ledger { .. }
             | Self::Known { .. }
@@ -82,6 +93,8 @@ pub enum Answer {
     Up(UpGranted),
     Snapshot(Box<Snapshot>),
     Claimed(Claimed),
+    /// Whether the upstream was the planner's until now.
+    Planned(bool),
     Due(Vec<UpstreamId>),
     Ledger(LedgerPage),
     Known(Vec<EventId>),
@@ -98,6 +111,9 @@ pub enum StateError {
     Fenced,
     #[error("no such upstream")]
     NoSuchUpstream,
+    /// Another planner plans this upstream: look again in a moment.
+    #[error("another planner is at it")]
+    BeingPlanned,
     /// The store failed; asking again later may work.
     #[error("store: {0}")]
     Store(String),

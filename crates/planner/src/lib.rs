@@ -6,17 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{AskError, Bus, Notices, StateClient};
+use bus::{AskError, Bus, Look, Notices, StateClient};
 use engine::plan::plan;
 use engine::rules::Policy;
-use model::{Order, Timestamp, UpstreamId};
+use model::{Order, Snapshot, Timestamp, UpstreamId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
 /// Activations at the same time; each is a question or two to the store.
 const AT_ONCE: usize = 4;
+/// Another planner's turn takes milliseconds.
+const TURN_RETRY: Duration = Duration::from_millis(250);
 const LISTEN_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
@@ -24,12 +26,14 @@ pub struct Settings {
     pub policy: Policy,
     /// How often every upstream that has something to plan is looked at without a notice.
     pub sweep: Duration,
+    /// Its name among planners: unlike any other's, past or present.
+    pub name: String,
     /// A random number: when refreshes fall due (S15).
     pub roll: fn() -> u64,
 }
 
 /// What an activation says to the loop.
-type Activated = (UpstreamId, Option<Timestamp>);
+type Activated = (UpstreamId, Option<Duration>);
 
 /// Plans until `stop`.
 pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken) {
@@ -41,11 +45,15 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let mut active: JoinSet<Activated> = JoinSet::new();
     loop {
         while let Some(upstream) = queue.next(active.len()) {
-            active.spawn(activate(Arc::clone(&bus), state.clone(), settings.clone(), upstream));
+            let span = info_span!("plan", %upstream);
+            active.spawn(activate(Arc::clone(&bus), state.clone(), settings.clone(), upstream).instrument(span));
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            upstream = notices.next() => queue.dirty(upstream),
+            look = notices.next() => match look {
+                Look::At(upstream) => queue.dirty(upstream),
+                Look::Everywhere => sweep.reset_immediately(),
+            },
             Some(done) = active.join_next() => match done {
                 Ok((upstream, look_again)) => queue.done(upstream, look_again),
                 Err(error) => warn!(%error, "an activation ended early; the sweep repeats it"),
@@ -73,15 +81,19 @@ async fn listen(bus: &dyn Bus) -> Notices {
 /// One look at one upstream. Takes no input: it reads the world again.
 async fn activate(bus: Arc<dyn Bus>, state: StateClient, settings: Settings, upstream: UpstreamId) -> Activated {
     match look_and_order(&*bus, &state, &settings, upstream).await {
-        Ok(look_again) => (upstream, look_again),
+        Ok(look_again) => (upstream, look_again.map(from_now)),
+        Err(error) if error.is_being_planned() => (upstream, Some(TURN_RETRY)),
+        // The link changed under the plan; its next report makes the upstream dirty again.
+        Err(error) if error.is_fenced() => (upstream, None),
         Err(error) => {
-            // Fenced: the link changed under the plan; its next report makes the upstream dirty again.
-            if !error.is_fenced() {
-                warn!(%upstream, %error, "an upstream could not be planned; the sweep tries again");
-            }
+            warn!(%upstream, %error, "an upstream could not be planned; the sweep tries again");
             (upstream, None)
         }
     }
+}
+
+fn from_now(at: Timestamp) -> Duration {
+    Duration::from_secs(at.as_secs().saturating_sub(Timestamp::now().as_secs()))
 }
 
 async fn look_and_order(
@@ -90,16 +102,29 @@ async fn look_and_order(
     settings: &Settings,
     upstream: UpstreamId,
 ) -> Result<Option<Timestamp>, AskError> {
-    let look = state.snapshot(upstream).await?;
-    let plan = plan(&look, &settings.policy, (settings.roll)());
+    let look = state.snapshot(upstream, settings.name.clone()).await?;
+    let ordered = order(bus, state, settings, &look).await;
+    if let Err(error) = state.planned(upstream, settings.name.clone()).await {
+        debug!(%upstream, %error, "the end of a turn was not heard; it runs out");
+    }
+    ordered
+}
+
+async fn order(
+    bus: &dyn Bus,
+    state: &StateClient,
+    settings: &Settings,
+    look: &Snapshot,
+) -> Result<Option<Timestamp>, AskError> {
+    let plan = plan(look, &settings.policy, (settings.roll)());
     debug!(upstream = %look.url, plan = %plan.report, "planned");
-    let granted = match plan.claim(&look) {
-        Some(claim) => state.claim(claim).await?.batches,
+    let granted = match plan.claim(look) {
+        Some(claim) => state.claim(claim, settings.name.clone()).await?.batches,
         None => Vec::new(),
     };
     let look_again = plan.look_again;
     for ask in plan.orders(&granted) {
-        bus.order(Order { upstream, epoch: look.epoch, ask }).await?;
+        bus.order(Order { upstream: look.upstream, epoch: look.epoch, ask }).await?;
     }
     Ok(look_again)
 }
@@ -128,10 +153,9 @@ impl Queue {
         Some(upstream)
     }
 
-    fn done(&mut self, upstream: UpstreamId, look_again: Option<Timestamp>) {
+    fn done(&mut self, upstream: UpstreamId, look_again: Option<Duration>) {
         self.active.remove(&upstream);
-        if let Some(at) = look_again {
-            let wait = Duration::from_secs(at.as_secs().saturating_sub(Timestamp::now().as_secs()));
+        if let Some(wait) = look_again {
             self.again.insert(upstream, Instant::now() + wait);
         }
     }

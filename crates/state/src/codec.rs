@@ -1,5 +1,6 @@
 //! How words are written into rows and read back: the same numbers and texts in every adapter.
 
+use engine::sequence::Applied;
 use model::{
     BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LinkView, Outcome, Ref, RefTag, RelayUrl, Resume,
     Role, Timestamp,
@@ -20,6 +21,16 @@ pub(crate) fn secs(at: Timestamp) -> i64 {
 
 pub(crate) fn timestamp(secs: i64) -> Timestamp {
     Timestamp::from_secs(unsigned(secs))
+}
+
+/// What `relay.last_sequence` and `relay.seen_below` say: -1 before the first report.
+pub(crate) fn applied(last_sequence: i64, seen_below: i64) -> Applied {
+    Applied { last: u64::try_from(last_sequence).ok(), below: seen_below.cast_unsigned() }
+}
+
+/// As [`applied`] reads them.
+pub(crate) fn applied_columns(applied: Applied) -> (i64, i64) {
+    (applied.last.map_or(-1, signed), applied.below.cast_signed())
 }
 
 pub(crate) fn signed(n: u64) -> i64 {

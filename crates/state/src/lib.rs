@@ -20,6 +20,7 @@ mod service;
 mod settings;
 pub mod sqlite;
 mod status;
+mod turns;
 mod view;
 
 use async_trait::async_trait;
@@ -32,6 +33,9 @@ pub use postgres::PostgresStore;
 pub use service::serve;
 pub use settings::{Rolls, Settings};
 pub use sqlite::{OpenError, SqliteStore};
+
+/// A turn at planning an upstream: many times what it takes, and what a planner that died in it costs.
+pub const PLAN_HOLD: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Wall time, in seconds. A database of its own decides it in a fleet; tests turn it by hand.
 pub type Clock = std::sync::Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -58,6 +62,15 @@ pub trait Store: Send + Sync + 'static {
     async fn snapshot(&self, upstream: UpstreamId) -> Result<Snapshot, StateError>;
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError>;
+
+    /// Makes an upstream this planner's to plan, for [`PLAN_HOLD`](crate::PLAN_HOLD) at most. False: another one is at it.
+    async fn begin_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError>;
+
+    /// Whether nobody else has planned this upstream since this planner began.
+    async fn holds_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError>;
+
+    /// Ends this planner's turn. False: it was over.
+    async fn end_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError>;
 
     /// Ends what is overdue (batches past their deadline, links whose worker's lease expired), then answers with every
     /// upstream that has something to plan: links not opened, wanted items, refreshes due, empty links.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, BusError, Delivery, Question};
-use model::{Answer, Query, StateError, UpstreamId};
+use model::{Answer, Claim, Claimed, Query, Snapshot, StateError, UpstreamId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use tracing::{Instrument, debug, error, info_span};
 use crate::Store;
 
 /// Reports are applied in this many lanes: those of one upstream in one lane, one after the other.
-const LANES: usize = 4;
+const LANES: i64 = 4;
 /// Reports that wait in a lane; beyond it, the bus keeps them.
 const LANE: usize = 4;
 /// Questions answered at the same time; the store's pool is of this order.
@@ -68,7 +68,7 @@ impl Lanes {
     }
 
     async fn put(&self, delivery: Delivery) {
-        let lane = delivery.report.upstream.0.unsigned_abs() as usize % LANES;
+        let lane = usize::try_from(delivery.report.upstream.0.rem_euclid(LANES)).unwrap_or_default();
         // A lane ends only after its sender is dropped.
         let _ = self.senders[lane].send(delivery).await;
     }
@@ -87,7 +87,9 @@ async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
         match store.report(&delivery.report).await {
             Ok(dirty) => break notify_all(bus, &dirty),
             // A report of an older epoch changes nothing; taking it again would not either.
-            Err(StateError::Fenced | StateError::NoSuchUpstream) => break debug!("dropped a report of an older epoch"),
+            Err(StateError::Fenced | StateError::NoSuchUpstream | StateError::BeingPlanned) => {
+                break debug!("dropped a report of an older epoch");
+            }
             Err(StateError::Store(why)) => {
                 error!(why, "the store did not take a report; trying again");
                 tokio::time::sleep(STORE_RETRY).await;
@@ -139,12 +141,25 @@ async fn answer(store: &dyn Store, query: Query) -> Answer {
         Query::Lease(request) => store.lease(&request).await.map(Answer::Leases),
         Query::Discover(discovery) => store.discover(&discovery).await.map(Answer::Discovered),
         Query::Up { upstream, epoch } => store.up(upstream, epoch).await.map(Answer::Up),
-        Query::Snapshot { upstream } => store.snapshot(upstream).await.map(|snapshot| Answer::Snapshot(Box::new(snapshot))),
-        Query::Claim(claim) => store.claim(&claim).await.map(Answer::Claimed),
+        Query::Snapshot { upstream, planner } => {
+            look(store, upstream, &planner).await.map(|look| Answer::Snapshot(Box::new(look)))
+        }
+        Query::Claim { claim, planner } => take(store, &claim, &planner).await.map(Answer::Claimed),
+        Query::Planned { upstream, planner } => store.end_plan(upstream, &planner).await.map(Answer::Planned),
         Query::Due => store.sweep().await.map(Answer::Due),
         Query::Ledger { scope, after } => store.ledger(&scope, after).await.map(Answer::Ledger),
         Query::Known { ids } => store.known(&ids).await.map(Answer::Known),
         Query::Status => store.status().await.map(Answer::Status),
     };
     answered.unwrap_or_else(Answer::Failed)
+}
+
+/// An upstream is never planned by two at once.
+async fn look(store: &dyn Store, upstream: UpstreamId, planner: &str) -> Result<Snapshot, StateError> {
+    if store.begin_plan(upstream, planner).await? { store.snapshot(upstream).await } else { Err(StateError::BeingPlanned) }
+}
+
+/// A planner that was too slow has lost its turn, and its plan with it.
+async fn take(store: &dyn Store, claim: &Claim, planner: &str) -> Result<Claimed, StateError> {
+    if store.holds_plan(claim.upstream, planner).await? { store.claim(claim).await } else { Err(StateError::BeingPlanned) }
 }

@@ -132,10 +132,12 @@ conformance! {
             s15_a_refresh_wants_everything_again
             s14_new_chunks_replace_old_ones
             a_claim_of_an_old_epoch_or_a_link_that_is_down_is_fenced
+            an_upstream_is_planned_by_one_planner_at_a_time
         }
         reports {
             s10_the_end_of_a_link_gives_back_what_was_pending
             s13_a_complete_batch_confirms
+            words_that_were_overtaken_count_once
             an_incomplete_batch_waits_longer_each_time
             a_batch_that_ended_cannot_end_again
             a_report_of_an_old_epoch_is_fenced

@@ -90,7 +90,9 @@ pub(super) async fn connect(settings: &NatsSettings) -> Result<(Client, watch::R
         .custom_inbox_prefix(format!("_INBOX_{}", settings.service))
         .ping_interval(PING_INTERVAL)
         .connection_timeout(CONNECT_TIMEOUT)
-        .reconnect_delay_callback(|attempt| (Duration::from_millis(50) * attempt.try_into().unwrap_or(20)).min(SLOWEST_RECONNECT))
+        .reconnect_delay_callback(|attempt| {
+            (Duration::from_millis(50) * attempt.try_into().unwrap_or(20)).min(SLOWEST_RECONNECT)
+        })
         .event_callback(move |event| {
             tell(&event, &connections, &counted);
             std::future::ready(())

@@ -27,7 +27,7 @@ use self::connect::Counts;
 use self::envelope::Assembler;
 use self::questions::Asker;
 use crate::board::Board;
-use crate::{Bus, BusError, Delivery, Notices, Origin, Question, Received};
+use crate::{Bus, BusError, Delivery, Look, Notices, Origin, Question, Received};
 
 pub use connect::{ConnectError, MESSAGE_VERSION, NatsSettings};
 
@@ -85,8 +85,7 @@ impl Nats {
 
     async fn subscribe(&self, subject: String) -> Result<async_nats::Subscriber, BusError> {
         let subscriber = self.client.subscribe(subject).await.map_err(|_| BusError::Closed)?;
-        // The server takes it before anything that is sent later.
-        self.client.flush().await.map_err(|_| BusError::Closed)?;
+        self.asker.round_trip().await?;
         Ok(subscriber)
     }
 }
@@ -94,9 +93,27 @@ impl Nats {
 /// Publishes what was put on the board: while the server is away, many notices of one upstream stay one.
 async fn send_notices(client: Client, board: Board) {
     loop {
-        let upstream = board.next().await;
+        let Look::At(upstream) = board.next().await else { continue };
         if let Err(error) = client.publish(subject::notice(upstream), Bytes::new()).await {
             debug!(%error, "a notice was lost; the sweep finds what it meant");
+        }
+    }
+}
+
+/// Puts notices on the board. What was said while the connection was lost was not heard.
+async fn feed(board: Board, mut subscriber: async_nats::Subscriber, mut connections: watch::Receiver<u64>) {
+    connections.mark_unchanged();
+    loop {
+        tokio::select! {
+            Ok(()) = connections.changed() => board.put_everywhere(),
+            message = subscriber.next() => match message {
+                Some(message) => {
+                    if let Some(upstream) = subject::upstream_of_notice(&message.subject) {
+                        board.put(upstream);
+                    }
+                }
+                None => return,
+            },
         }
     }
 }
@@ -125,19 +142,10 @@ impl Bus for Nats {
 
     async fn notices(&self) -> Result<Notices, BusError> {
         let subscribed = self.client.queue_subscribe(subject::NOTICES, PLANNERS.to_owned()).await;
-        let mut subscriber = subscribed.map_err(|_| BusError::Closed)?;
-        self.client.flush().await.map_err(|_| BusError::Closed)?;
+        let subscriber = subscribed.map_err(|_| BusError::Closed)?;
+        self.asker.round_trip().await?;
         let (board, stop) = (Board::default(), CancellationToken::new());
-        let feeding = {
-            let board = board.clone();
-            async move {
-                while let Some(message) = subscriber.next().await {
-                    if let Some(upstream) = subject::upstream_of_notice(&message.subject) {
-                        board.put(upstream);
-                    }
-                }
-            }
-        };
+        let feeding = feed(board.clone(), subscriber, self.connections.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(feeding));
         Ok(Notices::fed(board, stop.drop_guard()))
     }
@@ -220,7 +228,9 @@ impl Bus for Nats {
     }
 
     async fn questions(&self) -> Result<mpsc::Receiver<Question>, BusError> {
-        questions::listen(&self.client, &self.settings).await
+        let questions = questions::listen(&self.client, &self.settings).await?;
+        self.asker.round_trip().await?;
+        Ok(questions)
     }
 
     fn is_reachable(&self) -> bool {

@@ -103,6 +103,18 @@ impl Asker {
         }
     }
 
+    /// Waits until the server has taken everything that this connection sent before: what was subscribed to is listened to.
+    pub(super) async fn round_trip(&self) -> Result<(), BusError> {
+        let (token, answered) = self.place();
+        let _place = Place { asker: self, token };
+        self.publish(&self.reply_to(token), None, HeaderMap::new(), Bytes::new()).await?;
+        match timeout(LEASE_LIMIT, answered).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(BusError::Closed),
+            Err(_) => Err(BusError::NoAnswer),
+        }
+    }
+
     fn read(&self, headers: Option<&HeaderMap>, payload: &[u8]) -> Result<Answer, BusError> {
         envelope::read(headers, payload, self.settings.reads).map_err(|unreadable| match unreadable {
             Unreadable::Version(version) => BusError::Version(version),
@@ -126,19 +138,35 @@ impl Asker {
     }
 
     async fn send(&self, to: &str, parts: Vec<(HeaderMap, Bytes)>, limit: Duration) -> Result<Reply, BusError> {
-        let token = self.next.fetch_add(1, Ordering::Relaxed);
-        let (answer, answered) = oneshot::channel();
+        let (token, answered) = self.place();
         let _place = Place { asker: self, token };
-        lock(&self.waiting).insert(token, Waiting { parts: Assembler::default(), answer });
-        let reply_to = format!("{}.{token}", self.inbox);
         let exchange = async {
             for (headers, payload) in parts {
-                let sent = self.client.publish_with_reply_and_headers(to.to_owned(), reply_to.clone(), headers, payload);
-                sent.await.map_err(|_| BusError::Closed)?;
+                self.publish(to, Some(self.reply_to(token)), headers, payload).await?;
             }
             answered.await.map_err(|_| BusError::Closed)
         };
         timeout(limit, exchange).await.unwrap_or(Err(BusError::NoAnswer))
+    }
+
+    fn place(&self) -> (u64, oneshot::Receiver<Reply>) {
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        lock(&self.waiting).insert(token, Waiting { parts: Assembler::default(), answer });
+        (token, answered)
+    }
+
+    fn reply_to(&self, token: u64) -> String {
+        format!("{}.{token}", self.inbox)
+    }
+
+    async fn publish(&self, to: &str, reply_to: Option<String>, headers: HeaderMap, payload: Bytes) -> Result<(), BusError> {
+        let to = to.to_owned();
+        let published = match reply_to {
+            Some(reply_to) => self.client.publish_with_reply_and_headers(to, reply_to, headers, payload).await,
+            None => self.client.publish_with_headers(to, headers, payload).await,
+        };
+        published.map_err(|_| BusError::Closed)
     }
 }
 
@@ -168,7 +196,6 @@ pub(super) async fn listen(client: &Client, settings: &NatsSettings) -> Result<m
     let door = subject::door(&nuid::next());
     let shared = client.queue_subscribe(subject::QUESTIONS, GROUP.to_owned()).await.map_err(|_| BusError::Closed)?;
     let own = client.subscribe(door.clone()).await.map_err(|_| BusError::Closed)?;
-    client.flush().await.map_err(|_| BusError::Closed)?;
     let (sender, receiver) = mpsc::channel(QUESTIONS);
     let mut messages = stream::select(shared, own);
     let desk = Desk { client: client.clone(), settings: settings.clone(), door };
@@ -227,9 +254,7 @@ impl Desk {
             return self.send(&reply_to, envelope::refusal(None), Bytes::new()).await;
         };
         let payload = serde_json::to_vec(&answer).expect("answers are plain data");
-        for (headers, payload) in
-            envelope::parts(self.settings.writes, &Origin::here(), payload, self.client.max_payload())
-        {
+        for (headers, payload) in envelope::parts(self.settings.writes, &Origin::here(), payload, self.client.max_payload()) {
             self.send(&reply_to, headers, payload).await;
         }
     }

@@ -151,13 +151,8 @@ async fn forward(
     connections: &mut watch::Receiver<u64>,
     sender: &mpsc::Sender<Delivery>,
 ) {
-    let pulled = consumer
-        .stream()
-        .max_messages_per_batch(PREFETCH)
-        .expires(PREFETCH_EXPIRES)
-        .heartbeat(IDLE_HEARTBEAT)
-        .messages()
-        .await;
+    let pulled =
+        consumer.stream().max_messages_per_batch(PREFETCH).expires(PREFETCH_EXPIRES).heartbeat(IDLE_HEARTBEAT).messages().await;
     let mut messages = match pulled {
         Ok(messages) => messages,
         Err(error) => return debug!(%error, "reports cannot be pulled"),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{BatchId, Epoch, Item, ItemKind, Learned, LinkView, RelayUrl, Role, Timestamp};
 
 use crate::health::Health;
+use crate::sequence::Applied;
 
 /// Coverage of one item on one relay: exactly one state (I2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub struct Relay {
     /// Drawn when the first link comes up; before that nothing can be due.
     pub refresh_at: Option<Timestamp>,
     pub empty_since: Option<Timestamp>,
-    pub(super) last_sequence: Option<u64>,
+    pub(super) applied: Applied,
     pub(crate) rows: BTreeMap<Item, Row>,
     pub(crate) batches: BTreeMap<BatchId, Batch>,
 }
@@ -76,7 +77,7 @@ impl Relay {
             ask_failures: 0,
             refresh_at: None,
             empty_since: Some(now),
-            last_sequence: None,
+            applied: Applied::default(),
             rows: BTreeMap::new(),
             batches: BTreeMap::new(),
         }

@@ -21,8 +21,7 @@ impl Book {
         if relay.epoch != report.epoch {
             return Err(StateError::Fenced);
         }
-        let is_new = relay.last_sequence.is_none_or(|last| report.sequence > last);
-        relay.last_sequence = relay.last_sequence.max(Some(report.sequence));
+        let is_new = relay.applied.take(report.sequence);
         match &report.said {
             Said::BatchEnded { batch, outcome, .. } => return Ok(self.batch_ended(report.upstream, *batch, outcome, now)),
             Said::Progress { batches, .. } => {

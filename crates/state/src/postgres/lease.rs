@@ -55,7 +55,7 @@ statements! {
           AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.name = r.owner AND w.incarnation = r.owner_inc)";
     // The floor in milliseconds keeps epochs growing when the database is restored from an older dump.
     CLAIM = "
-        UPDATE relay SET owner = $1, owner_inc = $2, moved_at_ms = NULL, epoch = greatest(epoch + 1, $3), last_sequence = -1
+        UPDATE relay SET owner = $1, owner_inc = $2, moved_at_ms = NULL, epoch = greatest(epoch + 1, $3), last_sequence = -1, seen_below = 0
         WHERE id = ANY($4)";
     ASSIGNED = "
         SELECT id, url, role, epoch, dial_at, learned FROM relay

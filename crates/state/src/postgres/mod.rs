@@ -26,6 +26,7 @@ mod report;
 mod snapshot;
 mod status;
 mod sweep;
+mod turn;
 
 use async_trait::async_trait;
 use model::{
@@ -161,6 +162,21 @@ impl Store for PostgresStore {
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError> {
         transaction!(self.pool, |conn| claim::take(conn, &self.time, claim))
+    }
+
+    async fn begin_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(turn::begin(&mut conn, &self.time, upstream, planner).await?)
+    }
+
+    async fn holds_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(turn::holds(&mut conn, upstream, planner).await?)
+    }
+
+    async fn end_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(turn::end(&mut conn, upstream, planner).await?)
     }
 
     async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError> {

@@ -40,6 +40,7 @@ async fn every_statement_fits_the_schema() {
         snapshot::STATEMENTS,
         status::STATEMENTS,
         sweep::STATEMENTS,
+        turn::STATEMENTS,
     ];
     for (name, sql) in all.concat() {
         if let Err(error) = conn.prepare(sql.into_sql_str()).await {

@@ -34,7 +34,7 @@ statements! {
         ORDER BY r.id";
     // The floor in milliseconds keeps epochs growing when the file is restored from an older copy.
     CLAIM = "
-        UPDATE relay SET owner = ?1, owner_inc = ?2, epoch = max(epoch + 1, ?3), last_sequence = -1
+        UPDATE relay SET owner = ?1, owner_inc = ?2, epoch = max(epoch + 1, ?3), last_sequence = -1, seen_below = 0
         WHERE id IN (SELECT value FROM json_each(?4))";
     ASSIGNED = "SELECT id, url, role, epoch, dial_at, learned FROM relay WHERE owner = ?1 AND owner_inc = ?2 ORDER BY id";
 }

@@ -29,6 +29,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use crate::codec;
 use crate::failure::{Failure, unreadable};
+use crate::turns::Turns;
 use crate::{Settings, Store};
 pub use open::OpenError;
 
@@ -38,6 +39,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     settings: Settings,
+    turns: Turns,
     /// None in memory, where there is no log.
     checkpoints: Option<checkpoint::Checkpoints>,
 }
@@ -142,6 +144,18 @@ impl Store for SqliteStore {
         let mut tx = self.write().await?;
         let claimed = claim::take(&mut tx, claim, self.now()).await?;
         committed(tx, claimed).await
+    }
+
+    async fn begin_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
+        Ok(self.turns.begin(upstream, planner))
+    }
+
+    async fn holds_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
+        Ok(self.turns.holds(upstream, planner))
+    }
+
+    async fn end_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
+        Ok(self.turns.end(upstream, planner))
     }
 
     async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError> {

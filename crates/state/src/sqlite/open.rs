@@ -12,6 +12,7 @@ use model::Status;
 use super::checkpoint::Checkpoints;
 use super::{SqliteStore, codec, lease, relay, status};
 use crate::Settings;
+use crate::turns::Turns;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -48,7 +49,7 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
         .pragma("wal_autocheckpoint", "0");
     let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
     let writer = pool(1).connect_lazy_with(options.clone());
-    let store = recovered(SqliteStore { writer, readers, settings, checkpoints: None }, path).await?;
+    let store = recovered(SqliteStore { writer, readers, settings, turns: Turns::default(), checkpoints: None }, path).await?;
     Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
 }
 
@@ -67,7 +68,7 @@ pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
 pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError> {
     let path = Path::new(":memory:");
     let writer = pool(1).connect_lazy_with(SqliteConnectOptions::new().in_memory(true).foreign_keys(false));
-    recovered(SqliteStore { readers: writer.clone(), writer, settings, checkpoints: None }, path).await
+    recovered(SqliteStore { readers: writer.clone(), writer, settings, turns: Turns::default(), checkpoints: None }, path).await
 }
 
 /// Connections live as long as the store: an in-memory database is its connection.

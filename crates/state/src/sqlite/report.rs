@@ -1,7 +1,7 @@
 //! Reports: what a session says has happened, applied if its epoch is current.
 //!
-//! Words about the link count only above the last sequence. What a batch or an event became also counts when it comes
-//! late, for it names the state that it expects; repeated, it finds nothing to change.
+//! Words about the link count once, in whatever order they come. What a batch or an event became names the state that it
+//! expects; repeated, it finds nothing to change.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use super::{Failure, codec, coverage, ledger, link};
 use crate::Settings;
 
 statements! {
-    RELAY = "SELECT role, last_sequence, failures, failing_since, ask_failures, learned FROM relay WHERE id = ?1";
-    SEEN = "UPDATE relay SET last_sequence = ?2 WHERE id = ?1";
+    RELAY = "SELECT role, last_sequence, seen_below, failures, failing_since, ask_failures, learned FROM relay WHERE id = ?1";
+    SEEN = "UPDATE relay SET last_sequence = ?2, seen_below = ?3 WHERE id = ?1";
     OPENED = "UPDATE relay SET opened = 1 WHERE id = ?1 AND link = 'up'";
     CAUGHT_UP = "UPDATE relay SET caught_up = 1 WHERE id = ?1 AND link = 'up'";
     SUCCESS = "UPDATE relay SET failures = 0, failing_since = NULL WHERE id = ?1 AND failures > 0";
@@ -49,6 +49,7 @@ statements! {
 struct Relay {
     role: String,
     last_sequence: i64,
+    seen_below: i64,
     failures: i64,
     failing_since: Option<i64>,
     ask_failures: i64,
@@ -79,10 +80,11 @@ pub(super) async fn apply(
 ) -> Result<Vec<UpstreamId>, Failure> {
     link::fence(conn, report.upstream, report.epoch).await?;
     let relay: Relay = sqlx::query_as(RELAY).bind(report.upstream.0).fetch_one(&mut *conn).await?;
-    let sequence = codec::signed(report.sequence);
-    let is_new = sequence > relay.last_sequence;
+    let mut seen = codec::applied(relay.last_sequence, relay.seen_below);
+    let is_new = seen.take(report.sequence);
     if is_new {
-        sqlx::query(SEEN).bind(report.upstream.0).bind(sequence).execute(&mut *conn).await?;
+        let (last, below) = codec::applied_columns(seen);
+        sqlx::query(SEEN).bind(report.upstream.0).bind(last).bind(below).execute(&mut *conn).await?;
     }
     let mut applied = Applied { conn, relay, report, is_new, now };
     match &report.said {

@@ -2,7 +2,7 @@
 
 use model::{Draft, Item, Learned, LinkView, Method, Nip77, Resume, Said, StateError, Timestamp};
 
-use super::world::{World, announced, complete, home, placed, repo_item, root, root_item};
+use super::world::{World, announced, complete, home, placed, relay, repo_item, root, root_item};
 
 fn draft(items: &[Item], chunk: u32) -> Draft {
     Draft { items: items.to_vec(), chunk, method: Method::Req }
@@ -81,4 +81,19 @@ pub(crate) async fn a_claim_of_an_old_epoch_or_a_link_that_is_down_is_fenced(wor
     world.say(&mut new, Said::Down { class: model::DownClass::Closed, detail: String::new() }).await;
     assert_eq!(world.claim(&new, |claim| claim.drafts = drafts()).await, Err(StateError::Fenced));
     assert_eq!(world.counts(&home()).await, (1, 0, 0));
+}
+
+pub(crate) async fn an_upstream_is_planned_by_one_planner_at_a_time(world: World) {
+    world.discover(&[announced(1, 5, &[1])], &[]).await;
+    let (one, other) = (world.id_of(&home()).await, world.id_of(&relay(1)).await);
+    assert_eq!(world.store.begin_plan(one, "a").await, Ok(true));
+    assert_eq!(world.store.begin_plan(one, "a").await, Ok(true), "its own turn goes on");
+    assert_eq!(world.store.begin_plan(one, "b").await, Ok(false));
+    assert_eq!(world.store.begin_plan(other, "b").await, Ok(true), "another upstream is free");
+    assert_eq!(world.store.holds_plan(one, "b").await, Ok(false));
+    assert_eq!(world.store.end_plan(one, "b").await, Ok(false), "it is not its turn");
+    assert_eq!(world.store.holds_plan(one, "a").await, Ok(true));
+    assert_eq!(world.store.end_plan(one, "a").await, Ok(true));
+    assert_eq!(world.store.holds_plan(one, "a").await, Ok(false));
+    assert_eq!(world.store.begin_plan(one, "b").await, Ok(true));
 }

@@ -180,3 +180,23 @@ pub(crate) async fn a_batch_confirms_nothing_that_left_the_target(world: World) 
     world.discover(&[announced(1, 7, &[1])], &[]).await;
     assert_eq!(world.counts(&relay(1)).await, (1, 0, 1), "when it returns it is wanted");
 }
+
+/// Replicas share the reports of an upstream, so that they overtake each other.
+pub(crate) async fn words_that_were_overtaken_count_once(world: World) {
+    world.discover(&[announced(1, 5, &[1])], &[]).await;
+    let mut link = world.link(&relay(1)).await;
+    let first = link.sequence;
+    for (sequence, said) in [
+        (first + 3, Said::CaughtUp),
+        (first + 2, progress(vec![], vec![])),
+        (first + 1, Said::Opened),
+        (first + 2, progress(vec![], vec![])),
+        (first + 1, Said::Opened),
+    ] {
+        link.sequence = sequence;
+        world.try_say(&link, said).await.unwrap();
+    }
+    let snapshot = world.snapshot(&relay(1)).await;
+    assert!(matches!(snapshot.link, LinkView::Up { opened: true, caught_up: true, .. }), "{:?}", snapshot.link);
+    assert_eq!(shown(&world).await.counts.events, 1, "the figures of a report that comes twice count once");
+}
