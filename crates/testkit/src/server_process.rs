@@ -28,7 +28,7 @@ const WATCHED: &str = r#"directory=$1; shift; exec 3<&0 </dev/null
 exec "$@" 3<&-"#;
 
 /// Ends what [`WATCHED`] leaves behind, and nothing else.
-const RELEASED: &[u8] = b"released\n";
+pub(crate) const RELEASED: &[u8] = b"released\n";
 
 /// A running server.
 #[derive(Debug)]
