@@ -1,14 +1,16 @@
-//! What the tests of the other crates stand on: relays that we did not write, a client that we did not write, faults on the wire.
+//! What the tests of the other crates stand on: relays and a client that we did not write, servers and fleets, faults on the wire.
 //!
 //! Everything here is met over a socket on the loopback and knows nothing of the crates under test; it is never a normal dependency.
 //! A fixture that cannot start panics and says what to install: a test never passes because something was missing.
 
 mod chaos_proxy;
+pub mod fleet;
 mod local_relay;
 mod nats;
 mod nostr_rs_relay;
 mod ports;
 pub mod postgres;
+mod process;
 mod publisher;
 mod python_relay;
 mod reader;
@@ -21,6 +23,7 @@ pub use local_relay::LocalRelay;
 pub use nats::Nats;
 pub use nostr_rs_relay::NostrRsRelay;
 pub use ports::free_port;
+pub use postgres::PostgresServer;
 pub use publisher::{Offer, Publisher};
 pub use python_relay::PythonRelay;
 pub use reader::fetch_all;

@@ -3,17 +3,20 @@
 //! It dies with its owner: dropped, or gone with the whole test process where [`watched`] has started it. Where a server program
 //! is looked for, and what to say when it is not there, is decided here too.
 
-use crate::Wire;
+use crate::{Wire, process};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// From the start of the process to its first answer, on a machine that is busy with other tests.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a server may take to end when it is told to.
+const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// Names a directory in which `scripts/install-test-servers` has put the servers.
 const SERVERS_VARIABLE: &str = "GRASP_SYNC_TEST_SERVERS";
@@ -25,7 +28,7 @@ const WATCHED: &str = r#"directory=$1; shift; exec 3<&0 </dev/null
 exec "$@" 3<&-"#;
 
 /// Ends what [`WATCHED`] leaves behind, and nothing else.
-const RELEASED: &[u8] = b"released\n";
+pub(crate) const RELEASED: &[u8] = b"released\n";
 
 /// A running server.
 #[derive(Debug)]
@@ -64,6 +67,23 @@ impl ServerProcess {
         let mut server = Self { child };
         server.wait_until_ready(log, name, is_ready).await;
         server
+    }
+
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("nobody has waited for it")
+    }
+
+    /// Sends it a signal on which it ends by itself, and waits for that. What it has written stays.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub(crate) async fn end_by(mut self, signal: &str) -> ExitStatus {
+        self.release().await;
+        process::signal(signal, &[self.id()]);
+        let ended =
+            timeout(END_LIMIT, self.child.wait()).await.unwrap_or_else(|_| panic!("a server goes on after SIG{signal}"));
+        ended.expect("an own child can be waited for")
     }
 
     /// Kills it and waits until it is gone, as after a crash. What it has written stays.
