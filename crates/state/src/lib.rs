@@ -33,6 +33,14 @@ pub use service::serve;
 pub use settings::{Rolls, Settings};
 pub use sqlite::{OpenError, SqliteStore};
 
+/// What bringing a schema up to date has changed: the newest version before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// `None` where there was no schema.
+    pub before: Option<i64>,
+    pub after: i64,
+}
+
 /// Wall time, in seconds. A database of its own decides it in a fleet; tests turn it by hand.
 pub type Clock = std::sync::Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
