@@ -78,7 +78,7 @@ pub(super) enum Schema {
 pub(super) async fn connect(url: &str, schema: Schema, settings: Settings, time: Time) -> Result<PostgresStore, ConnectError> {
     let options = options(url)?;
     match schema {
-        Schema::Migrated => drop(schema::migrate(&mut first(&options).await?).await?),
+        Schema::Migrated => drop(migrated(&options).await?),
         Schema::Expected => schema::expect(&mut first(&options).await?).await?,
     }
     let limited = options.options(LIMITS);
@@ -88,7 +88,16 @@ pub(super) async fn connect(url: &str, schema: Schema, settings: Settings, time:
 }
 
 pub(super) async fn migrate(url: &str) -> Result<Migrated, ConnectError> {
-    schema::migrate(&mut first(&options(url)?).await?).await
+    migrated(&options(url)?).await
+}
+
+/// On a connection without our limits, for a migration may take longer than any statement.
+async fn migrated(options: &PgConnectOptions) -> Result<Migrated, ConnectError> {
+    first(options).await?.close().await.map_err(|error| refused(&error))?;
+    let own = pool(1, options);
+    let migrated = schema::migrate(&own).await;
+    own.close().await;
+    migrated
 }
 
 /// Figures of a database that others are working on: nothing is changed.
@@ -111,8 +120,7 @@ fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     Ok(options.application_name("grasp-sync"))
 }
 
-/// A connection of its own, for two reasons: a pool would hide behind its timeout why it gets none, and a migration may
-/// take longer than any statement.
+/// A connection of its own: a pool would hide behind its timeout why it gets none.
 async fn first(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
     match timeout(FIRST_TIMEOUT, PgConnection::connect_with(options)).await {
         Ok(connected) => connected.map_err(|error| refused(&error)),

@@ -2,8 +2,9 @@
 //!
 //! Owns: which migrations the database has. Migrations only ever add, so a program runs on any schema that holds its own.
 
-use sqlx::PgConnection;
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 
 use super::connect::{ConnectError, refused};
 use crate::Migrated;
@@ -17,12 +18,12 @@ statements! {
 }
 
 /// Brings the schema up to date. Replicas that start together wait for each other.
-pub(super) async fn migrate(conn: &mut PgConnection) -> Result<Migrated, ConnectError> {
-    let before = newest(&applied(conn).await?);
+pub(super) async fn migrate(own: &PgPool) -> Result<Migrated, ConnectError> {
+    let before = newest(&applied(&mut *acquired(own).await?).await?);
     let mut migrator = sqlx::migrate!("../../migrations/postgres");
     migrator.set_ignore_missing(true);
-    migrator.run(&mut *conn).await.map_err(|error| migration_failed(&error))?;
-    let after = newest(&applied(conn).await?);
+    migrator.run(own).await.map_err(|error| migration_failed(&error))?;
+    let after = newest(&applied(&mut *acquired(own).await?).await?);
     Ok(Migrated { before, after: after.unwrap_or_default() })
 }
 
@@ -37,6 +38,10 @@ pub(super) async fn expect(conn: &mut PgConnection) -> Result<(), ConnectError> 
         }
     }
     Ok(())
+}
+
+async fn acquired(own: &PgPool) -> Result<PoolConnection<Postgres>, ConnectError> {
+    own.acquire().await.map_err(|error| refused(&error))
 }
 
 type Applied = Vec<(i64, Vec<u8>)>;

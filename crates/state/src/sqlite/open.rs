@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use model::Status;
 
@@ -62,21 +62,21 @@ fn writing(path: &Path) -> SqliteConnectOptions {
 
 /// Brings the schema up to date, and does no more: links and workers stay as they are.
 pub(super) async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
-    let mut conn = SqliteConnection::connect_with(&writing(path)).await.map_err(|error| failed(&error, path))?;
-    let before = newest(&mut conn).await.map_err(|error| failed(&error, path))?;
-    MIGRATOR.run(&mut conn).await.map_err(|error| migration_failed(&error, path))?;
-    let after = newest(&mut conn).await.map_err(|error| failed(&error, path))?;
-    conn.close().await.map_err(|error| failed(&error, path))?;
+    let own = pool(1).connect_lazy_with(writing(path));
+    let before = newest(&own).await.map_err(|error| failed(&error, path))?;
+    MIGRATOR.run(&own).await.map_err(|error| migration_failed(&error, path))?;
+    let after = newest(&own).await.map_err(|error| failed(&error, path))?;
+    own.close().await;
     Ok(Migrated { before, after: after.unwrap_or_default() })
 }
 
 /// The newest migration that the file has, if it has any.
-async fn newest(conn: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
-    let (has_any,): (bool,) = sqlx::query_as(HAS_MIGRATIONS).fetch_one(&mut *conn).await?;
+async fn newest(own: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
+    let (has_any,): (bool,) = sqlx::query_as(HAS_MIGRATIONS).fetch_one(own).await?;
     if !has_any {
         return Ok(None);
     }
-    sqlx::query_scalar(NEWEST).fetch_one(conn).await
+    sqlx::query_scalar(NEWEST).fetch_one(own).await
 }
 
 /// Figures of a database that another process may be using: nothing is changed, not even the schema.
