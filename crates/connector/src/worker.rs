@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::rules::REDIAL_SECS;
-use model::{Assignment, LeaseRequest, Timestamp, UpstreamId, WorkerId};
+use model::{Assignment, Epoch, LeaseRequest, Timestamp, UpstreamId, WorkerId};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -29,9 +29,14 @@ pub struct LeaseTerms {
     pub ttl: Duration,
     /// How often it is renewed.
     pub beat: Duration,
+    /// How long sessions go on after that when nobody answers a renewal, starting nothing new. What they report then waits,
+    /// or is refused; an answer that gives their upstream to another worker ends them at once.
+    pub grace: Duration,
 }
 
 struct Running {
+    /// That it was started with. Its link raises it by one.
+    epoch: Epoch,
     task: JoinHandle<()>,
     stop: CancellationToken,
     pulse: Arc<Pulse>,
@@ -53,35 +58,41 @@ impl Worker {
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut fence = Instant::now() + self.terms.ttl;
+        let mut end = Instant::now() + self.terms.ttl + self.terms.grace;
         while !stop.is_cancelled() {
             let sent = Instant::now();
-            match self.renew(false).await {
+            match self.renew(false, self.bounded(sent + self.terms.ttl, end)).await {
                 Ok(assignments) => {
                     // The store counts from when it reads its clock, which is never before the question was sent.
-                    fence = sent + self.terms.ttl;
+                    end = sent + self.terms.ttl + self.terms.grace;
                     self.follow(assignments);
                 }
                 Err(error) => debug!(%error, "the lease was not renewed"),
             }
-            if Instant::now() >= fence && !self.sessions.is_empty() {
+            if Instant::now() >= end && !self.sessions.is_empty() {
                 warn!("the lease could not be renewed in time: every session ends");
                 self.end_all().await;
             }
-            let beat = sent + self.terms.beat;
+            let next = self.bounded(sent + self.terms.beat, end);
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep_until(beat) => {}
+                () = sleep_until(next) => {}
             }
         }
         self.end_all().await;
-        match self.renew(true).await {
+        match self.renew(true, Instant::now() + self.terms.ttl).await {
             Ok(_) => info!("upstreams given back"),
             Err(error) => debug!(%error, "upstreams were not given back; the lease runs out"),
         }
     }
 
-    async fn renew(&self, leaving: bool) -> Result<Vec<Assignment>, bus::AskError> {
+    /// `at`, but not beyond the moment at which sessions, if there are any, have to end.
+    fn bounded(&self, at: Instant, end: Instant) -> Instant {
+        if self.sessions.is_empty() { at } else { at.min(end) }
+    }
+
+    /// An answer that comes after `limit` is of no use.
+    async fn renew(&self, leaving: bool, limit: Instant) -> Result<Vec<Assignment>, bus::AskError> {
         let behind: Vec<(UpstreamId, Timestamp)> = self
             .sessions
             .iter()
@@ -89,8 +100,7 @@ impl Worker {
             .collect();
         let ttl_ms = u64::try_from(self.terms.ttl.as_millis()).unwrap_or(u64::MAX);
         let request = LeaseRequest { worker: self.terms.worker.clone(), ttl_ms, behind, leaving };
-        // An answer that comes after the lease has run out is of no use.
-        match timeout(self.terms.ttl, self.shared.state.lease(request)).await {
+        match timeout_at(limit, self.shared.state.lease(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(bus::AskError::Bus(bus::BusError::NoAnswer)),
         }
@@ -101,7 +111,9 @@ impl Worker {
         self.rest();
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
         for (upstream, running) in &self.sessions {
-            if !mine.contains_key(upstream) {
+            // An epoch further on is that of a new lease: nothing that the session says counts any more.
+            let is_current = mine.get(upstream).is_some_and(|one| one.epoch.0 <= running.epoch.0 + 1);
+            if !is_current {
                 running.stop.cancel();
             }
         }
@@ -127,10 +139,10 @@ impl Worker {
 
     fn start(&mut self, assignment: Assignment) {
         let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
-        let upstream = assignment.upstream;
+        let (upstream, epoch) = (assignment.upstream, assignment.epoch);
         let link =
             session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.reach), Arc::clone(&pulse), stop.clone());
-        self.sessions.insert(upstream, Running { task: tokio::spawn(link), stop, pulse });
+        self.sessions.insert(upstream, Running { epoch, task: tokio::spawn(link), stop, pulse });
     }
 
     async fn end_all(&mut self) {
@@ -139,7 +151,7 @@ impl Worker {
         }
         let deadline = Instant::now() + STOP_LIMIT;
         for (upstream, running) in self.sessions.drain() {
-            if tokio::time::timeout_at(deadline, running.task).await.is_err() {
+            if timeout_at(deadline, running.task).await.is_err() {
                 warn!(%upstream, "a session did not end in time");
             }
         }
