@@ -269,12 +269,16 @@ mod tests {
 
     #[test]
     fn flags_become_values_under_the_flag_that_was_typed() {
-        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 -vv";
+        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 -vv \
+             --role state --nats-url nats://bus --database-url postgres:///sync";
         let cli = Cli::parse_from(typed.split(' '));
         let Command::Run(flags) = &cli.command else { panic!("{cli:?}") };
         let given: Vec<_> = flags.values().into_iter().map(|given| (given.flag, given.value)).collect();
         let expected = [
             ("--home", Value::Text("builtin".into())),
+            ("--database-url", Value::Secret("postgres:///sync".to_owned().into())),
+            ("--nats-url", Value::Secret("nats://bus".to_owned().into())),
+            ("--role", Value::Text("state".into())),
             ("--bootstrap", Value::List(vec!["a".to_owned(), "b".to_owned()])),
             ("--allow-non-public", Value::List(vec!["127.0.0.0/8".to_owned()])),
         ];

@@ -273,3 +273,70 @@ fn connect(settings: connector::Settings, bus: &Arc<dyn Bus>) -> Stage {
     let task = tokio::spawn(connector::run(Arc::clone(bus), settings, stop.clone()));
     Stage { stop, task }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::config::Home;
+
+    fn away(is_mistake: bool) -> StartError {
+        StartError::Bus { url: "nats://bus".to_owned().into(), why: "no answer".to_owned(), is_mistake }
+    }
+
+    #[tokio::test]
+    async fn what_is_away_is_waited_for_and_a_mistake_is_not() {
+        let tries = AtomicU32::new(0);
+        let comes_up = || async {
+            let nth = tries.fetch_add(1, Ordering::Relaxed);
+            if nth == 1 { Ok(nth) } else { Err(away(false)) }
+        };
+        assert_eq!(patiently(comes_up).await.unwrap(), 1);
+        let is_wrong = || async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(away(true))
+        };
+        assert!(patiently(is_wrong).await.is_err());
+        assert_eq!(tries.into_inner(), 3, "the mistake was tried once");
+    }
+
+    #[tokio::test]
+    async fn a_role_does_not_start_without_what_it_needs() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = RelayUrl::parse("ws://127.0.0.1:1").unwrap();
+        let config = |role| Config { role, ..Config::with_home(Home::Relay(home.clone()), directory.path().to_owned()) };
+        for role in [ProcessRole::State, ProcessRole::Planner, ProcessRole::Connector] {
+            let refused = System::start_role(&config(role), Some(&home)).await.err();
+            assert!(matches!(refused, Some(StartError::NoBus(named)) if named == role), "{refused:?}");
+        }
+        for role in [ProcessRole::All, ProcessRole::State, ProcessRole::Connector] {
+            let refused = System::start_role(&config(role), None).await.err();
+            assert!(matches!(refused, Some(StartError::NoHome(named)) if named == role), "{refused:?}");
+        }
+    }
+
+    /// The recipes of the roles, on one bus as if they were processes that met on it.
+    #[tokio::test]
+    async fn the_services_of_three_roles_find_each_other_on_a_bus() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = RelayUrl::parse("ws://127.0.0.1:1").unwrap();
+        let config = Config::with_home(Home::Relay(home.clone()), directory.path().to_owned());
+        let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
+        let store = open_store(&config, &home).await.unwrap();
+        let state = System::of(&bus, vec![serve_state(&store, &bus)], Some(store));
+        let planner = System::of(&bus, vec![plan(&config, &bus)], None);
+        let connector = System::of(&bus, vec![connect(connector_settings(&config, &home), &bus)], None);
+        let has_dialed = |status: &Status| status.upstreams.iter().any(|one| one.url == home && one.failures > 0);
+        let dialed = testkit::wait_for("the connector to have dialed home", Duration::from_secs(60), || async {
+            let status = planner.status().await.unwrap();
+            if has_dialed(&status) { Ok(()) } else { Err(status) }
+        });
+        dialed.await;
+        for process in [connector, planner, state] {
+            process.stop().await;
+        }
+        assert!(OpenStore::open(&config, store_settings(&config, &home)).await.is_ok(), "the directory is free again");
+    }
+}
