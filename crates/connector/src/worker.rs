@@ -61,18 +61,7 @@ impl Worker {
         let mut end = Instant::now() + self.terms.ttl + self.terms.grace;
         while !stop.is_cancelled() {
             let sent = Instant::now();
-            match self.renew(false, self.bounded(sent + self.terms.ttl, end)).await {
-                Ok(assignments) => {
-                    // The store counts from when it reads its clock, which is never before the question was sent.
-                    end = sent + self.terms.ttl + self.terms.grace;
-                    self.follow(assignments);
-                }
-                Err(error) => debug!(%error, "the lease was not renewed"),
-            }
-            if Instant::now() >= end && !self.sessions.is_empty() {
-                warn!("the lease could not be renewed in time: every session ends");
-                self.end_all().await;
-            }
+            end = self.beat(sent, end).await;
             let next = self.bounded(sent + self.terms.beat, end);
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -84,6 +73,23 @@ impl Worker {
             Ok(_) => info!("upstreams given back"),
             Err(error) => debug!(%error, "upstreams were not given back; the lease runs out"),
         }
+    }
+
+    /// Renews the lease and follows the answer. `end` is when sessions have to end without one; answers with the new end.
+    async fn beat(&mut self, sent: Instant, end: Instant) -> Instant {
+        match self.renew(false, self.bounded(sent + self.terms.ttl, end)).await {
+            Ok(assignments) => {
+                self.follow(assignments);
+                // The store counts from when it reads its clock, which is never before the question was sent.
+                return sent + self.terms.ttl + self.terms.grace;
+            }
+            Err(error) => debug!(%error, "the lease was not renewed"),
+        }
+        if Instant::now() >= end && !self.sessions.is_empty() {
+            warn!("the lease could not be renewed in time: every session ends");
+            self.end_all().await;
+        }
+        end
     }
 
     /// `at`, but not beyond the moment at which sessions, if there are any, have to end.
@@ -155,5 +161,79 @@ impl Worker {
                 warn!(%upstream, "a session did not end in time");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bus::{Bus, InProcess, Question, StateClient};
+    use model::{Answer, RelayUrl, Role, WorkerId};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{desk, discoveries, sink, verify};
+
+    const TTL: Duration = Duration::from_secs(6);
+    const GRACE: Duration = Duration::from_secs(4);
+
+    /// A worker, and the questions that it asks.
+    async fn worker() -> (Worker, mpsc::Receiver<Question>) {
+        let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
+        let questions = bus.questions().await.unwrap();
+        let (discoveries, _) = discoveries::Discoveries::begin(Arc::clone(&bus), TTL, CancellationToken::new());
+        let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
+        let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, sink, discoveries };
+        let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
+        let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
+        let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
+        (Worker::new(Arc::new(shared), terms, reach), questions)
+    }
+
+    /// An upstream that nobody dials before the test is over.
+    fn assignment(epoch: i64) -> Assignment {
+        Assignment {
+            upstream: UpstreamId(1),
+            url: RelayUrl::parse("ws://127.0.0.1:1").unwrap(),
+            role: Role::Home,
+            epoch: Epoch(epoch),
+            dial_at: Timestamp::from_secs(Timestamp::now().as_secs() + 3600),
+            learned: model::Learned::default(),
+        }
+    }
+
+    fn is_stopping(worker: &Worker) -> bool {
+        worker.sessions[&UpstreamId(1)].stop.is_cancelled()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_outlive_an_unanswered_lease_by_the_grace_and_no_longer() {
+        let (mut worker, mut questions) = worker().await;
+        let began = Instant::now();
+        let answering = tokio::spawn(async move {
+            questions.recv().await.unwrap().reply.send(Answer::Leases(vec![assignment(5)])).unwrap();
+            questions
+        });
+        let end = worker.beat(began, began + TTL).await;
+        assert_eq!(end, began + TTL + GRACE);
+        let _nobody_answers = answering.await.unwrap();
+        let end = worker.beat(began, end).await;
+        assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL, 1), "the lease is over, the grace is not");
+        worker.beat(Instant::now(), end).await;
+        assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL + GRACE, 0));
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_when_its_upstream_is_another_s_or_leased_anew() {
+        let (mut worker, _questions) = worker().await;
+        worker.follow(vec![assignment(5)]);
+        worker.follow(vec![assignment(6)]);
+        assert!(!is_stopping(&worker), "its own link has raised the epoch");
+        worker.follow(vec![assignment(7)]);
+        assert!(is_stopping(&worker), "a new lease");
+        let (mut worker, _questions) = self::worker().await;
+        worker.follow(vec![assignment(5)]);
+        worker.follow(Vec::new());
+        assert!(is_stopping(&worker), "another's");
     }
 }
