@@ -19,10 +19,13 @@ const ORDERS: usize = 64;
 /// Word of stored events for listeners inside the process; one that lags misses the oldest, and catches up by query.
 const STORED: usize = 1024;
 
+/// Where a session listens.
+type Session = mpsc::Sender<Received<Order>>;
+
 #[derive(Debug)]
 pub struct InProcess {
     notices: Board,
-    orders: Mutex<HashMap<(UpstreamId, Epoch), mpsc::Sender<Received<Order>>>>,
+    orders: Mutex<HashMap<(UpstreamId, Epoch), Session>>,
     owners: Mutex<Vec<mpsc::Sender<()>>>,
     reports: Port<Delivery>,
     questions: Port<Question>,
@@ -78,7 +81,7 @@ impl Bus for InProcess {
         Ok(Notices::on(self.notices.clone()))
     }
 
-    fn owners_changed(&self) {
+    async fn owners_changed(&self) {
         // A full channel holds the same word already.
         lock(&self.owners).retain(|listener| !matches!(listener.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
     }

@@ -52,7 +52,7 @@ pub trait Bus: Send + Sync + 'static {
     async fn notices(&self) -> Result<Notices, BusError>;
 
     /// Says that workers came or went: every connector renews its lease at once, and learns what is its own now.
-    fn owners_changed(&self);
+    async fn owners_changed(&self);
 
     /// Receives word that workers came or went. Words that wait collapse.
     async fn owners(&self) -> Result<mpsc::Receiver<()>, BusError>;

@@ -1,5 +1,5 @@
 //! What every bus must do: one list of cases for all adapters.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod common;
 
@@ -123,7 +123,7 @@ async fn an_order_for_a_dead_epoch_is_lost_without_harm(world: &World) {
 async fn word_of_changed_owners_reaches_every_connector(world: &World) {
     let (state, one, other) = (world.bus().await, world.bus().await, world.bus().await);
     let (mut one, mut other) = (one.owners().await.unwrap(), other.owners().await.unwrap());
-    state.owners_changed();
+    state.owners_changed().await;
     timeout(SOON, one.recv()).await.unwrap().unwrap();
     timeout(SOON, other.recv()).await.unwrap().unwrap();
 }
@@ -184,14 +184,17 @@ async fn a_question_that_nobody_answers_is_an_error(world: &World) {
 async fn many_questions_at_once_get_each_its_own_answer(world: &World) {
     let (replica, asker) = (world.bus().await, world.bus().await);
     answer_by(&replica, |query| match query {
-        Query::Snapshot { upstream } => Some(Answer::Due(vec![upstream])),
+        Query::Snapshot { upstream, .. } => Some(Answer::Due(vec![upstream])),
         _ => None,
     })
     .await;
-    let asking = (0..200).map(|number| {
-        let asker: Arc<dyn Bus> = Arc::clone(&asker);
-        async move { (number, asker.ask(Query::Snapshot { upstream: UpstreamId(number) }).await.unwrap()) }
-    });
+    let asking =
+        (0..200).map(|number| {
+            let asker: Arc<dyn Bus> = Arc::clone(&asker);
+            async move {
+                (number, asker.ask(Query::Snapshot { upstream: UpstreamId(number), planner: String::new() }).await.unwrap())
+            }
+        });
     for (number, answer) in timeout(SOON * 2, futures_util::future::join_all(asking)).await.unwrap() {
         assert_eq!(answer, Answer::Due(vec![UpstreamId(number)]));
     }

@@ -1,6 +1,6 @@
 //! What only a bus between processes can suffer: a server that dies or forgets, receivers that die, messages too large for
 //! it, and other versions of ourselves.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod common;
 
@@ -145,11 +145,11 @@ async fn messages_larger_than_the_server_takes_arrive_whole() {
     let claim = Claim { upstream: UpstreamId(1), epoch: Epoch(1), refresh: None, rechunk, drafts: Vec::new() };
     let expected = claim.clone();
     answer_by(&state, move |query| match query {
-        Query::Claim(asked) if asked == expected => Some(Answer::Claimed(Claimed { batches: vec![None; 50_000] })),
+        Query::Claim { claim, .. } if claim == expected => Some(Answer::Claimed(Claimed { batches: vec![None; 50_000] })),
         _ => None,
     })
     .await;
-    let claimed = timeout(SOON, StateClient::new(Arc::clone(&planner)).claim(claim)).await.unwrap().unwrap();
+    let claimed = timeout(SOON, StateClient::new(Arc::clone(&planner)).claim(claim, "a".to_owned())).await.unwrap().unwrap();
     assert_eq!(claimed.batches.len(), 50_000, "a large question, and a large answer");
 
     let mut orders = connector.orders(UpstreamId(1), Epoch(1)).await.unwrap();

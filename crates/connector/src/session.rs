@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::{Origin, Received};
@@ -50,20 +50,12 @@ const MOST_FORGED: usize = 10;
 pub(crate) struct Pulse {
     /// Unix seconds since when something has been on its way without a break; 0 when nothing is.
     behind_since: AtomicU64,
-    /// The epoch of its link; 0 while it has none.
-    epoch: AtomicI64,
 }
 
 impl Pulse {
     /// Since when an event may be without a final outcome.
     pub(crate) fn behind_since(&self) -> Option<Timestamp> {
         Some(self.behind_since.load(Ordering::Relaxed)).filter(|secs| *secs > 0).map(Timestamp::from_secs)
-    }
-
-    /// Whether `epoch` is a later one than that of the link: it was taken away meanwhile.
-    pub(crate) fn is_before(&self, epoch: Epoch) -> bool {
-        let own = self.epoch.load(Ordering::Relaxed);
-        own != 0 && own < epoch.0
     }
 }
 
@@ -121,7 +113,6 @@ async fn open<'a>(
     if epoch != coming {
         return Err(format!("granted epoch {epoch}, listening for {coming}"));
     }
-    leash.pulse.epoch.store(epoch.0, Ordering::Relaxed);
     info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
     let (offers, taken) = mpsc::channel(4);
     let (settled_to, settled) = mpsc::unbounded_channel();

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::rules::REDIAL_SECS;
-use model::{Assignment, LeaseRequest, Timestamp, UpstreamId, WorkerId};
+use model::{Assignment, Epoch, LeaseRequest, Timestamp, UpstreamId, WorkerId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -31,12 +31,14 @@ pub struct LeaseTerms {
     pub ttl: Duration,
     /// How often it is renewed.
     pub beat: Duration,
-    /// How long sessions go on after the lease has run out while *nobody answers*. Zero keeps I7 strict; more rides out an
-    /// outage of the state service, and somebody else may have the upstream meanwhile.
+    /// How long sessions go on after that when nobody answers a renewal. What they report then waits, or is refused; an
+    /// answer that gives their upstream to another worker ends them at once. Zero keeps I7 strict.
     pub grace: Duration,
 }
 
 struct Running {
+    /// Of the lease; its link has the next one.
+    epoch: Epoch,
     task: JoinHandle<()>,
     stop: CancellationToken,
     pulse: Arc<Pulse>,
@@ -47,6 +49,8 @@ pub(crate) struct Worker {
     terms: LeaseTerms,
     reach: Arc<Reach>,
     fence: Arc<Fence>,
+    /// Whether the others have been told of it.
+    is_member: bool,
     sessions: HashMap<UpstreamId, Running>,
     /// When upstreams whose session has ended may have the next one: by then its end is in the store.
     resting: HashMap<UpstreamId, Instant>,
@@ -54,53 +58,56 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, reach: Reach) -> Self {
-        let fence = Arc::new(Fence::new(terms.ttl));
-        Self { shared, terms, reach: Arc::new(reach), fence, sessions: HashMap::new(), resting: HashMap::new() }
+        let fence = Arc::new(Fence::new(terms.ttl + terms.grace));
+        let (sessions, resting) = (HashMap::new(), HashMap::new());
+        Self { shared, terms, reach: Arc::new(reach), fence, is_member: false, sessions, resting }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut owners = self.listen(&stop).await;
-        let mut is_member = false;
         while !stop.is_cancelled() {
             let sent = Instant::now();
-            match self.renew(false).await {
-                Ok(assignments) => {
-                    // The store counts from when it reads its clock, which is never before the question was sent.
-                    self.fence.stand_until(sent + self.terms.ttl + self.terms.grace);
-                    if !is_member {
-                        self.shared.bus.owners_changed();
-                    }
-                    is_member = true;
-                    self.follow(assignments);
-                }
-                Err(error) => debug!(%error, "the lease was not renewed"),
-            }
-            if self.fence.has_fallen() && !self.sessions.is_empty() {
-                warn!("the lease could not be renewed in time: every session ends");
-                is_member = false;
-                self.end_all().await;
-            }
+            self.beat(sent).await;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep_until(self.wake_at(sent)) => {}
+                () = sleep_until(self.bounded(sent + self.terms.beat)) => {}
                 Some(()) = owners.recv() => {}
             }
         }
         self.end_all().await;
-        match self.renew(true).await {
+        match self.renew(true, Instant::now() + self.terms.ttl).await {
             Ok(_) => {
-                self.shared.bus.owners_changed();
+                self.shared.bus.owners_changed().await;
                 info!("upstreams given back");
             }
             Err(error) => debug!(%error, "upstreams were not given back; the lease runs out"),
         }
     }
 
-    /// The next beat, or the fence if that falls first.
-    fn wake_at(&self, sent: Instant) -> Instant {
-        let beat = sent + self.terms.beat;
-        if self.sessions.is_empty() { beat } else { beat.min(self.fence.falls_at()) }
+    /// Renews the lease and follows the answer; without one in time, every session ends.
+    async fn beat(&mut self, sent: Instant) {
+        match self.renew(false, self.bounded(sent + self.terms.ttl)).await {
+            Ok(assignments) => {
+                // The store counts from when it reads its clock, which is never before the question was sent.
+                self.fence.stand_until(sent + self.terms.ttl + self.terms.grace);
+                if !std::mem::replace(&mut self.is_member, true) {
+                    self.shared.bus.owners_changed().await;
+                }
+                return self.follow(assignments);
+            }
+            Err(error) => debug!(%error, "the lease was not renewed"),
+        }
+        if self.fence.has_fallen() && !self.sessions.is_empty() {
+            warn!("the lease could not be renewed in time: every session ends");
+            self.is_member = false;
+            self.end_all().await;
+        }
+    }
+
+    /// `at`, but not beyond the moment at which sessions, if there are any, have to end.
+    fn bounded(&self, at: Instant) -> Instant {
+        if self.sessions.is_empty() { at } else { at.min(self.fence.falls_at()) }
     }
 
     /// Word of workers that come and go. Without it, the beat tells the same.
@@ -112,7 +119,8 @@ impl Worker {
         }
     }
 
-    async fn renew(&self, leaving: bool) -> Result<Vec<Assignment>, bus::AskError> {
+    /// An answer that comes after `limit` is of no use.
+    async fn renew(&self, leaving: bool, limit: Instant) -> Result<Vec<Assignment>, bus::AskError> {
         let behind: Vec<(UpstreamId, Timestamp)> = self
             .sessions
             .iter()
@@ -120,8 +128,7 @@ impl Worker {
             .collect();
         let ttl_ms = u64::try_from(self.terms.ttl.as_millis()).unwrap_or(u64::MAX);
         let request = LeaseRequest { worker: self.terms.worker.clone(), ttl_ms, behind, leaving };
-        // An answer that comes after the lease has run out is of no use.
-        match timeout(self.terms.ttl, self.shared.state.lease(request)).await {
+        match timeout_at(limit, self.shared.state.lease(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(bus::AskError::Bus(bus::BusError::NoAnswer)),
         }
@@ -132,8 +139,9 @@ impl Worker {
         self.rest();
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
         for (upstream, running) in &self.sessions {
-            let is_mine = mine.get(upstream).is_some_and(|assigned| !running.pulse.is_before(assigned.epoch));
-            if !is_mine {
+            // An epoch further on is that of a new lease: nothing that the session says counts any more.
+            let is_current = mine.get(upstream).is_some_and(|one| one.epoch.0 <= running.epoch.0 + 1);
+            if !is_current {
                 running.stop.cancel();
             }
         }
@@ -159,10 +167,10 @@ impl Worker {
 
     fn start(&mut self, assignment: Assignment) {
         let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
-        let upstream = assignment.upstream;
+        let (upstream, epoch) = (assignment.upstream, assignment.epoch);
         let leash = Leash { pulse: Arc::clone(&pulse), fence: Arc::clone(&self.fence), stop: stop.clone() };
         let link = session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.reach), leash);
-        self.sessions.insert(upstream, Running { task: tokio::spawn(link), stop, pulse });
+        self.sessions.insert(upstream, Running { epoch, task: tokio::spawn(link), stop, pulse });
     }
 
     async fn end_all(&mut self) {
@@ -171,9 +179,84 @@ impl Worker {
         }
         let deadline = Instant::now() + STOP_LIMIT;
         for (upstream, running) in self.sessions.drain() {
-            if tokio::time::timeout_at(deadline, running.task).await.is_err() {
+            if timeout_at(deadline, running.task).await.is_err() {
                 warn!(%upstream, "a session did not end in time");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bus::{Bus, InProcess, Question, StateClient};
+    use model::{Answer, RelayUrl, Role, WorkerId};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{desk, discoveries, sink, verify};
+
+    const TTL: Duration = Duration::from_secs(6);
+    const GRACE: Duration = Duration::from_secs(4);
+
+    /// A worker, and the questions that it asks.
+    async fn worker() -> (Worker, mpsc::Receiver<Question>) {
+        let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
+        let questions = bus.questions().await.unwrap();
+        let (discoveries, _) =
+            discoveries::Discoveries::begin(StateClient::new(Arc::clone(&bus)), TTL, CancellationToken::new());
+        let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
+        let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, sink, discoveries };
+        let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
+        let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
+        let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
+        (Worker::new(Arc::new(shared), terms, reach), questions)
+    }
+
+    /// An upstream that nobody dials before the test is over.
+    fn assignment(epoch: i64) -> Assignment {
+        Assignment {
+            upstream: UpstreamId(1),
+            url: RelayUrl::parse("ws://127.0.0.1:1").unwrap(),
+            role: Role::Home,
+            epoch: Epoch(epoch),
+            dial_at: Timestamp::from_secs(Timestamp::now().as_secs() + 3600),
+            learned: model::Learned::default(),
+        }
+    }
+
+    fn is_stopping(worker: &Worker) -> bool {
+        worker.sessions[&UpstreamId(1)].stop.is_cancelled()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_outlive_an_unanswered_lease_by_the_grace_and_no_longer() {
+        let (mut worker, mut questions) = worker().await;
+        let began = Instant::now();
+        let answering = tokio::spawn(async move {
+            questions.recv().await.unwrap().reply.send(Answer::Leases(vec![assignment(5)])).unwrap();
+            questions
+        });
+        worker.beat(began).await;
+        assert_eq!(worker.fence.falls_at(), began + TTL + GRACE);
+        let _nobody_answers = answering.await.unwrap();
+        worker.beat(began).await;
+        assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL, 1), "the lease is over, the grace is not");
+        worker.beat(Instant::now()).await;
+        assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL + GRACE, 0));
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_when_its_upstream_is_another_s_or_leased_anew() {
+        let (mut worker, _questions) = worker().await;
+        worker.follow(vec![assignment(5)]);
+        worker.follow(vec![assignment(6)]);
+        assert!(!is_stopping(&worker), "its own link has raised the epoch");
+        worker.follow(vec![assignment(7)]);
+        assert!(is_stopping(&worker), "a new lease");
+        let (mut worker, _questions) = self::worker().await;
+        worker.follow(vec![assignment(5)]);
+        worker.follow(Vec::new());
+        assert!(is_stopping(&worker), "another's");
     }
 }

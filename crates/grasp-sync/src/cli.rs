@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::config::{FlagValue, Key, Value};
+use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
 use crate::telemetry;
 use crate::world::Shape;
@@ -38,6 +38,9 @@ pub enum Command {
     /// Show how complete home is
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Bring the schema of the database up to date, before the processes of a fleet start
+    #[command(after_help = MIGRATE_EXAMPLES)]
+    Migrate(SettingFlags),
 }
 
 /// What is to be done with the configuration.
@@ -61,6 +64,17 @@ pub struct SettingFlags {
     /// The directory of everything that survives a restart [env: GRASP_SYNC_DATA_DIR] [default: ./grasp-sync-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
+    /// The Postgres database that holds the state: postgres://user:password@host:port/database; without it, the state is a
+    /// SQLite file in the data directory [env: GRASP_SYNC_DATABASE_URL, or GRASP_SYNC_DATABASE_URL_FILE]
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<Secret>,
+    /// The NATS server on which the processes of a fleet meet: nats://user:password@host:port, or tls:// [env:
+    /// GRASP_SYNC_NATS_URL, or GRASP_SYNC_NATS_URL_FILE]
+    #[arg(long, value_name = "URL")]
+    pub nats_url: Option<Secret>,
+    /// Which services run in this process: all, state, planner or connector [env: GRASP_SYNC_ROLE] [default: all]
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
     /// The config file (TOML) [env: GRASP_SYNC_CONFIG] [default: ./grasp-sync.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -126,7 +140,16 @@ Examples:
   grasp-sync run --home wss://relay.example
   grasp-sync run --home ws://localhost:7777 --bootstrap wss://other.example --bootstrap wss://third.example
   grasp-sync run --config /etc/grasp-sync.toml -v
-  GRASP_SYNC_HOME=builtin grasp-sync run --data-dir /var/lib/grasp-sync";
+  GRASP_SYNC_HOME=builtin grasp-sync run --data-dir /var/lib/grasp-sync
+  GRASP_SYNC_NATS_URL_FILE=/run/secrets/nats grasp-sync run --role connector --home wss://relay.example";
+
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  grasp-sync migrate --database-url postgres://sync@db.example/sync
+  GRASP_SYNC_DATABASE_URL_FILE=/run/secrets/database grasp-sync migrate
+
+A process in role all brings its schema up to date by itself; one in role state waits until this command has done it.
+Without a database URL it is the SQLite file in the data directory.";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -157,7 +180,8 @@ Examples:
   grasp-sync run --home wss://relay.example --bootstrap wss://other.example
   grasp-sync config show
 
-Settings come from flags, then the environment (GRASP_SYNC_…), then the config file, then defaults.
+Settings come from flags, then the environment (GRASP_SYNC_…), then the config file, then defaults. A variable
+with _FILE behind its name holds the path of a file with the value, for secrets.
 Data goes to stdout, logs and errors to stderr.
 
 Exit codes:
@@ -183,10 +207,20 @@ impl SettingFlags {
             flag: "--allow-non-public",
             value: Value::List(self.allow_non_public.clone()),
         });
-        [text(Key::Home, "--home", &self.home), text(Key::DataDir, "--data-dir", &self.data_dir), bootstrap, allow]
-            .into_iter()
-            .flatten()
-            .collect()
+        let secret = |key, flag, secret: &Option<Secret>| {
+            let value = Value::Secret(secret.clone()?);
+            Some(FlagValue { key, flag, value })
+        };
+        let given = [
+            text(Key::Home, "--home", &self.home),
+            text(Key::DataDir, "--data-dir", &self.data_dir),
+            secret(Key::DatabaseUrl, "--database-url", &self.database_url),
+            secret(Key::NatsUrl, "--nats-url", &self.nats_url),
+            text(Key::Role, "--role", &self.role),
+            bootstrap,
+            allow,
+        ];
+        given.into_iter().flatten().collect()
     }
 }
 
@@ -235,12 +269,16 @@ mod tests {
 
     #[test]
     fn flags_become_values_under_the_flag_that_was_typed() {
-        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 -vv";
+        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 -vv \
+             --role state --nats-url nats://bus --database-url postgres:///sync";
         let cli = Cli::parse_from(typed.split(' '));
         let Command::Run(flags) = &cli.command else { panic!("{cli:?}") };
         let given: Vec<_> = flags.values().into_iter().map(|given| (given.flag, given.value)).collect();
         let expected = [
             ("--home", Value::Text("builtin".into())),
+            ("--database-url", Value::Secret("postgres:///sync".to_owned().into())),
+            ("--nats-url", Value::Secret("nats://bus".to_owned().into())),
+            ("--role", Value::Text("state".into())),
             ("--bootstrap", Value::List(vec!["a".to_owned(), "b".to_owned()])),
             ("--allow-non-public", Value::List(vec!["127.0.0.0/8".to_owned()])),
         ];

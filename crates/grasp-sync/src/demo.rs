@@ -56,14 +56,9 @@ impl DemoError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoRepository => Exit::Usage,
-            Self::Cast(CastError::DataDir(_))
-            | Self::Start(StartError::DataDir { .. } | StartError::InUse { .. } | StartError::Database { .. }) => {
-                Exit::DataDirUnusable
-            }
-            Self::Cast(CastError::Relay(_) | CastError::World(_))
-            | Self::Start(StartError::Store(_))
-            | Self::Live(_)
-            | Self::Output(_) => Exit::Failure,
+            Self::Cast(CastError::DataDir(_)) => Exit::DataDirUnusable,
+            Self::Start(why) => why.into(),
+            Self::Cast(CastError::Relay(_) | CastError::World(_)) | Self::Live(_) | Self::Output(_) => Exit::Failure,
         }
     }
 }

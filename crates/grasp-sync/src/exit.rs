@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use state::postgres::ConnectError;
+
+use crate::system::StartError;
+
 /// The exit codes of `grasp-sync`. Documented in `grasp-sync --help`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
@@ -13,14 +17,25 @@ pub enum Exit {
     HomeUnreachable,
     DataDirUnusable,
     Incomplete,
+    Unreachable,
+    Refused,
     /// 128 + SIGINT, as shells report it.
     Aborted,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 7] =
-        [Self::Ok, Self::Failure, Self::Usage, Self::HomeUnreachable, Self::DataDirUnusable, Self::Incomplete, Self::Aborted];
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Failure,
+        Self::Usage,
+        Self::HomeUnreachable,
+        Self::DataDirUnusable,
+        Self::Incomplete,
+        Self::Unreachable,
+        Self::Refused,
+        Self::Aborted,
+    ];
 
     /// The number that the shell sees.
     pub fn code(self) -> u8 {
@@ -31,6 +46,8 @@ impl Exit {
             Self::HomeUnreachable => 3,
             Self::DataDirUnusable => 4,
             Self::Incomplete => 5,
+            Self::Unreachable => 6,
+            Self::Refused => 7,
             Self::Aborted => 130,
         }
     }
@@ -44,6 +61,8 @@ impl Exit {
             Self::HomeUnreachable => "home cannot be reached at start",
             Self::DataDirUnusable => "the data directory is locked or cannot be written",
             Self::Incomplete => "incomplete: something that should be at home is missing",
+            Self::Unreachable => "the bus or the database cannot be reached",
+            Self::Refused => "the bus or the database cannot be used: login, rights, or a schema of another version",
             Self::Aborted => "aborted by a second signal",
         }
     }
@@ -58,5 +77,33 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+impl From<&StartError> for Exit {
+    fn from(error: &StartError) -> Self {
+        match error {
+            StartError::DataDir { .. } | StartError::InUse { .. } | StartError::Database(_) => Self::DataDirUnusable,
+            StartError::Postgres { why, .. } => why.into(),
+            StartError::Bus { is_mistake: true, .. } => Self::Refused,
+            StartError::Bus { is_mistake: false, .. } => Self::Unreachable,
+            StartError::NoHome(_) | StartError::NoBus(_) => Self::Usage,
+            StartError::Store(_) => Self::Failure,
+        }
+    }
+}
+
+impl From<&ConnectError> for Exit {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::BadUrl(_) => Self::Usage,
+            ConnectError::Unreachable(_) => Self::Unreachable,
+            ConnectError::LoginRefused(_)
+            | ConnectError::NoSuchDatabase(_)
+            | ConnectError::NotAllowed(_)
+            | ConnectError::ForeignSchema(_)
+            | ConnectError::SchemaBehind { .. } => Self::Refused,
+            ConnectError::Failed(_) => Self::Failure,
+        }
     }
 }

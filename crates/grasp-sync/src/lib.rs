@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod lifecycle;
+pub mod migrate;
 pub mod output;
 pub mod run;
 pub mod status;

@@ -10,7 +10,7 @@ use grasp_sync::cli::{Cli, Command, ConfigCommand, SettingFlags, ShowArgs, Verbo
 use grasp_sync::config::{Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
-use grasp_sync::{demo, output, run, status, telemetry};
+use grasp_sync::{demo, migrate, output, run, status, telemetry};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -46,10 +46,17 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
             })
         }
         Command::Status(args) => {
-            let data_dir = effective(&args.settings, verbosity).data_dir().map_err(usage)?;
+            let places = effective(&args.settings, verbosity).places().map_err(usage)?;
             block_on(async |_| {
-                let shown = status::show(&data_dir, args.json).await;
+                let shown = status::show(&places, args.json).await;
                 shown.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Migrate(flags) => {
+            let places = effective(&flags, verbosity).places().map_err(usage)?;
+            block_on(async |_| {
+                let migrated = migrate::migrate(&places).await;
+                migrated.map_err(|error| (error.exit(), error.into()))
             })
         }
     }
@@ -73,9 +80,10 @@ fn effective(flags: &SettingFlags, verbosity: Verbosity) -> Effective {
 fn start_demo_log(verbosity: Verbosity) -> Result<(), Failed> {
     let is_log = |(name, _): &(String, String)| name.starts_with("GRASP_SYNC_LOG");
     let mut environment: Vec<_> = environment().into_iter().filter(is_log).collect();
-    if !environment.iter().any(|(name, _)| name == Key::Log.setting().env) {
+    let filter = Key::Log.setting().env;
+    if !environment.iter().any(|(name, _)| name.strip_suffix("_FILE").unwrap_or(name) == filter) {
         // It shows its progress itself, so its log complains only.
-        environment.push((Key::Log.setting().env.to_owned(), "warn".to_owned()));
+        environment.push((filter.to_owned(), "warn".to_owned()));
     }
     let logging = Effective::gather(Sources { environment, flags: verbosity.values(), ..Sources::default() });
     let (filter, format) = logging.log().map_err(usage)?;

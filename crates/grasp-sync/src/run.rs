@@ -8,7 +8,7 @@ use model::{LinkView, RelayUrl, Role, Status};
 use tracing::{info, warn};
 
 use crate::builtin_relay::{self, BuiltinRelay, Options};
-use crate::config::{Config, Home};
+use crate::config::{Config, Home, ProcessRole};
 use crate::exit::Exit;
 use crate::lifecycle::Shutdown;
 use crate::system::{StartError, System};
@@ -35,30 +35,34 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::HomeUnreachable { .. } => Exit::HomeUnreachable,
-            Self::Start(StartError::DataDir { .. } | StartError::InUse { .. } | StartError::Database(_))
-            | Self::BuiltinHome(builtin_relay::StartError::Store(_)) => Exit::DataDirUnusable,
-            Self::Start(StartError::Store(_))
-            | Self::BuiltinHome(builtin_relay::StartError::Listen { .. } | builtin_relay::StartError::Thread(_)) => {
-                Exit::Failure
-            }
+            Self::Start(why) => why.into(),
+            Self::BuiltinHome(builtin_relay::StartError::Store(_)) => Exit::DataDirUnusable,
+            Self::BuiltinHome(builtin_relay::StartError::Listen { .. } | builtin_relay::StartError::Thread(_)) => Exit::Failure,
         }
     }
 }
 
-/// Keeps home complete until `shutdown` asks for an end; then brings home what is on its way.
+/// Does what the role says until `shutdown` asks for an end; then brings home what is on its way.
 ///
 /// # Errors
 /// What kept it from starting.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<Exit, RunError> {
     let (home, builtin) = open_home(&config).await?;
     warn_of_risks(&config);
-    let system = System::start(&config, &home).await?;
-    info!(%home, bootstrap = config.bootstrap.len(), data_dir = %config.data_dir.display(), "keeping home complete");
-    tokio::select! {
-        () = shutdown.soft.cancelled() => info!("stopping: what is on its way is brought home first"),
-        () = say_progress(&system) => {}
+    // A start may wait for others.
+    let started = tokio::select! {
+        biased;
+        () = shutdown.soft.cancelled() => None,
+        started = System::start_role(&config, home.as_ref()) => Some(started?),
+    };
+    if let Some(system) = started {
+        say_start(&config, home.as_ref());
+        tokio::select! {
+            () = shutdown.soft.cancelled() => info!("stopping: what is on its way is brought home first"),
+            () = say_progress(&system), if config.role.keeps_state() => {}
+        }
+        system.stop().await;
     }
-    system.stop().await;
     if let Some(relay) = builtin {
         relay.stop().await;
     }
@@ -66,19 +70,39 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<Exit, RunError> {
     Ok(Exit::Ok)
 }
 
-/// Home as configured, shown to answer.
-async fn open_home(config: &Config) -> Result<(RelayUrl, Option<BuiltinRelay>), RunError> {
-    match &config.home {
-        Home::Relay(home) => match connector::knock(home).await {
-            Ok(()) => Ok((home.clone(), None)),
-            Err(why) => Err(RunError::HomeUnreachable { home: home.clone(), why }),
-        },
-        Home::Builtin => {
+fn say_start(config: &Config, home: Option<&RelayUrl>) {
+    let (role, bootstrap) = (config.role, config.bootstrap.len());
+    let home = home.map_or_else(|| "not needed".to_owned(), RelayUrl::to_string);
+    match (&config.database_url, role.keeps_state()) {
+        (None, true) => {
+            info!(%role, home, bootstrap, data_dir = %config.data_dir.display(), "keeping home complete");
+        }
+        (Some(database), true) => info!(%role, home, bootstrap, %database, "keeping home complete"),
+        (_, false) => info!(%role, home, "taking part in keeping home complete"),
+    }
+}
+
+/// Home as configured. One process that does everything insists that it answers; in a fleet it may come later.
+async fn open_home(config: &Config) -> Result<(Option<RelayUrl>, Option<BuiltinRelay>), RunError> {
+    match (&config.home, config.role) {
+        (Some(Home::Builtin), _) => {
             let relay = start_builtin(&config.data_dir).await?;
             let home = RelayUrl::parse(&relay.url()).expect("the built-in relay listens on an address, which is a relay URL");
             info!(%home, "the built-in home listens");
-            Ok((home, Some(relay)))
+            Ok((Some(home), Some(relay)))
         }
+        (Some(Home::Relay(home)), ProcessRole::All) => match connector::knock(home).await {
+            Ok(()) => Ok((Some(home.clone()), None)),
+            Err(why) => Err(RunError::HomeUnreachable { home: home.clone(), why }),
+        },
+        (Some(Home::Relay(home)), ProcessRole::Connector) => {
+            if let Err(why) = connector::knock(home).await {
+                warn!(%home, %why, "home does not answer yet; going on without");
+            }
+            Ok((Some(home.clone()), None))
+        }
+        (Some(Home::Relay(home)), ProcessRole::State | ProcessRole::Planner) => Ok((Some(home.clone()), None)),
+        (None, _) => Ok((None, None)),
     }
 }
 
@@ -104,7 +128,10 @@ fn warn_of_risks(config: &Config) {
         let networks = &config.allow_non_public;
         warn!(?networks, "allow_non_public is set: anybody's announcement can make this process dial these networks");
     }
-    if config.bootstrap.is_empty() {
+    if config.database_url.is_some() && !config.role.keeps_state() {
+        warn!(role = %config.role, "database_url is set and not used: only processes in role all or state open the database");
+    }
+    if config.bootstrap.is_empty() && config.role.keeps_state() {
         info!("no bootstrap relay is configured: upstreams are found only from announcements that home holds");
     }
 }

@@ -1,15 +1,18 @@
-//! `grasp-sync status`: how far the system is, read from its data directory. A running process is not disturbed.
+//! `grasp-sync status`: how far the system is, asked of a fleet's state service, or read from the database. A running
+//! process is not disturbed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use bus::{AskError, StateClient};
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
 use model::{LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
-use state::{OpenError, SqliteStore};
+use state::{OpenError, PostgresStore, SqliteStore};
 
+use crate::config::Places;
 use crate::exit::Exit;
 use crate::output;
-use crate::system::DATABASE;
+use crate::system::{DATABASE, StartError, connect_nats};
 
 const HEADER: [&str; 9] =
     ["upstream", "role", "link", "wanted", "pending", "confirmed", "NIP-77", "events (new)", "bytes read"];
@@ -23,6 +26,10 @@ pub enum StatusError {
     NoDatabase { path: PathBuf },
     #[error("the status cannot be read: {0}")]
     Store(OpenError),
+    #[error(transparent)]
+    Place(StartError),
+    #[error("the state service does not say its status: {0}")]
+    Asked(AskError),
     #[error("the status could not be printed: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -33,27 +40,45 @@ impl StatusError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NoDatabase { .. } | Self::Store(_) => Exit::DataDirUnusable,
-            Self::Output(_) => Exit::Failure,
+            Self::Place(why) => why.into(),
+            Self::Asked(AskError::Bus(_)) => Exit::Unreachable,
+            Self::Asked(AskError::State(_) | AskError::WrongAnswer) | Self::Output(_) => Exit::Failure,
         }
     }
 }
 
-/// Prints the figures of the data directory.
+/// Prints the figures of the system that is at these places.
 ///
 /// # Errors
-/// There is no database, it cannot be read, or stdout is gone.
-pub async fn show(data_dir: &Path, json: bool) -> Result<Exit, StatusError> {
-    let path = data_dir.join(DATABASE);
-    if !path.exists() {
-        return Err(StatusError::NoDatabase { path });
-    }
-    let status = SqliteStore::look_at(&path).await.map_err(StatusError::Store)?;
+/// Nobody answers, there is no database, it cannot be read, or stdout is gone.
+pub async fn show(places: &Places, json: bool) -> Result<Exit, StatusError> {
+    let status = look(places).await?;
     if json {
         output::print_json(&status)?;
     } else {
         output::print(&render(&status, Timestamp::now()))?;
     }
     Ok(Exit::Ok)
+}
+
+/// A state service is asked where there may be one; else the database is read.
+async fn look(places: &Places) -> Result<Status, StatusError> {
+    if let Some(url) = &places.nats_url {
+        let bus = connect_nats(url, places.role.as_str()).await.map_err(StatusError::Place)?;
+        return StateClient::new(bus).status().await.map_err(StatusError::Asked);
+    }
+    if places.role.needs_others() {
+        return Err(StatusError::Place(StartError::NoBus(places.role)));
+    }
+    if let Some(url) = &places.database_url {
+        let looked = PostgresStore::look_at(url.expose()).await;
+        return looked.map_err(|why| StatusError::Place(StartError::Postgres { url: url.clone(), why }));
+    }
+    let path = places.data_dir.join(DATABASE);
+    if !path.exists() {
+        return Err(StatusError::NoDatabase { path });
+    }
+    SqliteStore::look_at(&path).await.map_err(StatusError::Store)
 }
 
 fn render(status: &Status, now: Timestamp) -> String {

@@ -1,30 +1,34 @@
-//! All roles in one process: the embedding library's front door.
+//! The services of a process, by its role: the embedding library's front door.
 //!
-//! Owns: the wiring of state, planner and connector on an in-process bus and a SQLite file, the lock on the data
-//! directory, and the order in which they end. Never: signals, stdout, exit codes.
+//! Owns: which services run, on which bus and which store, how a start waits for what is not there yet, and the order in
+//! which they end. Never: signals, stdout, exit codes.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+mod store;
+mod terms;
+
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bus::{AskError, Bus, InProcess, StateClient};
-use connector::LeaseTerms;
+use bus::{AskError, Bus, ConnectError, InProcess, Nats, NatsSettings, StateClient};
 use engine::rules::Policy;
-use model::{RelayUrl, Role, StateError, Status, Timestamp, WorkerId};
-use state::{OpenError, SqliteStore, Store};
+use model::{RelayUrl, Role, StateError, Status, Timestamp};
+use state::{OpenError, postgres};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, ProcessRole, Secret};
+use store::OpenStore;
+pub(crate) use store::{DATABASE, migrate};
 
-/// The store's file in the data directory.
-pub(crate) const DATABASE: &str = "grasp-sync.db";
-/// One process owns its data directory, so its lease has no rival: it outlives a slow disk.
-const LEASE: Duration = Duration::from_secs(30);
-const BEAT: Duration = Duration::from_secs(1);
 /// Every upstream with something to plan is looked at this often without a notice.
 const SWEEP: Duration = Duration::from_secs(30);
+/// In a fleet notices are lost with whoever held them: a planner that died is made up for within seconds.
+const FLEET_SWEEP: Duration = Duration::from_secs(5);
+/// How long a start waits before it tries a bus or a database again, and how often it says so.
+const RETRY: Duration = Duration::from_secs(1);
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why the system does not start.
 #[derive(Debug, thiserror::Error)]
@@ -35,18 +39,43 @@ pub enum StartError {
     InUse { path: PathBuf },
     #[error("the database cannot be used: {0}")]
     Database(OpenError),
+    #[error("{url}: {why}")]
+    Postgres { url: Secret, why: postgres::ConnectError },
+    #[error("{url}: {why}")]
+    Bus {
+        url: Secret,
+        why: String,
+        /// Whether it stays until somebody changes the configuration or the server.
+        is_mistake: bool,
+    },
     #[error("the database does not take the configuration: {0}")]
     Store(#[from] StateError),
+    #[error("role {0} has to be told which relay is home")]
+    NoHome(ProcessRole),
+    #[error("role {0} is of no use alone: it meets the others on NATS, by nats_url")]
+    NoBus(ProcessRole),
 }
 
-/// A running system. Dropped without [`System::stop`], it ends at once; the store is consistent all the same.
+impl StartError {
+    /// Whether the same start may succeed a moment later.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Postgres { why, .. } => !why.is_mistake(),
+            Self::Bus { is_mistake, .. } => !is_mistake,
+            Self::Store(_) => true,
+            Self::DataDir { .. } | Self::InUse { .. } | Self::Database(_) | Self::NoHome(_) | Self::NoBus(_) => false,
+        }
+    }
+}
+
+/// A running system, or the part of one that is this process' role. Dropped without [`System::stop`], it ends at once; the
+/// store is consistent all the same.
 pub struct System {
     state: StateClient,
-    store: Arc<SqliteStore>,
-    connector: Stage,
+    /// In the order in which they end: sessions report before the state service goes.
     services: Vec<Stage>,
-    /// Held while the system lives.
-    _lock: File,
+    /// Where the state service runs.
+    store: Option<OpenStore>,
 }
 
 /// A service and how to end it.
@@ -64,12 +93,44 @@ impl Stage {
 }
 
 impl System {
-    /// Starts every role. `home` is where home answers.
+    /// Starts the services of the configured role. `home` is where home answers; the planner needs none. As part of a
+    /// fleet (with `nats_url`) it waits for a bus or a database that is not there yet; alone it tries once.
     ///
     /// # Errors
-    /// The data directory or its database cannot be used.
+    /// The data directory, the database or the bus cannot be used; as part of a fleet, not before somebody changes the
+    /// configuration.
+    pub async fn start_role(config: &Config, home: Option<&RelayUrl>) -> Result<Self, StartError> {
+        let known_home = || home.ok_or(StartError::NoHome(config.role));
+        match config.role {
+            ProcessRole::All => Self::start(config, known_home()?).await,
+            ProcessRole::State => {
+                let store = open_store(config, known_home()?).await?;
+                let bus = open_bus(config).await?;
+                Ok(Self::of(&bus, vec![serve_state(&store, &bus)], Some(store)))
+            }
+            ProcessRole::Planner => {
+                let bus = open_bus(config).await?;
+                Ok(Self::of(&bus, vec![plan(config, &bus)], None))
+            }
+            ProcessRole::Connector => {
+                let settings = connector_settings(config, known_home()?);
+                let bus = open_bus(config).await?;
+                Ok(Self::of(&bus, vec![connect(settings, &bus)], None))
+            }
+        }
+    }
+
+    /// Starts every service in this process, whatever role is configured. `home` is where home answers.
+    ///
+    /// # Errors
+    /// As [`System::start_role`].
     pub async fn start(config: &Config, home: &RelayUrl) -> Result<Self, StartError> {
-        Self::start_with(config, home, true).await
+        let config = &Config { role: ProcessRole::All, ..config.clone() };
+        let store = open_store(config, home).await?;
+        let bus = open_bus(config).await?;
+        let state = serve_state(&store, &bus);
+        let services = vec![connect(connector_settings(config, home), &bus), state, plan(config, &bus)];
+        Ok(Self::of(&bus, services, Some(store)))
     }
 
     /// As [`System::start`], but no name that an announcement holds is looked up: only announced addresses are dialed.
@@ -78,50 +139,81 @@ impl System {
     /// # Errors
     /// As [`System::start`].
     pub async fn start_offline(config: &Config, home: &RelayUrl) -> Result<Self, StartError> {
-        Self::start_with(config, home, false).await
+        let offline = Config { look_up_names: false, ..config.clone() };
+        Self::start(&offline, home).await
     }
 
-    async fn start_with(config: &Config, home: &RelayUrl, look_up_names: bool) -> Result<Self, StartError> {
-        let lock = lock_data_dir(&config.data_dir)?;
-        let path = config.data_dir.join(DATABASE);
-        let opened = SqliteStore::open(&path, store_settings(config, home)).await;
-        let store = Arc::new(opened.map_err(StartError::Database)?);
-        store.name_relays(&named(config, home)).await?;
-        let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
-        let services = vec![serve_state(&store, &bus), plan(config, &bus)];
-        let connector = connect(connector_settings(config, home, look_up_names), &bus);
-        Ok(Self { state: StateClient::new(bus), store, connector, services, _lock: lock })
+    fn of(bus: &Arc<dyn Bus>, services: Vec<Stage>, store: Option<OpenStore>) -> Self {
+        Self { state: StateClient::new(Arc::clone(bus)), services, store }
     }
 
-    /// Figures of the whole system.
+    /// Figures of the whole system, from its state service, wherever that runs.
     ///
     /// # Errors
-    /// The system stops, or its store fails.
+    /// The system stops, its state service does not answer, or its store fails.
     pub async fn status(&self) -> Result<Status, AskError> {
         self.state.status().await
     }
 
     /// Stops in order: sessions bring home what is on its way and report it, then the rest ends.
     pub async fn stop(self) {
-        self.connector.end().await;
         for service in self.services {
             service.end().await;
         }
-        if let Ok(store) = Arc::try_unwrap(self.store) {
+        if let Some(store) = self.store {
             store.close().await;
         }
     }
 }
 
-/// Creates the directory and locks it for this process. The lock goes with the process, however it ends.
-fn lock_data_dir(path: &Path) -> Result<File, StartError> {
-    let unusable = |why| StartError::DataDir { path: path.to_owned(), why };
-    std::fs::create_dir_all(path).map_err(unusable)?;
-    let file = File::create(path.join("lock")).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(why)) => Err(unusable(why)),
+/// Connects to the NATS server of a fleet, in the name of a service: `all`, `state`, `planner` or `connector`.
+pub(crate) async fn connect_nats(url: &Secret, service: &'static str) -> Result<Arc<dyn Bus>, StartError> {
+    let connected = Nats::connect(NatsSettings::new(url.expose(), service)).await;
+    let refused = |why: ConnectError| StartError::Bus { url: url.clone(), is_mistake: !why.may_pass(), why: why.to_string() };
+    Ok(Arc::new(connected.map_err(refused)?))
+}
+
+async fn open_bus(config: &Config) -> Result<Arc<dyn Bus>, StartError> {
+    match &config.nats_url {
+        Some(url) => patiently(|| connect_nats(url, config.role.as_str())).await,
+        None if config.role.needs_others() => Err(StartError::NoBus(config.role)),
+        None => Ok(Arc::new(InProcess::default())),
+    }
+}
+
+async fn open_store(config: &Config, home: &RelayUrl) -> Result<OpenStore, StartError> {
+    let open = || async {
+        let store = OpenStore::open(config, store_settings(config, home)).await?;
+        store.port().name_relays(&named(config, home)).await?;
+        Ok(store)
+    };
+    if config.nats_url.is_some() { patiently(open).await } else { open().await }
+}
+
+/// Tries until it succeeds, or fails for a reason that does not pass. The processes of a fleet start in any order, and one
+/// that ended instead would only be started again.
+async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = Result<T, StartError>>,
+{
+    let mut said: Option<Instant> = None;
+    loop {
+        match attempt().await {
+            Err(error) if error.may_pass() => {
+                if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+                    warn!(%error, "waiting; trying again every second");
+                    said = Some(Instant::now());
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            Ok(opened) => {
+                if said.is_some() {
+                    info!("what was waited for is there");
+                }
+                return Ok(opened);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -150,9 +242,9 @@ fn named(config: &Config, home: &RelayUrl) -> Vec<(RelayUrl, Role)> {
     std::iter::once((home.clone(), Role::Home)).chain(bootstrap).collect()
 }
 
-fn serve_state(store: &Arc<SqliteStore>, bus: &Arc<dyn Bus>) -> Stage {
+fn serve_state(store: &OpenStore, bus: &Arc<dyn Bus>) -> Stage {
     let stop = CancellationToken::new();
-    let serving = state::serve(Arc::clone(store) as Arc<dyn Store>, Arc::clone(bus), stop.clone());
+    let serving = state::serve(store.port(), Arc::clone(bus), stop.clone());
     let task = tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "the state service ended");
@@ -164,20 +256,20 @@ fn serve_state(store: &Arc<SqliteStore>, bus: &Arc<dyn Bus>) -> Stage {
 fn plan(config: &Config, bus: &Arc<dyn Bus>) -> Stage {
     let stop = CancellationToken::new();
     let name = format!("{:032x}", rand::random::<u128>());
-    let settings = planner::Settings { policy: policy(config), sweep: SWEEP, name, roll: rand::random::<u64> };
+    let sweep = if config.nats_url.is_some() { FLEET_SWEEP } else { SWEEP };
+    let settings = planner::Settings { policy: policy(config), sweep, name, roll: rand::random::<u64> };
     let task = tokio::spawn(planner::run(Arc::clone(bus), settings, stop.clone()));
     Stage { stop, task }
 }
 
-fn connector_settings(config: &Config, home: &RelayUrl, look_up_names: bool) -> connector::Settings {
-    let worker = WorkerId { name: "embedded".to_owned(), incarnation: format!("{:032x}", rand::random::<u128>()) };
+fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
     connector::Settings {
         home: home.clone(),
-        terms: LeaseTerms { worker, ttl: LEASE, beat: BEAT, grace: Duration::ZERO },
+        terms: terms::of(config),
         discovery_window: config.discovery_window,
         write_window: config.home_write_window,
         allow_non_public: config.allow_non_public.clone(),
-        look_up_names,
+        look_up_names: config.look_up_names,
     }
 }
 
@@ -185,4 +277,71 @@ fn connect(settings: connector::Settings, bus: &Arc<dyn Bus>) -> Stage {
     let stop = CancellationToken::new();
     let task = tokio::spawn(connector::run(Arc::clone(bus), settings, stop.clone()));
     Stage { stop, task }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::config::Home;
+
+    fn away(is_mistake: bool) -> StartError {
+        StartError::Bus { url: "nats://bus".to_owned().into(), why: "no answer".to_owned(), is_mistake }
+    }
+
+    #[tokio::test]
+    async fn what_is_away_is_waited_for_and_a_mistake_is_not() {
+        let tries = AtomicU32::new(0);
+        let comes_up = || async {
+            let nth = tries.fetch_add(1, Ordering::Relaxed);
+            if nth == 1 { Ok(nth) } else { Err(away(false)) }
+        };
+        assert_eq!(patiently(comes_up).await.unwrap(), 1);
+        let is_wrong = || async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            Err::<(), _>(away(true))
+        };
+        assert!(patiently(is_wrong).await.is_err());
+        assert_eq!(tries.into_inner(), 3, "the mistake was tried once");
+    }
+
+    #[tokio::test]
+    async fn a_role_does_not_start_without_what_it_needs() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = RelayUrl::parse("ws://127.0.0.1:1").unwrap();
+        let config = |role| Config { role, ..Config::with_home(Home::Relay(home.clone()), directory.path().to_owned()) };
+        for role in [ProcessRole::State, ProcessRole::Planner, ProcessRole::Connector] {
+            let refused = System::start_role(&config(role), Some(&home)).await.err();
+            assert!(matches!(refused, Some(StartError::NoBus(named)) if named == role), "{refused:?}");
+        }
+        for role in [ProcessRole::All, ProcessRole::State, ProcessRole::Connector] {
+            let refused = System::start_role(&config(role), None).await.err();
+            assert!(matches!(refused, Some(StartError::NoHome(named)) if named == role), "{refused:?}");
+        }
+    }
+
+    /// The recipes of the roles, on one bus as if they were processes that met on it.
+    #[tokio::test]
+    async fn the_services_of_three_roles_find_each_other_on_a_bus() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = RelayUrl::parse("ws://127.0.0.1:1").unwrap();
+        let config = Config::with_home(Home::Relay(home.clone()), directory.path().to_owned());
+        let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
+        let store = open_store(&config, &home).await.unwrap();
+        let state = System::of(&bus, vec![serve_state(&store, &bus)], Some(store));
+        let planner = System::of(&bus, vec![plan(&config, &bus)], None);
+        let connector = System::of(&bus, vec![connect(connector_settings(&config, &home), &bus)], None);
+        let has_dialed = |status: &Status| status.upstreams.iter().any(|one| one.url == home && one.failures > 0);
+        let dialed = testkit::wait_for("the connector to have dialed home", Duration::from_secs(60), || async {
+            let status = planner.status().await.unwrap();
+            if has_dialed(&status) { Ok(()) } else { Err(status) }
+        });
+        dialed.await;
+        for process in [connector, planner, state] {
+            process.stop().await;
+        }
+        assert!(OpenStore::open(&config, store_settings(&config, &home)).await.is_ok(), "the directory is free again");
+    }
 }

@@ -85,13 +85,37 @@ fn a_run_without_home_and_a_named_file_that_is_missing_end_with_2() {
 }
 
 #[test]
+fn a_role_that_misses_what_it_needs_ends_with_2_and_says_all_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = grasp_sync(directory.path(), &["run", "--role", "connector"], &[]);
+    assert_eq!((code(&ended), stdout(&ended)), (2, ""));
+    for part in ["home is not set, and role connector needs it", "nats_url is not set, and role connector needs it"] {
+        assert!(stderr(&ended).contains(part), "{}", stderr(&ended));
+    }
+    let status = grasp_sync(directory.path(), &["status"], &[("GRASP_SYNC_ROLE", "planner")]);
+    assert_eq!(code(&status), 2, "{}", stderr(&status));
+}
+
+#[test]
+fn a_password_from_a_file_is_shown_neither_as_toml_nor_as_json() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("nats"), "nats://left:hunter2@bus:4222\n").unwrap();
+    for arguments in [&["config", "show"][..], &["config", "show", "--json"]] {
+        let shown = grasp_sync(directory.path(), arguments, &[("GRASP_SYNC_NATS_URL_FILE", "nats")]);
+        assert_eq!(code(&shown), 0, "{}", stderr(&shown));
+        assert!(stdout(&shown).contains("nats://left:***@bus:4222"), "{}", stdout(&shown));
+        assert!(!stdout(&shown).contains("hunter2"), "{}", stdout(&shown));
+    }
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_help_and_version_with_0() {
     let directory = tempfile::tempdir().unwrap();
     let wrong = grasp_sync(directory.path(), &["run", "--hoem", "x"], &[]);
     assert_eq!(code(&wrong), 2);
     let help = grasp_sync(directory.path(), &["--help"], &[]);
     assert_eq!(code(&help), 0);
-    for part in ["Exit codes:", "130  aborted by a second signal", "Examples:", "run", "demo", "config", "status"] {
+    for part in ["Exit codes:", "130  aborted by a second signal", "Examples:", "run", "demo", "config", "status", "migrate"] {
         assert!(stdout(&help).contains(part), "{part}");
     }
     let version = grasp_sync(directory.path(), &["--version"], &[]);

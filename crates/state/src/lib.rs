@@ -37,6 +37,14 @@ pub use sqlite::{OpenError, SqliteStore};
 /// A turn at planning an upstream: many times what it takes, and what a planner that died in it costs.
 pub const PLAN_HOLD: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// What bringing a schema up to date has changed: the newest version before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// `None` where there was no schema.
+    pub before: Option<i64>,
+    pub after: i64,
+}
+
 /// Wall time, in seconds. A database of its own decides it in a fleet; tests turn it by hand.
 pub type Clock = std::sync::Arc<dyn Fn() -> Timestamp + Send + Sync>;
 

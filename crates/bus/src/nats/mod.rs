@@ -150,13 +150,13 @@ impl Bus for Nats {
         Ok(Notices::fed(board, stop.drop_guard()))
     }
 
-    fn owners_changed(&self) {
-        let client = self.client.clone();
-        tokio::spawn(async move {
-            if let Err(error) = client.publish(subject::OWNERS, Bytes::new()).await {
-                debug!(%error, "word of a change of owners was lost; the next beat finds it");
-            }
-        });
+    async fn owners_changed(&self) {
+        let told = self.client.publish(subject::OWNERS, Bytes::new()).await;
+        // Who says it may be about to end.
+        let sent = self.client.flush().await;
+        if told.is_err() || sent.is_err() {
+            debug!("word of a change of owners was lost; the next beat finds it");
+        }
     }
 
     async fn owners(&self) -> Result<mpsc::Receiver<()>, BusError> {

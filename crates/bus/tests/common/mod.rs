@@ -12,6 +12,7 @@ pub const SOON: Duration = Duration::from_secs(10);
 /// Long enough to see that nothing happens.
 pub const A_MOMENT: Duration = Duration::from_millis(300);
 
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum World {
     InProcess(Arc<InProcess>),
     Nats(testkit::Nats),

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::problem::{Complaint, Origin, Problem};
@@ -15,15 +16,26 @@ pub const CONFIG_ENV: &str = "GRASP_SYNC_CONFIG";
 pub const CONFIG_FILE: &str = "grasp-sync.toml";
 
 const ENV_PREFIX: &str = "GRASP_SYNC_";
+/// Behind a variable's name: it names a file that holds the value, as secrets are handed to containers.
+const FILE_SUFFIX: &str = "_FILE";
 
 /// Everything that a configuration is read from, apart from the table's defaults.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file, if one is named or found. [`find_file`] chooses it.
     pub file: Option<PathBuf>,
     /// Variables of the environment; those of others are passed over.
     pub environment: Vec<(String, String)>,
     pub flags: Vec<FlagValue>,
+}
+
+impl fmt::Debug for Sources {
+    /// Without the texts of the environment, where passwords stand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, environment, flags } = self;
+        let environment: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Sources").field("file", file).field("environment", &environment).field("flags", flags).finish()
+    }
 }
 
 /// A setting given on the command line.
@@ -71,8 +83,8 @@ impl Effective {
         if let Some(path) = sources.file {
             effective.lay_file(path);
         }
-        for (name, text) in sources.environment {
-            effective.lay_variable(name, &text);
+        for (name, text) in &sources.environment {
+            effective.lay_variable(name, text, &sources.environment);
         }
         for FlagValue { key, flag, value } in sources.flags {
             effective.lay(key, value, Origin::Flag(flag));
@@ -103,10 +115,7 @@ impl Effective {
 
     fn lay_file(&mut self, path: PathBuf) {
         let read = std::fs::read_to_string(&path).map_err(|error| Complaint::Unreadable { reason: error.to_string() });
-        let table = read.and_then(|text| {
-            text.parse::<toml::Table>()
-                .map_err(|error| Complaint::Syntax { message: error.to_string().trim_end().replace('\n', "\n    ") })
-        });
+        let table = read.and_then(|text| text.parse::<toml::Table>().map_err(|error| syntax(&error, &text)));
         let origin = Origin::File(path);
         match table {
             Ok(table) => table.into_iter().for_each(|(section, value)| self.lay_section(&section, value, &origin)),
@@ -145,33 +154,69 @@ impl Effective {
         }
     }
 
-    fn lay_variable(&mut self, name: String, text: &str) {
+    fn lay_variable(&mut self, name: &str, text: &str, all: &[(String, String)]) {
         let text = text.trim();
         // Compose files pass on an unset variable as an empty one.
         if !name.starts_with(ENV_PREFIX) || name == CONFIG_ENV || text.is_empty() {
             return;
         }
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.env == name) else {
-            return self.lay_unknown_variable(name);
-        };
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.env == name) {
+            return self.lay_text(setting, text, name);
+        }
+        match SETTINGS.iter().find(|setting| Some(setting.env) == name.strip_suffix(FILE_SUFFIX)) {
+            Some(setting) => match named_file(setting, text, all) {
+                Ok(content) => self.lay_text(setting, content.trim(), name),
+                Err(complaint) => self.complain(setting.name, Origin::Environment(name.to_owned()), complaint),
+            },
+            None => self.lay_unknown_variable(name),
+        }
+    }
+
+    fn lay_text(&mut self, setting: &Setting, text: &str, variable: &str) {
+        let origin = Origin::Environment(variable.to_owned());
         match shaped_text(setting.kind, text) {
-            Some(value) => self.lay(setting.key, value, Origin::Environment(name)),
+            Some(value) => self.lay(setting.key, value, origin),
             None => {
                 let complaint = Complaint::WrongValue { value: text.to_owned(), expected: setting.kind.expected() };
-                self.complain(setting.name, Origin::Environment(name), complaint);
+                self.complain(setting.name, origin, complaint);
             }
         }
     }
 
     /// Only a near miss is a mistake: orchestrators set variables like `GRASP_SYNC_SERVICE_HOST` unasked.
-    fn lay_unknown_variable(&mut self, name: String) {
-        let suggestion = most_similar(&name, SETTINGS.iter().map(|setting| setting.env));
-        if suggestion.is_some() {
-            let suggestion = suggestion.map(str::to_owned);
-            let origin = Origin::Environment(name.clone());
-            self.complain(&name, origin, Complaint::Unknown { suggestion });
+    fn lay_unknown_variable(&mut self, name: &str) {
+        // The prefix is the same for all, and no part of the likeness.
+        let known = SETTINGS.iter().map(|setting| &setting.env[ENV_PREFIX.len()..]);
+        let (stem, suffix) = name.strip_suffix(FILE_SUFFIX).map_or((name, ""), |stem| (stem, FILE_SUFFIX));
+        let suggestion = most_similar(stem.strip_prefix(ENV_PREFIX).unwrap_or(stem), known);
+        if let Some(known) = suggestion {
+            let suggestion = Some(format!("{ENV_PREFIX}{known}{suffix}"));
+            self.complain(name, Origin::Environment(name.to_owned()), Complaint::Unknown { suggestion });
         }
     }
+}
+
+/// What the file holds that a variable names, unless another variable holds the value itself.
+fn named_file(setting: &Setting, path: &str, all: &[(String, String)]) -> Result<String, Complaint> {
+    if all.iter().any(|(name, text)| name == setting.env && !text.trim().is_empty()) {
+        return Err(Complaint::TwoSources { env: setting.env });
+    }
+    let content = std::fs::read_to_string(path);
+    let content = content.map_err(|error| Complaint::Unreadable { reason: format!("{path}: {error}") })?;
+    if content.trim().is_empty() {
+        return Err(Complaint::EmptyFile { path: PathBuf::from(path) });
+    }
+    Ok(content)
+}
+
+/// What is wrong with a file that is no TOML. A line that may hold a password is not quoted.
+fn syntax(error: &toml::de::Error, text: &str) -> Complaint {
+    let whole = error.to_string();
+    let message = match whole.lines().next() {
+        Some(place) if text.contains('@') => format!("{place}: {}", error.message()),
+        Some(_) | None => whole.trim_end().replace('\n', "\n    "),
+    };
+    Complaint::Syntax { message }
 }
 
 /// The value in the shape of its kind, or what was found instead.
@@ -180,9 +225,12 @@ fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
     match (kind, value) {
         (Kind::RelayUrls | Kind::Networks, toml::Value::Array(items)) => texts(items).map(Value::List),
         (Kind::Count { .. }, toml::Value::Integer(number)) => Ok(Value::Number(number)),
-        (Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat, toml::Value::String(text)) => {
-            Ok(Value::Text(Cow::Owned(text)))
-        }
+        (Kind::Bool, toml::Value::Boolean(is_so)) => Ok(Value::Bool(is_so)),
+        (Kind::NatsUrl | Kind::DatabaseUrl, toml::Value::String(text)) => Ok(Value::Secret(text.into())),
+        (
+            Kind::Home | Kind::Path | Kind::Role | Kind::Name | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat,
+            toml::Value::String(text),
+        ) => Ok(Value::Text(Cow::Owned(text))),
         (_, _) => Err(wrong),
     }
 }
@@ -204,7 +252,9 @@ fn shaped_text(kind: Kind, text: &str) -> Option<Value> {
             Some(Value::List(named.map(str::to_owned).collect()))
         }
         Kind::Count { .. } => text.parse().ok().map(Value::Number),
-        Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat => {
+        Kind::Bool => text.parse().ok().map(Value::Bool),
+        Kind::NatsUrl | Kind::DatabaseUrl => Some(Value::Secret(text.to_owned().into())),
+        Kind::Home | Kind::Path | Kind::Role | Kind::Name | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat => {
             Some(Value::Text(Cow::Owned(text.to_owned())))
         }
     }
@@ -215,6 +265,9 @@ fn described(value: &toml::Value) -> String {
         "a table".to_owned()
     } else if value.is_array() {
         "a list".to_owned()
+    } else if value.as_str().is_some_and(|text| text.contains('@')) {
+        // It may be a URL with a password, in the wrong place.
+        "a string".to_owned()
     } else {
         format!("the {} {value}", value.type_str())
     }

@@ -5,6 +5,8 @@
 
 mod layers;
 mod problem;
+mod role;
+mod secret;
 mod settings;
 mod show;
 mod typed;
@@ -18,19 +20,31 @@ use model::RelayUrl;
 
 pub use layers::{CONFIG_ENV, CONFIG_FILE, Effective, FlagValue, Sourced, Sources, find_file};
 pub use problem::{Complaint, ConfigError, Origin, Problem};
-pub use settings::{BUILTIN_HOME, Key, Kind, MAX_DURATION, SETTINGS, Setting, Value};
+pub use role::ProcessRole;
+pub use secret::Secret;
+pub use settings::{BUILTIN_HOME, Key, Kind, MAX_DURATION, MAX_NAME, SETTINGS, Setting, Value};
 
 /// The validated configuration. What each field means, its default and its unit: [`SETTINGS`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    pub home: Home,
+    /// `None` only where the role needs none.
+    pub home: Option<Home>,
     /// Other URLs of home, without repeats.
     pub home_aliases: Vec<RelayUrl>,
     /// The operator's word: any scheme, port and host may be dialed. Without repeats; never home.
     pub bootstrap: Vec<RelayUrl>,
     /// Passed to [`RelayUrl::dialable`] for announced upstreams.
     pub allow_non_public: Vec<IpNet>,
+    /// Whether names in announcements are looked up.
+    pub look_up_names: bool,
     pub data_dir: PathBuf,
+    /// Without it, the state is a SQLite file in `data_dir`.
+    pub database_url: Option<Secret>,
+    /// Without it, the process is alone, in role all.
+    pub nats_url: Option<Secret>,
+    pub role: ProcessRole,
+    /// Of the worker. Without it, the host's name.
+    pub name: Option<String>,
     pub discovery_window: Duration,
     pub quick_reconnect: Duration,
     /// At most `refresh_max`.
@@ -40,6 +54,10 @@ pub struct Config {
     pub live_limit: usize,
     /// Events; at least 1.
     pub home_write_window: usize,
+    /// Of a fleet; more than twice `lease_beat`.
+    pub lease_ttl: Duration,
+    pub lease_beat: Duration,
+    pub session_grace: Duration,
     /// A filter that `telemetry` takes.
     pub log: String,
     pub log_format: LogFormat,
@@ -51,6 +69,15 @@ pub enum Home {
     /// A relay inside this process.
     Builtin,
     Relay(RelayUrl),
+}
+
+/// Where the state is, and who answers for it: what commands need that look at a system or prepare its database.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Places {
+    pub role: ProcessRole,
+    pub data_dir: PathBuf,
+    pub database_url: Option<Secret>,
+    pub nats_url: Option<Secret>,
 }
 
 /// How log lines are written.
@@ -68,14 +95,14 @@ impl Config {
         let builtin = Value::Text(Cow::Borrowed(BUILTIN_HOME));
         effective.lay(Key::Home, builtin, Origin::Default);
         let defaults = effective.config().expect("the defaults are valid");
-        Self { home, data_dir, ..defaults }
+        Self { home: Some(home), data_dir, ..defaults }
     }
 
     /// True for every known URL of home: such a relay is never an upstream.
     pub fn is_home(&self, url: &RelayUrl) -> bool {
         let is_named = match &self.home {
-            Home::Builtin => false,
-            Home::Relay(home) => home == url,
+            None | Some(Home::Builtin) => false,
+            Some(Home::Relay(home)) => home == url,
         };
         is_named || self.home_aliases.contains(url)
     }

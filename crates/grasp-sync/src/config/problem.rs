@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use model::RelayUrlError;
 
+use super::role::ProcessRole;
+
 /// Where a value comes from, from weak to strong: a later layer wins.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Origin {
@@ -54,8 +56,35 @@ pub enum Complaint {
     RefreshOrder { min: String, max: String, max_origin: Origin },
     #[error("holds {url:?}, which is home itself; name other relays only")]
     BootstrapIsHome { url: String },
-    #[error("is not set; expected {expected}, by {flag}, {env} or the file's [{section}] {key}")]
-    Missing { expected: String, flag: &'static str, env: &'static str, section: &'static str, key: &'static str },
+    /// `role` is the one that cannot do without, unless every role can.
+    #[error("is not set{}; expected {expected}, by {flag}, {env} or the file's [{section}] {key}", need(*role))]
+    Missing {
+        role: Option<ProcessRole>,
+        expected: String,
+        flag: &'static str,
+        env: &'static str,
+        section: &'static str,
+        key: &'static str,
+    },
+    #[error("holds {shown}: {why}; expected {expected}")]
+    BadSecret {
+        /// The URL without its password.
+        shown: String,
+        why: String,
+        expected: String,
+    },
+    #[error("names a file, and {env} is set too; set one of the two")]
+    TwoSources { env: &'static str },
+    #[error("names {}, which is empty", path.display())]
+    EmptyFile { path: PathBuf },
+    #[error("is {beat:?}, which is not less than half of lease_ttl = {ttl:?} ({ttl_origin})")]
+    LeaseOrder { beat: String, ttl: String, ttl_origin: Origin },
+    #[error("is \"builtin\", a relay inside the process: that goes with role all only, not with role {role}")]
+    BuiltinElsewhere { role: ProcessRole },
+}
+
+fn need(role: Option<ProcessRole>) -> String {
+    role.map_or_else(String::new, |role| format!(", and role {role} needs it"))
 }
 
 fn hint(suggestion: Option<&str>) -> String {

@@ -5,6 +5,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::role::ProcessRole;
+use super::secret::Secret;
+
 /// Names a setting in code. The discriminant is its row in [`SETTINGS`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Key {
@@ -12,13 +15,21 @@ pub enum Key {
     HomeAliases,
     Bootstrap,
     AllowNonPublic,
+    LookUpNames,
     DataDir,
+    DatabaseUrl,
+    NatsUrl,
+    Role,
+    Name,
     DiscoveryWindow,
     QuickReconnect,
     RefreshMin,
     RefreshMax,
     LiveLimit,
     HomeWriteWindow,
+    LeaseTtl,
+    LeaseBeat,
+    SessionGrace,
     Log,
     LogFormat,
 }
@@ -31,7 +42,7 @@ pub struct Setting {
     pub name: &'static str,
     /// The TOML table that holds the key.
     pub section: &'static str,
-    /// The environment variable.
+    /// The environment variable. With `_FILE` behind it, one that names a file with the value.
     pub env: &'static str,
     /// The flag of the command line, where there is one.
     pub flag: Option<&'static str>,
@@ -54,9 +65,18 @@ pub enum Kind {
     Path,
     /// A list of networks in CIDR notation.
     Networks,
-    /// At least `min`, at most [`MAX_DURATION`].
+    /// `nats://` or `tls://`; may hold a password.
+    NatsUrl,
+    /// `postgres://`; may hold a password.
+    DatabaseUrl,
+    /// One of [`ProcessRole`].
+    Role,
+    /// A word of at most [`MAX_NAME`] letters.
+    Name,
+    Bool,
     Duration {
         min: Duration,
+        max: Duration,
     },
     /// From 1 to `max`.
     Count {
@@ -72,10 +92,24 @@ pub enum Value {
     Text(Cow<'static, str>),
     List(Vec<String>),
     Number(i64),
+    Bool(bool),
+    Secret(Secret),
 }
 
 /// No setting waits longer than a month; a bound keeps sums with the clock from overflowing.
 pub const MAX_DURATION: Duration = Duration::from_hours(30 * 24);
+
+/// Letters in the name of a worker.
+pub const MAX_NAME: usize = 64;
+
+/// A worker that misses one renewal must not lose its lease.
+const MIN_LEASE_TTL: Duration = Duration::from_secs(3);
+/// What a worker that died leaves waits as long as this.
+const MAX_LEASE_TTL: Duration = Duration::from_mins(10);
+/// Each worker costs the store one transaction a beat.
+const MIN_LEASE_BEAT: Duration = Duration::from_millis(100);
+/// While it lasts, an upstream may have two sessions.
+const MAX_SESSION_GRACE: Duration = Duration::from_secs(60);
 
 /// A refresh more often than once a second would be the only thing that is ever done.
 const MIN_REFRESH: Duration = Duration::from_secs(1);
@@ -84,7 +118,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 13] = [
+pub static SETTINGS: [Setting; 21] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -130,6 +164,17 @@ pub static SETTINGS: [Setting; 13] = [
         kind: Kind::Networks,
     },
     Setting {
+        key: Key::LookUpNames,
+        name: "look_up_names",
+        section: "relays",
+        env: "GRASP_SYNC_LOOK_UP_NAMES",
+        flag: None,
+        default: Some(Value::Bool(true)),
+        unit: "true or false",
+        doc: "whether names in announcements are looked up; without it only announced addresses are dialed",
+        kind: Kind::Bool,
+    },
+    Setting {
         key: Key::DataDir,
         name: "data_dir",
         section: "store",
@@ -141,6 +186,50 @@ pub static SETTINGS: [Setting; 13] = [
         kind: Kind::Path,
     },
     Setting {
+        key: Key::DatabaseUrl,
+        name: "database_url",
+        section: "store",
+        env: "GRASP_SYNC_DATABASE_URL",
+        flag: Some("--database-url"),
+        default: None,
+        unit: "postgres URL",
+        doc: "the Postgres database that holds the state; unset, it is a SQLite file in data_dir",
+        kind: Kind::DatabaseUrl,
+    },
+    Setting {
+        key: Key::NatsUrl,
+        name: "nats_url",
+        section: "bus",
+        env: "GRASP_SYNC_NATS_URL",
+        flag: Some("--nats-url"),
+        default: None,
+        unit: "nats or tls URL",
+        doc: "the NATS server on which the processes of a fleet meet; unset, this process is alone",
+        kind: Kind::NatsUrl,
+    },
+    Setting {
+        key: Key::Role,
+        name: "role",
+        section: "process",
+        env: "GRASP_SYNC_ROLE",
+        flag: Some("--role"),
+        default: Some(Value::Text(Cow::Borrowed("all"))),
+        unit: "all, state, planner or connector",
+        doc: "which services run in this process",
+        kind: Kind::Role,
+    },
+    Setting {
+        key: Key::Name,
+        name: "name",
+        section: "process",
+        env: "GRASP_SYNC_NAME",
+        flag: None,
+        default: None,
+        unit: "word",
+        doc: "the worker's name, its own in the fleet and the same after a restart; unset, the host's name",
+        kind: Kind::Name,
+    },
+    Setting {
         key: Key::DiscoveryWindow,
         name: "discovery_window",
         section: "sync",
@@ -149,7 +238,7 @@ pub static SETTINGS: [Setting; 13] = [
         default: Some(Value::Text(Cow::Borrowed("5s"))),
         unit: "duration",
         doc: "how long discoveries are gathered before they are acted on (S2)",
-        kind: Kind::Duration { min: Duration::ZERO },
+        kind: Kind::Duration { min: Duration::ZERO, max: MAX_DURATION },
     },
     Setting {
         key: Key::QuickReconnect,
@@ -160,7 +249,7 @@ pub static SETTINGS: [Setting; 13] = [
         default: Some(Value::Text(Cow::Borrowed("15m"))),
         unit: "duration",
         doc: "the longest outage after which a link catches up instead of starting fresh (S8, S9)",
-        kind: Kind::Duration { min: Duration::ZERO },
+        kind: Kind::Duration { min: Duration::ZERO, max: MAX_DURATION },
     },
     Setting {
         key: Key::RefreshMin,
@@ -171,7 +260,7 @@ pub static SETTINGS: [Setting; 13] = [
         default: Some(Value::Text(Cow::Borrowed("23h"))),
         unit: "duration",
         doc: "the shortest time between two refreshes of one upstream (S15)",
-        kind: Kind::Duration { min: MIN_REFRESH },
+        kind: Kind::Duration { min: MIN_REFRESH, max: MAX_DURATION },
     },
     Setting {
         key: Key::RefreshMax,
@@ -182,7 +271,7 @@ pub static SETTINGS: [Setting; 13] = [
         default: Some(Value::Text(Cow::Borrowed("25h"))),
         unit: "duration",
         doc: "the longest time between two refreshes of one upstream (S15)",
-        kind: Kind::Duration { min: MIN_REFRESH },
+        kind: Kind::Duration { min: MIN_REFRESH, max: MAX_DURATION },
     },
     Setting {
         key: Key::LiveLimit,
@@ -205,6 +294,39 @@ pub static SETTINGS: [Setting; 13] = [
         unit: "events",
         doc: "events offered to home that may wait for its answer at one time",
         kind: Kind::Count { max: 10_000 },
+    },
+    Setting {
+        key: Key::LeaseTtl,
+        name: "lease_ttl",
+        section: "sync",
+        env: "GRASP_SYNC_LEASE_TTL",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("6s"))),
+        unit: "duration",
+        doc: "how long a worker of a fleet holds its upstreams without a renewal; without nats_url it is 30s, whatever is set here",
+        kind: Kind::Duration { min: MIN_LEASE_TTL, max: MAX_LEASE_TTL },
+    },
+    Setting {
+        key: Key::LeaseBeat,
+        name: "lease_beat",
+        section: "sync",
+        env: "GRASP_SYNC_LEASE_BEAT",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("2s"))),
+        unit: "duration",
+        doc: "how often a worker of a fleet renews, less than half of lease_ttl; without nats_url it is 1s, whatever is set here",
+        kind: Kind::Duration { min: MIN_LEASE_BEAT, max: MAX_LEASE_TTL },
+    },
+    Setting {
+        key: Key::SessionGrace,
+        name: "session_grace",
+        section: "sync",
+        env: "GRASP_SYNC_SESSION_GRACE",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("0s"))),
+        unit: "duration",
+        doc: "how long sessions go on, starting nothing new, when nobody answers a renewal any more; a fleet only",
+        kind: Kind::Duration { min: Duration::ZERO, max: MAX_SESSION_GRACE },
     },
     Setting {
         key: Key::Log,
@@ -247,10 +369,15 @@ impl Kind {
             Self::RelayUrls => r#"a list of relay URLs like ["wss://relay.example"]"#.to_owned(),
             Self::Path => "the path of a directory".to_owned(),
             Self::Networks => "a list of networks such as 192.168.0.0/16 or fd00::/8".to_owned(),
-            Self::Duration { min } => format!(
+            Self::NatsUrl => "a URL like nats://user:password@host:4222, or tls://".to_owned(),
+            Self::DatabaseUrl => "a URL like postgres://user:password@host:5432/database".to_owned(),
+            Self::Role => format!("one of {}", ProcessRole::ALL.map(ProcessRole::as_str).join(", ")),
+            Self::Name => format!("1 to {MAX_NAME} of the letters a-z, A-Z, 0-9, -, _ and ."),
+            Self::Bool => "true or false".to_owned(),
+            Self::Duration { min, max } => format!(
                 r#"a duration like "5s", "15m" or "23h", from {} to {}"#,
                 humantime::format_duration(min),
-                humantime::format_duration(MAX_DURATION),
+                humantime::format_duration(max),
             ),
             Self::Count { max } => format!("a whole number from 1 to {max}"),
             Self::LogFilter => {

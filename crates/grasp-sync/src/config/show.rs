@@ -1,6 +1,7 @@
 //! Prints the effective configuration with the origin of every value, as TOML or as one JSON document.
 //!
-//! The TOML is a valid config file: loaded again, it gives the same configuration. Never prints itself: returns text.
+//! The TOML is a valid config file: loaded again, it gives the same configuration, but for URLs with a password, which it
+//! holds as comments with the password hidden. Never prints itself: returns text.
 
 use model::RelayUrl;
 use serde_json::{Map, json};
@@ -51,7 +52,15 @@ impl Effective {
         let origin = sourced.origin.to_string();
         // A path may hold a line break, which would end the comment.
         let origin = origin.replace(char::is_control, "?");
-        format!("{name} = {value}  # {origin}\n")
+        match &sourced.value {
+            // A masked password that is loaded again would be a wrong one.
+            Value::Secret(secret) if secret.hides_something() => {
+                format!("# {name} = {value}  # {origin}; not a setting here, for the password is hidden\n")
+            }
+            Value::Secret(_) | Value::Text(_) | Value::List(_) | Value::Number(_) | Value::Bool(_) => {
+                format!("{name} = {value}  # {origin}\n")
+            }
+        }
     }
 }
 
@@ -63,6 +72,8 @@ fn toml_value(kind: Kind, value: &Value) -> toml::Value {
             toml::Value::Array(items.map(toml::Value::String).collect())
         }
         Value::Number(number) => toml::Value::Integer(*number),
+        Value::Bool(is_so) => toml::Value::Boolean(*is_so),
+        Value::Secret(secret) => toml::Value::String(secret.to_string()),
     }
 }
 
@@ -74,6 +85,8 @@ fn json_value(kind: Kind, sourced: &Sourced) -> serde_json::Value {
             items.collect::<Vec<_>>().into()
         }
         Value::Number(number) => (*number).into(),
+        Value::Bool(is_so) => (*is_so).into(),
+        Value::Secret(secret) => secret.to_string().into(),
     }
 }
 
@@ -81,8 +94,16 @@ fn json_value(kind: Kind, sourced: &Sourced) -> serde_json::Value {
 fn normal(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Home | Kind::RelayUrls => RelayUrl::parse(text).map_or_else(|_| text.to_owned(), |url| url.to_string()),
-        Kind::Path | Kind::Networks | Kind::Duration { .. } | Kind::Count { .. } | Kind::LogFilter | Kind::LogFormat => {
-            text.to_owned()
-        }
+        Kind::Path
+        | Kind::Networks
+        | Kind::NatsUrl
+        | Kind::DatabaseUrl
+        | Kind::Role
+        | Kind::Name
+        | Kind::Bool
+        | Kind::Duration { .. }
+        | Kind::Count { .. }
+        | Kind::LogFilter
+        | Kind::LogFormat => text.to_owned(),
     }
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod fleet;
+mod secrets;
+
 use super::*;
 
 /// A configuration in the making: `with("[sync]…").env(…).flag(…)`.
@@ -99,17 +102,25 @@ fn each_layer_is_stronger_than_the_one_before_and_the_origin_says_which_won() {
 fn the_defaults_are_those_of_the_rules() {
     let config = Config::with_home(Home::Builtin, "data".into());
     let expected = Config {
-        home: Home::Builtin,
+        home: Some(Home::Builtin),
         home_aliases: vec![],
         bootstrap: vec![],
         allow_non_public: Vec::new(),
+        look_up_names: true,
         data_dir: "data".into(),
+        database_url: None,
+        nats_url: None,
+        role: ProcessRole::All,
+        name: None,
         discovery_window: Duration::from_secs(5),
         quick_reconnect: Duration::from_mins(15),
         refresh_min: Duration::from_hours(23),
         refresh_max: Duration::from_hours(25),
         live_limit: 70,
         home_write_window: 256,
+        lease_ttl: Duration::from_secs(6),
+        lease_beat: Duration::from_secs(2),
+        session_grace: Duration::ZERO,
         log: "info".to_owned(),
         log_format: LogFormat::Text,
     };
@@ -122,7 +133,7 @@ fn the_operator_may_name_home_and_bootstrap_relays_on_any_host_and_port() {
         .env("GRASP_SYNC_BOOTSTRAP", "ws://10.0.0.5:80, wss://R.example wss://r.example/")
         .env("GRASP_SYNC_HOME_ALIASES", "wss://home.example");
     let config = given.effective().config().unwrap();
-    assert_eq!(config.home, Home::Relay(url("ws://localhost:22")));
+    assert_eq!(config.home, Some(Home::Relay(url("ws://localhost:22"))));
     let bootstrap = [url("ws://10.0.0.5"), url("wss://r.example")];
     assert_eq!(config.bootstrap, bootstrap);
     assert!(config.is_home(&url("wss://home.example")) && !config.is_home(&bootstrap[0]));
@@ -135,23 +146,38 @@ fn each_shape_is_read_from_the_environment_and_an_empty_variable_is_none() {
         .env("GRASP_SYNC_LIVE_LIMIT", " 20 ")
         .env("GRASP_SYNC_REFRESH_MAX", "30h")
         .env("GRASP_SYNC_LOG_FORMAT", "json")
+        .env("GRASP_SYNC_LOOK_UP_NAMES", "false")
+        .env("GRASP_SYNC_ROLE", "all")
+        .env("GRASP_SYNC_NAME", "left-1")
+        .env("GRASP_SYNC_NATS_URL", "nats://user:pw@bus:4222")
+        .env("GRASP_SYNC_DATABASE_URL_FILE", "")
         .env("GRASP_SYNC_DATA_DIR", "");
     let config = given.effective().config().unwrap();
     assert_eq!(config.allow_non_public, ["127.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     assert_eq!(config.live_limit, 20);
     assert_eq!(config.refresh_max, Duration::from_hours(30));
     assert_eq!(config.log_format, LogFormat::Json);
+    assert!(!config.look_up_names);
+    assert_eq!((config.role, config.name.as_deref()), (ProcessRole::All, Some("left-1")));
+    assert_eq!(config.nats_url.unwrap().expose(), "nats://user:pw@bus:4222");
+    assert_eq!(config.database_url, None);
     assert_eq!(config.data_dir, PathBuf::from("./grasp-sync-data"));
 }
 
 #[test]
 fn variables_of_an_orchestrator_are_passed_over_and_a_near_miss_is_not() {
-    let given = env("GRASP_SYNC_SERVICE_HOST", "10.0.0.1").env("GRASP_SYNC_CONFIG", "x");
+    let given =
+        env("GRASP_SYNC_SERVICE_HOST", "10.0.0.1").env("GRASP_SYNC_PORT", "tcp://10.0.0.1:80").env("GRASP_SYNC_CONFIG", "x");
     assert_eq!(given.effective().check(), Ok(()));
     assert_eq!(
         env("GRASP_SYNC_BOOTSRAP", "x").complaint(),
         "GRASP_SYNC_BOOTSRAP (environment GRASP_SYNC_BOOTSRAP) is not a setting; \
          did you mean GRASP_SYNC_BOOTSTRAP?"
+    );
+    assert_eq!(
+        env("GRASP_SYNC_NATS_ULR_FILE", "x").complaint(),
+        "GRASP_SYNC_NATS_ULR_FILE (environment GRASP_SYNC_NATS_ULR_FILE) is not a setting; \
+         did you mean GRASP_SYNC_NATS_URL_FILE?"
     );
 }
 
@@ -223,6 +249,12 @@ fn a_text_that_its_setting_cannot_hold_is_refused_with_what_would_be_right() {
                 .to_owned(),
         ),
         ("LOG_FORMAT", "xml", r#""xml"; expected "text" or "json""#.to_owned()),
+        ("LOOK_UP_NAMES", "yes", r#""yes"; expected true or false"#.to_owned()),
+        ("ROLE", "boss", r#""boss"; expected one of all, state, planner, connector"#.to_owned()),
+        ("NAME", "a b", r#""a b"; expected 1 to 64 of the letters a-z, A-Z, 0-9, -, _ and ."#.to_owned()),
+        ("LEASE_TTL", "2s", format!(r#""2s"; {duration} 3s to 10m"#)),
+        ("LEASE_BEAT", "0s", format!(r#""0s"; {duration} 100ms to 10m"#)),
+        ("SESSION_GRACE", "61s", format!(r#""61s"; {duration} 0s to 1m"#)),
     ];
     for (name, text, rest) in cases {
         let variable = format!("GRASP_SYNC_{name}");
@@ -350,9 +382,18 @@ fn the_shown_file_names_the_origin_on_every_line() {
 home_aliases = []  # default
 bootstrap = [\"wss://a.example/\"]  # environment GRASP_SYNC_BOOTSTRAP
 allow_non_public = []  # default
+look_up_names = true  # default
 
 [store]
 data_dir = \"./grasp-sync-data\"  # default
+# database_url =  # not set; postgres URL
+
+[bus]
+# nats_url =  # not set; nats or tls URL
+
+[process]
+role = \"all\"  # default
+# name =  # not set; word
 
 [sync]
 discovery_window = \"5s\"  # default
@@ -361,6 +402,9 @@ refresh_min = \"23h\"  # default
 refresh_max = \"25h\"  # default
 live_limit = 70  # default
 home_write_window = 256  # default
+lease_ttl = \"6s\"  # default
+lease_beat = \"2s\"  # default
+session_grace = \"0s\"  # default
 
 [telemetry]
 log = \"debug\"  # flag -v

@@ -8,24 +8,30 @@ use model::RelayUrl;
 
 use super::layers::Effective;
 use super::problem::{Complaint, ConfigError, Origin, Problem};
-use super::settings::{BUILTIN_HOME, Key, Kind, MAX_DURATION, Value};
-use super::{Config, Home, LogFormat};
+use super::role::ProcessRole;
+use super::secret::{self, Secret};
+use super::settings::{BUILTIN_HOME, Key, Kind, MAX_NAME, Value};
+use super::{Config, Home, LogFormat, Places};
 use crate::telemetry;
 
 impl Effective {
     /// The typed configuration.
     ///
     /// # Errors
-    /// Everything that is wrong in any layer, a home that is not set among it.
+    /// Everything that is wrong in any layer, and what the role needs and nothing sets.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let (config, mut problems) = self.judged();
-        if self.get(Key::Home).is_none() {
-            problems.push(missing_home());
+        let is_missed = |key: Key, is_needed: bool| is_needed && self.get(key).is_none();
+        if is_missed(Key::Home, config.role.needs_home()) {
+            problems.push(missing(Key::Home, config.role));
         }
-        config.filter(|_| problems.is_empty()).ok_or(ConfigError { problems })
+        if is_missed(Key::NatsUrl, config.role.needs_others()) {
+            problems.push(missing(Key::NatsUrl, config.role));
+        }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }
 
-    /// Judges what is set, and does not ask for a home: what `config show` needs.
+    /// Judges what is set, and asks for nothing that is not: what `config show` needs.
     ///
     /// # Errors
     /// Everything that is wrong in any layer.
@@ -37,13 +43,17 @@ impl Effective {
         Err(ConfigError { problems })
     }
 
-    /// The data directory alone, for commands that need no home.
+    /// Where the state is, for commands that need no home.
     ///
     /// # Errors
     /// Everything that is wrong in any layer.
-    pub fn data_dir(&self) -> Result<PathBuf, ConfigError> {
-        self.check()?;
-        Ok(Judge { effective: self, problems: Vec::new() }.data_dir())
+    pub fn places(&self) -> Result<Places, ConfigError> {
+        let (config, problems) = self.judged();
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        let Config { role, data_dir, database_url, nats_url, .. } = config;
+        Ok(Places { role, data_dir, database_url, nats_url })
     }
 
     /// Filter and format of the log alone, for commands that need no more.
@@ -56,30 +66,36 @@ impl Effective {
         Ok((judge.log(), judge.log_format()))
     }
 
-    /// The configuration if home is set and valid, and what is wrong with the rest.
-    fn judged(&self) -> (Option<Config>, Vec<Problem>) {
+    /// The configuration, with a stand-in for whatever is wrong, and what is wrong.
+    fn judged(&self) -> (Config, Vec<Problem>) {
         let mut judge = Judge { effective: self, problems: self.problems.clone() };
-        let home = judge.home();
-        let rest = Config {
-            home: Home::Builtin,
+        let config = Config {
+            home: judge.home(),
             home_aliases: judge.relay_urls(Key::HomeAliases),
             bootstrap: judge.relay_urls(Key::Bootstrap),
             allow_non_public: judge.networks(Key::AllowNonPublic),
+            look_up_names: judge.truth(Key::LookUpNames),
             data_dir: judge.data_dir(),
+            database_url: judge.url(Key::DatabaseUrl, secret::database),
+            nats_url: judge.url(Key::NatsUrl, secret::nats),
+            role: judge.role(),
+            name: judge.name(),
             discovery_window: judge.duration(Key::DiscoveryWindow),
             quick_reconnect: judge.duration(Key::QuickReconnect),
             refresh_min: judge.duration(Key::RefreshMin),
             refresh_max: judge.duration(Key::RefreshMax),
             live_limit: judge.count(Key::LiveLimit),
             home_write_window: judge.count(Key::HomeWriteWindow),
+            lease_ttl: judge.duration(Key::LeaseTtl),
+            lease_beat: judge.duration(Key::LeaseBeat),
+            session_grace: judge.duration(Key::SessionGrace),
             log: judge.log(),
             log_format: judge.log_format(),
         };
-        judge.check_refresh(&rest);
-        let config = home.map(|home| Config { home, ..rest });
-        if let Some(config) = &config {
-            judge.check_bootstrap(config);
-        }
+        judge.check_refresh(&config);
+        judge.check_lease(&config);
+        judge.check_home(&config);
+        judge.check_bootstrap(&config);
         (config, judge.problems)
     }
 }
@@ -127,6 +143,38 @@ impl Judge<'_> {
         networks
     }
 
+    fn truth(&self, key: Key) -> bool {
+        let Some(Value::Bool(is_so)) = self.value(key) else { unreachable!("every layer gives {key:?} as true or false") };
+        is_so
+    }
+
+    fn url(&mut self, key: Key, judged: fn(&Secret) -> Result<(), String>) -> Option<Secret> {
+        let Some(Value::Secret(secret)) = self.value(key) else { return None };
+        if let Err(why) = judged(&secret) {
+            let expected = key.setting().kind.expected();
+            self.complain(key, Complaint::BadSecret { shown: secret.to_string(), why, expected });
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn role(&mut self) -> ProcessRole {
+        let text = self.text(Key::Role);
+        ProcessRole::named(&text).unwrap_or_else(|| {
+            self.wrong_value(Key::Role, text);
+            ProcessRole::All
+        })
+    }
+
+    fn name(&mut self) -> Option<String> {
+        self.effective.get(Key::Name)?;
+        let text = self.text(Key::Name);
+        if !is_name(&text) {
+            self.wrong_value(Key::Name, text.clone());
+        }
+        Some(text)
+    }
+
     fn data_dir(&mut self) -> PathBuf {
         let text = self.text(Key::DataDir);
         if text.trim().is_empty() {
@@ -137,9 +185,9 @@ impl Judge<'_> {
 
     fn duration(&mut self, key: Key) -> Duration {
         let text = self.text(key);
-        let Kind::Duration { min } = key.setting().kind else { unreachable!("{key:?} is a duration in the table") };
+        let Kind::Duration { min, max } = key.setting().kind else { unreachable!("{key:?} is a duration in the table") };
         let parsed = humantime::parse_duration(&text).ok();
-        parsed.filter(|duration| (min..=MAX_DURATION).contains(duration)).unwrap_or_else(|| {
+        parsed.filter(|duration| (min..=max).contains(duration)).unwrap_or_else(|| {
             self.wrong_value(key, text);
             Duration::ZERO
         })
@@ -190,6 +238,26 @@ impl Judge<'_> {
         }
     }
 
+    fn check_lease(&mut self, config: &Config) {
+        // Zero stands for one that is reported already.
+        let is_known = !config.lease_ttl.is_zero() && !config.lease_beat.is_zero();
+        if is_known && config.lease_beat * 2 >= config.lease_ttl {
+            let complaint = Complaint::LeaseOrder {
+                beat: self.text(Key::LeaseBeat),
+                ttl: self.text(Key::LeaseTtl),
+                ttl_origin: self.origin(Key::LeaseTtl),
+            };
+            self.complain(Key::LeaseBeat, complaint);
+        }
+    }
+
+    /// The processes of a fleet have to reach the same home; one inside a process is on that host's loopback.
+    fn check_home(&mut self, config: &Config) {
+        if config.home == Some(Home::Builtin) && config.role != ProcessRole::All {
+            self.complain(Key::Home, Complaint::BuiltinElsewhere { role: config.role });
+        }
+    }
+
     /// Home pulled from itself would look complete whatever is missing.
     fn check_bootstrap(&mut self, config: &Config) {
         for url in config.bootstrap.iter().filter(|url| config.is_home(url)) {
@@ -223,12 +291,19 @@ impl Judge<'_> {
     }
 }
 
-fn missing_home() -> Problem {
-    let setting = Key::Home.setting();
+/// A word that is the same in every log, document and database.
+fn is_name(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=MAX_NAME).contains(&text.len()) && text.chars().all(is_letter)
+}
+
+fn missing(key: Key, role: ProcessRole) -> Problem {
+    let setting = key.setting();
     Problem {
         name: setting.name.to_owned(),
         origin: Origin::Default,
         complaint: Complaint::Missing {
+            role: Some(role).filter(|role| *role != ProcessRole::All),
             expected: setting.kind.expected(),
             flag: setting.flag.unwrap_or_default(),
             env: setting.env,

@@ -47,6 +47,12 @@ impl GraspSync {
         self
     }
 
+    /// Its state is in this database, not in the data directory.
+    pub(crate) fn keeping_its_state_in(mut self, database_url: &str) -> Self {
+        self.arguments.extend(["--database-url".to_owned(), database_url.to_owned()]);
+        self
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }

@@ -1,15 +1,16 @@
-//! Connecting: pools, limits, schema, and the dial policy of today.
+//! Connecting: pools, limits, and the dial policy of today. What is wrong is said so that an operator can act on it.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
+use model::Status;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::time::timeout;
 
-use super::{PostgresStore, Time, relay};
-use crate::Settings;
+use super::{PostgresStore, READ, Time, relay, schema, status};
 use crate::failure::Failure;
+use crate::{Migrated, Settings};
 
 /// Connections of one replica, besides the one for leases: of the order of the questions that it answers at once.
 const CONNECTIONS: u32 = 10;
@@ -36,43 +37,99 @@ pub enum ConnectError {
     NotAllowed(String),
     #[error("the database has a schema that grasp-sync did not make: name another database, or restore a backup ({0})")]
     ForeignSchema(String),
+    #[error("the database's schema is {}, and this program needs version {needed}: run `grasp-sync migrate`", version(*found))]
+    SchemaBehind {
+        /// `None` where there is no schema at all.
+        found: Option<i64>,
+        needed: i64,
+    },
     #[error("the database cannot be used: {0}")]
     Failed(String),
 }
 
-pub(super) async fn connect(url: &str, settings: Settings, time: Time) -> Result<PostgresStore, ConnectError> {
+impl ConnectError {
+    /// Whether it stays until somebody changes the configuration or the database; what does not is worth another try.
+    #[must_use]
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::BadUrl(_)
+            | Self::LoginRefused(_)
+            | Self::NoSuchDatabase(_)
+            | Self::NotAllowed(_)
+            | Self::ForeignSchema(_) => true,
+            Self::Unreachable(_) | Self::SchemaBehind { .. } | Self::Failed(_) => false,
+        }
+    }
+}
+
+fn version(found: Option<i64>) -> String {
+    found.map_or_else(|| "not there yet".to_owned(), |version| format!("at version {version}"))
+}
+
+/// How a start treats a schema that is older than this program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schema {
+    /// Brings it up to date.
+    Migrated,
+    /// Leaves it as it is, and refuses an older one.
+    Expected,
+}
+
+pub(super) async fn connect(url: &str, schema: Schema, settings: Settings, time: Time) -> Result<PostgresStore, ConnectError> {
+    let options = options(url)?;
+    match schema {
+        Schema::Migrated => drop(migrated(&options).await?),
+        Schema::Expected => schema::expect(&mut first(&options).await?).await?,
+    }
+    let limited = options.options(LIMITS);
+    let store = PostgresStore { pool: pool(CONNECTIONS, &limited), leases: pool(1, &limited), settings, time };
+    judge(&store).await.map_err(failed)?;
+    Ok(store)
+}
+
+pub(super) async fn migrate(url: &str) -> Result<Migrated, ConnectError> {
+    migrated(&options(url)?).await
+}
+
+/// On a connection without our limits, for a migration may take longer than any statement.
+async fn migrated(options: &PgConnectOptions) -> Result<Migrated, ConnectError> {
+    first(options).await?.close().await.map_err(|error| refused(&error))?;
+    let own = pool(1, options);
+    let migrated = schema::migrate(&own).await;
+    own.close().await;
+    migrated
+}
+
+/// Figures of a database that others are working on: nothing is changed.
+pub(super) async fn look_at(url: &str) -> Result<Status, ConnectError> {
+    let options = options(url)?.options(LIMITS);
+    let mut conn = first(&options).await?;
+    schema::expect(&mut conn).await?;
+    let look = async {
+        let mut tx = conn.begin_with(READ).await?;
+        status::status(&mut tx).await
+    };
+    look.await.map_err(failed)
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(ConnectError::BadUrl("it does not begin with postgres://".to_owned()));
     }
     let options = PgConnectOptions::from_str(url).map_err(|error| ConnectError::BadUrl(error.to_string()))?;
-    let options = options.application_name("grasp-sync");
-    migrate(&options).await?;
-    let limited = options.options(LIMITS);
-    let store = PostgresStore { pool: pool(CONNECTIONS, &limited), leases: pool(1, &limited), settings, time };
-    judge(&store).await.map_err(|failure| match failure {
-        Failure::Sql(error) => refused(&error),
-        Failure::Said(error) => ConnectError::Failed(error.to_string()),
-    })?;
-    Ok(store)
+    Ok(options.application_name("grasp-sync"))
+}
+
+/// A connection of its own: a pool would hide behind its timeout why it gets none.
+async fn first(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    match timeout(FIRST_TIMEOUT, PgConnection::connect_with(options)).await {
+        Ok(connected) => connected.map_err(|error| refused(&error)),
+        Err(_) => Err(ConnectError::Unreachable(format!("no answer within {} s", FIRST_TIMEOUT.as_secs()))),
+    }
 }
 
 fn pool(size: u32, options: &PgConnectOptions) -> PgPool {
     PgPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options.clone())
-}
-
-/// On a connection of its own, for a migration may take longer than any statement. Replicas that start together wait for
-/// each other; one of the version before runs on a newer schema, because migrations only ever add.
-async fn migrate(options: &PgConnectOptions) -> Result<(), ConnectError> {
-    // A pool would hide behind its own timeout why it gets no connection.
-    let first = PgConnection::connect_with(options).await.map_err(|error| refused(&error))?;
-    first.close().await.map_err(|error| refused(&error))?;
-    let own = PgPoolOptions::new().max_connections(1).acquire_timeout(FIRST_TIMEOUT).connect_with(options.clone());
-    let own = own.await.map_err(|error| refused(&error))?;
-    let mut migrator = sqlx::migrate!("../../migrations/postgres");
-    migrator.set_ignore_missing(true);
-    migrator.run(&own).await.map_err(|error| migration_failed(&error))?;
-    own.close().await;
-    Ok(())
 }
 
 async fn judge(store: &PostgresStore) -> Result<(), Failure> {
@@ -82,23 +139,23 @@ async fn judge(store: &PostgresStore) -> Result<(), Failure> {
     Ok(())
 }
 
-fn migration_failed(error: &MigrateError) -> ConnectError {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum that may grow; what is not named here is told as it is")]
-    match error {
-        MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => ConnectError::ForeignSchema(error.to_string()),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => refused(error),
-        other => ConnectError::Failed(other.to_string()),
+fn failed(failure: Failure) -> ConnectError {
+    match failure {
+        Failure::Sql(error) => refused(&error),
+        Failure::Said(error) => ConnectError::Failed(error.to_string()),
     }
 }
 
 /// The SQLSTATEs that an operator can do something about.
-fn refused(error: &sqlx::Error) -> ConnectError {
+pub(super) fn refused(error: &sqlx::Error) -> ConnectError {
     let reason = error.to_string();
     let code = error.as_database_error().and_then(|error| error.code());
     match code.as_deref() {
         Some("28000" | "28P01") => ConnectError::LoginRefused(reason),
         Some("3D000") => ConnectError::NoSuchDatabase(reason),
         Some("42501") => ConnectError::NotAllowed(reason),
+        // It starts, stops, recovers, or has no connection left: the next try may find it otherwise.
+        Some("57P01" | "57P02" | "57P03" | "53300") => ConnectError::Unreachable(reason),
         // Something of ours exists already, or something that ours stands on is another's.
         Some("42P07" | "42710" | "42723" | "42703") => ConnectError::ForeignSchema(reason),
         None if !matches!(error, sqlx::Error::Protocol(_)) => ConnectError::Unreachable(reason),

@@ -23,6 +23,7 @@ mod ledger;
 mod link;
 mod relay;
 mod report;
+mod schema;
 mod snapshot;
 mod status;
 mod sweep;
@@ -37,8 +38,9 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::codec;
 use crate::failure::{Failure, unreadable};
-use crate::{Clock, Settings, Store};
+use crate::{Clock, Migrated, Settings, Store};
 pub use connect::ConnectError;
+use connect::Schema;
 
 /// How often a transaction is tried that the database ended for the sake of another one.
 const ATTEMPTS: u32 = 5;
@@ -90,7 +92,24 @@ impl PostgresStore {
     /// # Errors
     /// What an operator has to put right; see [`ConnectError`].
     pub async fn connect(url: &str, settings: Settings, time: Time) -> Result<Self, ConnectError> {
-        connect::connect(url, settings, time).await
+        connect::connect(url, Schema::Migrated, settings, time).await
+    }
+
+    /// As [`PostgresStore::connect`], but the schema is left alone: somebody else brings it up to date. A newer one will do,
+    /// for migrations only ever add.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::connect`], and [`ConnectError::SchemaBehind`].
+    pub async fn join(url: &str, settings: Settings, time: Time) -> Result<Self, ConnectError> {
+        connect::connect(url, Schema::Expected, settings, time).await
+    }
+
+    /// Figures of the database of `url`, on which others may be at work. Changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be reached or read, or [`ConnectError::SchemaBehind`].
+    pub async fn look_at(url: &str) -> Result<Status, ConnectError> {
+        connect::look_at(url).await
     }
 
     /// Waits for what is under way, and hangs up.
@@ -98,6 +117,14 @@ impl PostgresStore {
         self.leases.close().await;
         self.pool.close().await;
     }
+}
+
+/// Brings the schema of the database of `url` up to date, and does no more.
+///
+/// # Errors
+/// What an operator has to put right; see [`ConnectError`].
+pub async fn migrate(url: &str) -> Result<Migrated, ConnectError> {
+    connect::migrate(url).await
 }
 
 /// Postgres' text holds no U+0000, but an upstream's words may.

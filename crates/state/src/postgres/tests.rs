@@ -37,6 +37,7 @@ async fn every_statement_fits_the_schema() {
         link::STATEMENTS,
         relay::STATEMENTS,
         report::STATEMENTS,
+        schema::STATEMENTS,
         snapshot::STATEMENTS,
         status::STATEMENTS,
         sweep::STATEMENTS,
@@ -85,6 +86,47 @@ async fn a_replica_of_the_version_before_runs_on_a_newer_schema() {
     sqlx::query(later).execute(&store.pool).await.unwrap();
     let second = PostgresStore::connect(&url, settings(), Time::Database).await.unwrap();
     assert_eq!(second.status().await.unwrap().upstreams, []);
+    let joined = PostgresStore::join(&url, settings(), Time::Database).await.unwrap();
+    assert_eq!(joined.status().await.unwrap().upstreams, []);
+    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: Some(9999), after: 9999 });
+}
+
+#[tokio::test]
+async fn a_replica_that_joins_leaves_an_empty_database_empty_and_says_what_to_run() {
+    let url = testkit::postgres::database();
+    let refused = PostgresStore::join(&url, settings(), Time::Database).await.err().unwrap();
+    assert_eq!(
+        refused.to_string(),
+        "the database's schema is not there yet, and this program needs version 1: run `grasp-sync migrate`"
+    );
+    assert!(!refused.is_mistake(), "somebody may be migrating just now");
+    let unread = PostgresStore::look_at(&url).await.err().unwrap();
+    assert!(matches!(unread, ConnectError::SchemaBehind { found: None, needed: 1 }), "{unread}");
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut conn).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_replica_joins_once_the_schema_is_there() {
+    let url = testkit::postgres::database();
+    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: None, after: 1 });
+    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: Some(1), after: 1 });
+    let store = PostgresStore::join(&url, settings(), Time::Database).await.unwrap();
+    assert_eq!(store.status().await.unwrap(), PostgresStore::look_at(&url).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_migration_that_is_under_way_is_waited_for_and_another_program_s_is_not() {
+    let url = testkit::postgres::database();
+    migrate(&url).await.unwrap();
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    conn.execute("UPDATE _sqlx_migrations SET success = false").await.unwrap();
+    let unfinished = PostgresStore::join(&url, settings(), Time::Database).await.err().unwrap();
+    assert!(matches!(unfinished, ConnectError::SchemaBehind { .. }), "{unfinished}");
+    conn.execute("UPDATE _sqlx_migrations SET success = true, checksum = '\\x00'").await.unwrap();
+    let foreign = PostgresStore::join(&url, settings(), Time::Database).await.err().unwrap();
+    assert!(matches!(foreign, ConnectError::ForeignSchema(_)) && foreign.is_mistake(), "{foreign}");
 }
 
 #[test]

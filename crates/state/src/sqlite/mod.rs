@@ -30,7 +30,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use crate::codec;
 use crate::failure::{Failure, unreadable};
 use crate::turns::Turns;
-use crate::{Settings, Store};
+use crate::{Migrated, Settings, Store};
 pub use open::OpenError;
 
 /// The store in one SQLite file. Cheap to share behind an `Arc`; one process at a time.
@@ -88,6 +88,14 @@ impl SqliteStore {
     fn now(&self) -> i64 {
         codec::secs((self.settings.clock)())
     }
+}
+
+/// Brings the schema of the database at `path` up to date, and does no more; it is made if it is not there.
+///
+/// # Errors
+/// What an operator has to put right; see [`OpenError`].
+pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
+    open::migrate(path).await
 }
 
 /// A list as the JSON that `json_each` reads.

@@ -5,16 +5,21 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use model::Status;
 
 use super::checkpoint::Checkpoints;
 use super::{SqliteStore, codec, lease, relay, status};
-use crate::Settings;
 use crate::turns::Turns;
+use crate::{Migrated, Settings};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+statements! {
+    HAS_MIGRATIONS = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
+    NEWEST = "SELECT max(version) FROM _sqlx_migrations";
+}
 
 /// Reading connections: snapshots, ledger pages and status at the same time.
 const READERS: u32 = 4;
@@ -39,18 +44,40 @@ pub enum OpenError {
 }
 
 pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore, OpenError> {
-    let options = SqliteConnectOptions::new()
+    let options = writing(path).pragma("wal_autocheckpoint", "0");
+    let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
+    let writer = pool(1).connect_lazy_with(options.clone());
+    let store = recovered(SqliteStore { writer, readers, settings, turns: Turns::default(), checkpoints: None }, path).await?;
+    Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
+}
+
+fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(false)
-        .pragma("wal_autocheckpoint", "0");
-    let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
-    let writer = pool(1).connect_lazy_with(options.clone());
-    let store = recovered(SqliteStore { writer, readers, settings, turns: Turns::default(), checkpoints: None }, path).await?;
-    Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
+}
+
+/// Brings the schema up to date, and does no more: links and workers stay as they are.
+pub(super) async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
+    let own = pool(1).connect_lazy_with(writing(path));
+    let before = newest(&own).await.map_err(|error| failed(&error, path))?;
+    MIGRATOR.run(&own).await.map_err(|error| migration_failed(&error, path))?;
+    let after = newest(&own).await.map_err(|error| failed(&error, path))?;
+    own.close().await;
+    Ok(Migrated { before, after: after.unwrap_or_default() })
+}
+
+/// The newest migration that the file has, if it has any.
+async fn newest(own: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
+    let (has_any,): (bool,) = sqlx::query_as(HAS_MIGRATIONS).fetch_one(own).await?;
+    if !has_any {
+        return Ok(None);
+    }
+    sqlx::query_scalar(NEWEST).fetch_one(own).await
 }
 
 /// Figures of a database that another process may be using: nothing is changed, not even the schema.

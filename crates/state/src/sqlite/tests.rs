@@ -27,6 +27,7 @@ fn all_statements() -> Vec<(&'static str, &'static str)> {
         lease::STATEMENTS,
         ledger::STATEMENTS,
         link::STATEMENTS,
+        open::STATEMENTS,
         relay::STATEMENTS,
         report::STATEMENTS,
         snapshot::STATEMENTS,
@@ -135,4 +136,14 @@ async fn ended_batches_are_kept_for_seven_days_and_the_last_twenty_for_ever() {
     store.claim(&claim).await.unwrap();
     let kept: Vec<i64> = sqlx::query_scalar("SELECT id FROM batch ORDER BY id").fetch_all(&store.writer).await.unwrap();
     assert_eq!(kept, (14..=33).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
+async fn a_file_is_brought_up_to_date_once_and_keeps_what_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: None, after: 1 });
+    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: Some(1), after: 1 });
+    SqliteStore::open(&path, settings()).await.unwrap().close().await;
+    assert!(migrate(Path::new("/no/such/directory/state.db")).await.is_err());
 }
