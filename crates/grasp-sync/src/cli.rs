@@ -38,6 +38,9 @@ pub enum Command {
     /// Show how complete home is
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Ask the process that runs with this configuration whether it is ready: 0 if so, else 1 and why on stderr
+    #[command(after_help = HEALTHCHECK_EXAMPLES)]
+    Healthcheck(SettingFlags),
 }
 
 /// What is to be done with the configuration.
@@ -68,6 +71,9 @@ pub struct SettingFlags {
     /// GRASP_SYNC_ALLOW_NON_PUBLIC, separated by blanks or commas]
     #[arg(long, value_name = "CIDR")]
     pub allow_non_public: Vec<String>,
+    /// Where /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
 }
 
 /// How much is logged.
@@ -149,6 +155,12 @@ Examples:
   grasp-sync status
   grasp-sync status --data-dir /var/lib/grasp-sync --json";
 
+const HEALTHCHECK_EXAMPLES: &str = "\
+Examples:
+  grasp-sync healthcheck
+  grasp-sync healthcheck --config /etc/grasp-sync.toml
+  grasp-sync healthcheck --listen 127.0.0.1:9465";
+
 fn long_help_tail() -> String {
     format!(
         "\
@@ -183,10 +195,9 @@ impl SettingFlags {
             flag: "--allow-non-public",
             value: Value::List(self.allow_non_public.clone()),
         });
-        [text(Key::Home, "--home", &self.home), text(Key::DataDir, "--data-dir", &self.data_dir), bootstrap, allow]
-            .into_iter()
-            .flatten()
-            .collect()
+        let home = text(Key::Home, "--home", &self.home);
+        let data_dir = text(Key::DataDir, "--data-dir", &self.data_dir);
+        [home, data_dir, bootstrap, allow, text(Key::Listen, "--listen", &self.listen)].into_iter().flatten().collect()
     }
 }
 
@@ -235,7 +246,8 @@ mod tests {
 
     #[test]
     fn flags_become_values_under_the_flag_that_was_typed() {
-        let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 -vv";
+        let typed =
+            "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 --listen [::1]:0 -vv";
         let cli = Cli::parse_from(typed.split(' '));
         let Command::Run(flags) = &cli.command else { panic!("{cli:?}") };
         let given: Vec<_> = flags.values().into_iter().map(|given| (given.flag, given.value)).collect();
@@ -243,6 +255,7 @@ mod tests {
             ("--home", Value::Text("builtin".into())),
             ("--bootstrap", Value::List(vec!["a".to_owned(), "b".to_owned()])),
             ("--allow-non-public", Value::List(vec!["127.0.0.0/8".to_owned()])),
+            ("--listen", Value::Text("[::1]:0".into())),
         ];
         assert_eq!(given, expected);
         assert_eq!(cli.verbosity.values()[0].flag, "-v");

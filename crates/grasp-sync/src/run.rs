@@ -5,18 +5,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{LinkView, RelayUrl, Role, Status};
-use tracing::{info, warn};
+use tokio::time::timeout;
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::builtin_relay::{self, BuiltinRelay, Options};
 use crate::config::{Config, Home};
 use crate::exit::Exit;
+use crate::http::{ListenError, Server};
 use crate::lifecycle::Shutdown;
+use crate::readiness::{Check, Readiness};
 use crate::system::{StartError, System};
+use crate::telemetry::Metrics;
 
 /// The built-in home's own port, so that its URL stays the same from run to run.
 const BUILTIN_PORT: u16 = 7447;
 /// How often progress is looked at; it is said only when something changed.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// A store that takes longer to answer is not ready.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a run ends before its time.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +33,8 @@ pub enum RunError {
     BuiltinHome(#[from] builtin_relay::StartError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
 impl RunError {
@@ -37,7 +45,8 @@ impl RunError {
             Self::HomeUnreachable { .. } => Exit::HomeUnreachable,
             Self::Start(StartError::DataDir { .. } | StartError::InUse { .. } | StartError::Database(_))
             | Self::BuiltinHome(builtin_relay::StartError::Store(_)) => Exit::DataDirUnusable,
-            Self::Start(StartError::Store(_))
+            Self::Listen(_)
+            | Self::Start(StartError::Store(_))
             | Self::BuiltinHome(builtin_relay::StartError::Listen { .. } | builtin_relay::StartError::Thread(_)) => {
                 Exit::Failure
             }
@@ -45,25 +54,35 @@ impl RunError {
     }
 }
 
-/// Keeps home complete until `shutdown` asks for an end; then brings home what is on its way.
+/// Keeps home complete until `shutdown` asks for an end; then brings home what is on its way. Answers about itself meanwhile.
 ///
 /// # Errors
 /// What kept it from starting.
-pub async fn run(config: Config, shutdown: Shutdown) -> Result<Exit, RunError> {
-    let (home, builtin) = open_home(&config).await?;
-    warn_of_risks(&config);
-    let system = System::start(&config, &home).await?;
-    info!(%home, bootstrap = config.bootstrap.len(), data_dir = %config.data_dir.display(), "keeping home complete");
+pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result<Exit, RunError> {
+    let readiness = Readiness::default();
+    let store = readiness.check("store");
+    let _server = Server::start(config.listen, readiness, metrics).await?;
+    let (system, builtin) = start(&config).instrument(info_span!("start")).await?;
     tokio::select! {
         () = shutdown.soft.cancelled() => info!("stopping: what is on its way is brought home first"),
-        () = say_progress(&system) => {}
+        () = watch(&system, &store) => {}
     }
+    store.set(false, "the process stops");
     system.stop().await;
     if let Some(relay) = builtin {
         relay.stop().await;
     }
     info!("stopped");
     Ok(Exit::Ok)
+}
+
+/// Home, and the system that keeps it complete.
+async fn start(config: &Config) -> Result<(System, Option<BuiltinRelay>), RunError> {
+    let (home, builtin) = open_home(config).await?;
+    warn_of_risks(config);
+    let system = System::start(config, &home).await?;
+    info!(%home, bootstrap = config.bootstrap.len(), data_dir = %config.data_dir.display(), "keeping home complete");
+    Ok((system, builtin))
 }
 
 /// Home as configured, shown to answer.
@@ -109,16 +128,36 @@ fn warn_of_risks(config: &Config) {
     }
 }
 
-/// Says how far the system is, whenever that changed. Never ends.
-async fn say_progress(system: &System) {
+/// Says how far the system is, whenever that changed, and whether its store answers. Never ends.
+async fn watch(system: &System, store: &Check) {
     let mut said = None;
+    // Readiness is known at once; progress only when there was time for some.
+    look(system, store).await;
     loop {
         tokio::time::sleep(PROGRESS).await;
-        let Ok(status) = system.status().await else { continue };
+        let Some(status) = look(system, store).await else { continue };
         let now = Progress::of(&status);
         if said.as_ref() != Some(&now) {
             now.say();
             said = Some(now);
+        }
+    }
+}
+
+/// The figures of the system, unless its store does not answer in time.
+async fn look(system: &System, store: &Check) -> Option<Status> {
+    match timeout(ANSWER_LIMIT, system.status()).await {
+        Ok(Ok(status)) => {
+            store.set(true, "it answers");
+            Some(status)
+        }
+        Ok(Err(error)) => {
+            store.set(false, &error.to_string());
+            None
+        }
+        Err(_) => {
+            store.set(false, &format!("no answer for {} s", ANSWER_LIMIT.as_secs()));
+            None
         }
     }
 }

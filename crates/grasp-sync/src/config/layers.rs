@@ -15,6 +15,8 @@ pub const CONFIG_ENV: &str = "GRASP_SYNC_CONFIG";
 pub const CONFIG_FILE: &str = "grasp-sync.toml";
 
 const ENV_PREFIX: &str = "GRASP_SYNC_";
+/// What every program with OpenTelemetry listens to: weaker than all names of ours, the file's among them.
+const STANDARD_OTLP_ENV: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Everything that a configuration is read from, apart from the table's defaults.
 #[derive(Clone, Default, Debug)]
@@ -68,6 +70,7 @@ impl Effective {
     /// Reads all layers. Problems are kept and told by [`Effective::config`], with those of the contents.
     pub fn gather(sources: Sources) -> Self {
         let mut effective = Self::defaults();
+        effective.lay_standard_variable(&sources.environment);
         if let Some(path) = sources.file {
             effective.lay_file(path);
         }
@@ -99,6 +102,14 @@ impl Effective {
 
     fn complain(&mut self, name: &str, origin: Origin, complaint: Complaint) {
         self.problems.push(Problem { name: name.to_owned(), origin, complaint });
+    }
+
+    fn lay_standard_variable(&mut self, environment: &[(String, String)]) {
+        let given = environment.iter().find(|(name, text)| name == STANDARD_OTLP_ENV && !text.trim().is_empty());
+        if let Some((name, text)) = given {
+            let value = Value::Text(Cow::Owned(text.trim().to_owned()));
+            self.lay(Key::OtlpEndpoint, value, Origin::Environment(name.clone()));
+        }
     }
 
     fn lay_file(&mut self, path: PathBuf) {
@@ -180,9 +191,16 @@ fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
     match (kind, value) {
         (Kind::RelayUrls | Kind::Networks, toml::Value::Array(items)) => texts(items).map(Value::List),
         (Kind::Count { .. }, toml::Value::Integer(number)) => Ok(Value::Number(number)),
-        (Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat, toml::Value::String(text)) => {
-            Ok(Value::Text(Cow::Owned(text)))
-        }
+        (
+            Kind::Home
+            | Kind::Path
+            | Kind::Duration { .. }
+            | Kind::LogFilter
+            | Kind::LogFormat
+            | Kind::SocketAddress
+            | Kind::Endpoint,
+            toml::Value::String(text),
+        ) => Ok(Value::Text(Cow::Owned(text))),
         (_, _) => Err(wrong),
     }
 }
@@ -204,9 +222,13 @@ fn shaped_text(kind: Kind, text: &str) -> Option<Value> {
             Some(Value::List(named.map(str::to_owned).collect()))
         }
         Kind::Count { .. } => text.parse().ok().map(Value::Number),
-        Kind::Home | Kind::Path | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat => {
-            Some(Value::Text(Cow::Owned(text.to_owned())))
-        }
+        Kind::Home
+        | Kind::Path
+        | Kind::Duration { .. }
+        | Kind::LogFilter
+        | Kind::LogFormat
+        | Kind::SocketAddress
+        | Kind::Endpoint => Some(Value::Text(Cow::Owned(text.to_owned()))),
     }
 }
 

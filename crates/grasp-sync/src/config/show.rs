@@ -1,6 +1,7 @@
 //! Prints the effective configuration with the origin of every value, as TOML or as one JSON document.
 //!
-//! The TOML is a valid config file: loaded again, it gives the same configuration. Never prints itself: returns text.
+//! The TOML is a valid config file: loaded again, it gives the same configuration, in which every value is chosen (see
+//! `Listen`). Never prints itself: returns text.
 
 use model::RelayUrl;
 use serde_json::{Map, json};
@@ -81,8 +82,13 @@ fn json_value(kind: Kind, sourced: &Sourced) -> serde_json::Value {
 fn normal(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Home | Kind::RelayUrls => RelayUrl::parse(text).map_or_else(|_| text.to_owned(), |url| url.to_string()),
-        Kind::Path | Kind::Networks | Kind::Duration { .. } | Kind::Count { .. } | Kind::LogFilter | Kind::LogFormat => {
-            text.to_owned()
-        }
+        Kind::Path
+        | Kind::Networks
+        | Kind::Duration { .. }
+        | Kind::Count { .. }
+        | Kind::LogFilter
+        | Kind::LogFormat
+        | Kind::SocketAddress
+        | Kind::Endpoint => text.to_owned(),
     }
 }
