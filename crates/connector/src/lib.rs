@@ -7,6 +7,7 @@ mod desk;
 mod dial;
 mod discoveries;
 mod intake;
+mod metrics;
 mod session;
 mod sets;
 mod sink;

@@ -18,6 +18,7 @@ use tracing::{debug, info};
 
 use crate::dial::{Reach, Socket, Word, dial};
 use crate::intake::{Offer, Settled, Shared, What, take_in};
+use crate::metrics;
 use crate::sets::Sets;
 use crate::wire::{self, Incoming};
 
@@ -74,6 +75,7 @@ pub(crate) async fn run(
     let (epoch, class, detail, sequence) = match dialed {
         Ok(socket) => match open(&shared, &assignment, socket, pulse).await {
             Ok(mut link) => {
+                let _counted = metrics::link_up(assignment.role);
                 let ended = link.work(stop).await;
                 (link.epoch, ended.class, ended.detail, link.sequence + 1)
             }
@@ -85,6 +87,7 @@ pub(crate) async fn run(
     };
     info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
     let said = Said::Down { class, detail };
+    metrics::report(&said);
     if let Err(error) = shared.bus.report(Report { upstream: assignment.upstream, epoch, sequence, said }).await {
         debug!(%error, "the end of a link was not reported; its lease ends it");
     }
@@ -309,6 +312,7 @@ impl Link<'_> {
         if self.in_flight == 0 {
             self.pulse.behind_since.store(0, Ordering::Relaxed);
         }
+        metrics::event(self.assignment.role, &what);
         let fresh = match what {
             What::Fresh(row) => {
                 self.rows_since.get_or_insert_with(Instant::now);
@@ -388,11 +392,13 @@ impl Link<'_> {
         self.rows_since = None;
         let rows = std::mem::take(&mut self.rows);
         let counts = std::mem::take(&mut self.counts);
+        metrics::traffic(self.assignment.role, &counts);
         self.report(Said::Progress { batches, rows, counts }).await
     }
 
     async fn report(&mut self, said: Said) -> Result<(), Ended> {
         self.sequence += 1;
+        metrics::report(&said);
         let report = Report { upstream: self.assignment.upstream, epoch: self.epoch, sequence: self.sequence, said };
         let reported = self.shared.bus.report(report).await;
         reported.map_err(|error| Ended::because(DownClass::Released, error.to_string()))

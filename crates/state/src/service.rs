@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use crate::Store;
+use crate::{Store, metrics};
 
 /// Questions answered at the same time; the store's pool is of this order.
 const QUESTIONS_AT_ONCE: usize = 8;
@@ -41,10 +41,12 @@ pub async fn serve(store: Arc<dyn Store>, bus: Arc<dyn Bus>, stop: CancellationT
 /// behind this one wait, and with them the sockets that they come from.
 async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
     loop {
+        let timed = metrics::taking_in(&delivery.incoming);
         let applied = match &delivery.incoming {
             Incoming::Report(report) => store.report(report).await,
             Incoming::Discovery(discovery) => store.discover(discovery).await,
         };
+        drop(timed);
         match applied {
             Ok(dirty) => break notify_all(bus, dirty),
             // A message of an older epoch changes nothing; taking it again would not either.
@@ -91,6 +93,7 @@ async fn answer_all(
 }
 
 async fn answer(store: &dyn Store, query: Query) -> Answer {
+    let _timed = metrics::answering(&query);
     let answered = match query {
         Query::Lease(request) => store.lease(&request).await.map(Answer::Leases),
         Query::Up { upstream, epoch } => store.up(upstream, epoch).await.map(Answer::Up),
