@@ -108,3 +108,85 @@ async fn metrics(State(answers): State<Answers>) -> Response {
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use opentelemetry::KeyValue;
+    use opentelemetry::metrics::MeterProvider;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::telemetry;
+
+    /// Status line and body.
+    async fn get(server: &Server, path: &str) -> (String, String) {
+        let mut socket = TcpStream::connect(server.address()).await.unwrap();
+        socket.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    fn loopback(port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_checks_and_names_the_failing_one_while_liveness_asks_nobody() {
+        let readiness = Readiness::default();
+        let lease = readiness.check("lease");
+        lease.set(true, "held");
+        let (metrics, _provider) = telemetry::unshared();
+        let server = Server::start(Listen::Exactly(loopback(0)), readiness, metrics).await.unwrap();
+        let ready = (r"HTTP/1.0 200 OK".to_owned(), r#"{"ready":true,"checks":{"lease":{"ok":true,"why":"held"}}}"#.to_owned());
+        assert_eq!(get(&server, "/readyz").await, ready);
+
+        lease.set(false, "lost");
+        let (status, body) = get(&server, "/readyz").await;
+        assert_eq!(status, "HTTP/1.0 503 Service Unavailable");
+        assert_eq!(body, r#"{"ready":false,"checks":{"lease":{"ok":false,"why":"lost"}}}"#);
+        assert_eq!(get(&server, "/livez").await, ("HTTP/1.0 200 OK".to_owned(), "ok".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_counter_that_moves_is_seen_under_its_prometheus_name() {
+        let (metrics, provider) = telemetry::unshared();
+        let server = Server::start(Listen::Exactly(loopback(0)), Readiness::default(), metrics).await.unwrap();
+        let counter = provider.meter("test").u64_counter("grasp_sync.events").build();
+        for moved in 1..=2 {
+            counter.add(1, &[KeyValue::new("outcome", "stored")]);
+            let (_, text) = get(&server, "/metrics").await;
+            let line = format!("grasp_sync_events_total{{outcome=\"stored\"}} {moved}\n");
+            assert!(text.contains(&line), "{text}");
+        }
+        let (_, text) = get(&server, "/metrics").await;
+        assert!(text.contains("grasp_sync_role=\"test\"") && text.contains("service_name=\"grasp-sync\""), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_left_only_if_nobody_chose_it() {
+        let other = TcpListener::bind(loopback(0)).await.unwrap();
+        let taken = other.local_addr().unwrap();
+        let (metrics, _provider) = telemetry::unshared();
+        let moved = Server::start(Listen::Preferably(taken), Readiness::default(), metrics.clone()).await.unwrap();
+        assert_ne!(moved.address(), taken);
+        let refused = Server::start(Listen::Exactly(taken), Readiness::default(), metrics).await.unwrap_err();
+        assert_eq!((refused.address, refused.why.kind()), (taken, io::ErrorKind::AddrInUse));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_dropped_listens_no_more() {
+        let (metrics, _provider) = telemetry::unshared();
+        let server = Server::start(Listen::Exactly(loopback(0)), Readiness::default(), metrics).await.unwrap();
+        let address = server.address();
+        drop(server);
+        testkit::wait_for("the port to be free", std::time::Duration::from_secs(20), || async {
+            TcpListener::bind(address).await.map(drop)
+        })
+        .await;
+    }
+}

@@ -177,5 +177,11 @@ fn resource(role: &str) -> Resource {
         .build()
 }
 
+/// Figures of a test's own, apart from those of the process.
+#[cfg(test)]
+pub(crate) fn unshared() -> (Metrics, SdkMeterProvider) {
+    metrics::provider(resource("test"), None).expect("a registry of its own takes its one collector")
+}
+
 #[cfg(test)]
 mod tests;
