@@ -81,7 +81,7 @@ mod tests {
         let (bus, store) = (readiness.check("bus"), readiness.check("store"));
         bus.set(true, "connected");
         assert!(!readiness.report().is_ready(), "the store is not known yet");
-        store.clone().set(true, "answers");
+        store.set(true, "answers");
         assert!(readiness.report().is_ready());
         bus.set(false, "no answer");
         assert!(!readiness.report().is_ready());
