@@ -252,7 +252,7 @@ pub static SETTINGS: [Setting; 15] = [
         env: "GRASP_SYNC_OTLP_ENDPOINT",
         flag: None,
         default: None,
-        unit: "http(s) URL, or not set for none",
+        unit: "http or https URL",
         doc: "the collector that gets traces and metrics, by OTLP over gRPC; OTEL_EXPORTER_OTLP_ENDPOINT is a weaker name for it",
         kind: Kind::Endpoint,
     },

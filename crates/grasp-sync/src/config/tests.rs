@@ -371,7 +371,7 @@ home_write_window = 256  # default
 log = \"debug\"  # flag -v
 log_format = \"text\"  # default
 listen = \"127.0.0.1:9464\"  # default
-# otlp_endpoint =  # not set; http(s) URL, or not set for none
+# otlp_endpoint =  # not set; http or https URL
 ";
     assert_eq!(shown, expected);
 }
