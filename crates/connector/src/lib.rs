@@ -8,6 +8,7 @@ mod dial;
 mod discoveries;
 mod fence;
 mod intake;
+mod metrics;
 mod session;
 mod sets;
 mod sink;
@@ -23,7 +24,7 @@ use ipnet::IpNet;
 use model::{DownClass, RelayUrl};
 use tokio_util::sync::CancellationToken;
 
-pub use worker::LeaseTerms;
+pub use worker::{LeaseSign, LeaseTerms};
 
 /// What a connector needs to know.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Settings {
     pub allow_non_public: Vec<IpNet>,
     /// Whether the names of announced upstreams are looked up. Without it only those named by address are dialed.
     pub look_up_names: bool,
+    /// Shows whether the lease is held.
+    pub lease: LeaseSign,
 }
 
 /// Runs a connector until `stop`; then sessions drain, outcomes are reported, upstreams given back.
@@ -53,7 +56,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let shared =
         Arc::new(intake::Shared { state, bus, desk: desk::Desk::new(), verifier: verify::Verifier::new(), sink, discoveries });
     let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
-    worker::Worker::new(shared, settings.terms, reach).run(stop).await;
+    worker::Worker::new(shared, settings.terms, reach, settings.lease).run(stop).await;
     after_sessions.cancel();
     for task in [gathering, writing] {
         // A task that panicked has said so; there is nothing left to end.

@@ -23,6 +23,7 @@ use tracing::{Instrument, debug, info, info_span};
 use crate::dial::{Reach, Socket, Word, dial};
 use crate::fence::Fence;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
+use crate::metrics;
 use crate::sets::Sets;
 use crate::wire::{self, Incoming};
 
@@ -82,6 +83,7 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<
     let (epoch, class, detail, sequence) = match dialed {
         Ok(socket) => match open(&shared, &assignment, socket, leash).await {
             Ok(mut link) => {
+                let _counted = metrics::link_up(assignment.role);
                 let ended = link.work().await;
                 (link.epoch, ended.class, ended.detail, link.sequence + 1)
             }
@@ -93,6 +95,7 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<
     };
     info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
     let said = Said::Down { class, detail };
+    metrics::report(&said);
     let reporting = shared.bus.report(Report { upstream: assignment.upstream, epoch, sequence, said });
     if !matches!(timeout(DRAIN, reporting).await, Ok(Ok(()))) {
         debug!("the end of a link was not reported; its lease ends it");
@@ -341,6 +344,7 @@ impl Link<'_> {
         if self.in_flight == 0 {
             self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
         }
+        metrics::event(self.assignment.role, &what);
         let fresh = match what {
             What::Fresh(row) => {
                 self.rows_since.get_or_insert_with(Instant::now);
@@ -420,16 +424,16 @@ impl Link<'_> {
         self.rows_since = None;
         let rows = std::mem::take(&mut self.rows);
         let counts = std::mem::take(&mut self.counts);
+        metrics::traffic(self.assignment.role, &counts);
         self.report(Said::Progress { batches, rows, counts }).await
     }
 
     async fn report(&mut self, said: Said) -> Result<(), Ended> {
         self.sequence += 1;
+        metrics::report(&said);
+        let ended = if let Said::BatchEnded { batch, .. } = &said { self.traces.remove(batch) } else { None };
         let span = info_span!("send report.{upstream}", upstream = %self.assignment.upstream);
-        let span = match &said {
-            Said::BatchEnded { batch, .. } => self.traces.remove(batch).unwrap_or_default().begin(span),
-            _ => span,
-        };
+        let span = ended.unwrap_or_default().begin(span);
         let report = Report { upstream: self.assignment.upstream, epoch: self.epoch, sequence: self.sequence, said };
         tokio::select! {
             biased;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::dial::{Socket, Word, dial};
+use crate::metrics;
 use crate::wire::{self, Incoming};
 
 /// Events that may wait for home, over all sessions.
@@ -181,6 +182,7 @@ impl<'a> Writer<'a> {
                 self.answered = Instant::now();
             }
             let text = wire::write_event(&offer.json);
+            metrics::sent_home(text.len());
             self.unanswered.insert(offer.id, offer);
             let fed = timeout(WRITE_LIMIT, self.socket.feed(Message::text(text))).await;
             fed.map_err(|_| "home reads nothing".to_owned())?.map_err(|error| error.to_string())?;

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::rules::REDIAL_SECS;
@@ -36,6 +37,23 @@ pub struct LeaseTerms {
     pub grace: Duration,
 }
 
+/// Whether a worker holds its lease, for whoever asks after its health. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseSign {
+    is_held: Arc<AtomicBool>,
+}
+
+impl LeaseSign {
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Relaxed)
+    }
+
+    fn swap(&self, is_held: bool) -> bool {
+        self.is_held.swap(is_held, Ordering::Relaxed)
+    }
+}
+
 struct Running {
     /// Of the lease; its link has the next one.
     epoch: Epoch,
@@ -49,18 +67,17 @@ pub(crate) struct Worker {
     terms: LeaseTerms,
     reach: Arc<Reach>,
     fence: Arc<Fence>,
-    /// Whether the others have been told of it.
-    is_member: bool,
+    sign: LeaseSign,
     sessions: HashMap<UpstreamId, Running>,
     /// When upstreams whose session has ended may have the next one: by then its end is in the store.
     resting: HashMap<UpstreamId, Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, reach: Reach) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, reach: Reach, sign: LeaseSign) -> Self {
         let fence = Arc::new(Fence::new(terms.ttl + terms.grace));
         let (sessions, resting) = (HashMap::new(), HashMap::new());
-        Self { shared, terms, reach: Arc::new(reach), fence, is_member: false, sessions, resting }
+        Self { shared, terms, reach: Arc::new(reach), fence, sign, sessions, resting }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
@@ -75,6 +92,7 @@ impl Worker {
                 Some(()) = owners.recv() => {}
             }
         }
+        self.sign.swap(false);
         self.end_all().await;
         match self.renew(true, Instant::now() + self.terms.ttl).await {
             Ok(_) => {
@@ -91,16 +109,15 @@ impl Worker {
             Ok(assignments) => {
                 // The store counts from when it reads its clock, which is never before the question was sent.
                 self.fence.stand_until(sent + self.terms.ttl + self.terms.grace);
-                if !std::mem::replace(&mut self.is_member, true) {
+                if !self.sign.swap(true) {
                     self.shared.bus.owners_changed().await;
                 }
                 return self.follow(assignments);
             }
             Err(error) => debug!(%error, "the lease was not renewed"),
         }
-        if self.fence.has_fallen() && !self.sessions.is_empty() {
+        if self.fence.has_fallen() && self.sign.swap(false) {
             warn!("the lease could not be renewed in time: every session ends");
-            self.is_member = false;
             self.end_all().await;
         }
     }
@@ -210,7 +227,7 @@ mod tests {
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
-        (Worker::new(Arc::new(shared), terms, reach), questions)
+        (Worker::new(Arc::new(shared), terms, reach, LeaseSign::default()), questions)
     }
 
     /// An upstream that nobody dials before the test is over.

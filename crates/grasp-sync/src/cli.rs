@@ -41,6 +41,9 @@ pub enum Command {
     /// Bring the schema of the database up to date, before the processes of a fleet start
     #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(SettingFlags),
+    /// Ask the process that runs with this configuration whether it is ready: 0 if so, else 1 and why on stderr
+    #[command(after_help = HEALTHCHECK_EXAMPLES)]
+    Healthcheck(SettingFlags),
 }
 
 /// What is to be done with the configuration.
@@ -82,6 +85,9 @@ pub struct SettingFlags {
     /// GRASP_SYNC_ALLOW_NON_PUBLIC, separated by blanks or commas]
     #[arg(long, value_name = "CIDR")]
     pub allow_non_public: Vec<String>,
+    /// Where /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
 }
 
 /// How much is logged.
@@ -172,6 +178,12 @@ Examples:
   grasp-sync status
   grasp-sync status --data-dir /var/lib/grasp-sync --json";
 
+const HEALTHCHECK_EXAMPLES: &str = "\
+Examples:
+  grasp-sync healthcheck
+  grasp-sync healthcheck --config /etc/grasp-sync.toml
+  grasp-sync healthcheck --listen 127.0.0.1:9465";
+
 fn long_help_tail() -> String {
     format!(
         "\
@@ -217,6 +229,7 @@ impl SettingFlags {
             secret(Key::DatabaseUrl, "--database-url", &self.database_url),
             secret(Key::NatsUrl, "--nats-url", &self.nats_url),
             text(Key::Role, "--role", &self.role),
+            text(Key::Listen, "--listen", &self.listen),
             bootstrap,
             allow,
         ];
@@ -270,7 +283,7 @@ mod tests {
     #[test]
     fn flags_become_values_under_the_flag_that_was_typed() {
         let typed = "grasp-sync run --home builtin --bootstrap a --bootstrap b --allow-non-public 127.0.0.0/8 -vv \
-             --role state --nats-url nats://bus --database-url postgres:///sync";
+             --role state --nats-url nats://bus --database-url postgres:///sync --listen [::1]:0";
         let cli = Cli::parse_from(typed.split(' '));
         let Command::Run(flags) = &cli.command else { panic!("{cli:?}") };
         let given: Vec<_> = flags.values().into_iter().map(|given| (given.flag, given.value)).collect();
@@ -281,6 +294,7 @@ mod tests {
             ("--role", Value::Text("state".into())),
             ("--bootstrap", Value::List(vec!["a".to_owned(), "b".to_owned()])),
             ("--allow-non-public", Value::List(vec!["127.0.0.0/8".to_owned()])),
+            ("--listen", Value::Text("[::1]:0".into())),
         ];
         assert_eq!(given, expected);
         assert_eq!(cli.verbosity.values()[0].flag, "-v");

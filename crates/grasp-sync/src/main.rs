@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Error;
 use clap::Parser;
 use grasp_sync::cli::{Cli, Command, ConfigCommand, SettingFlags, ShowArgs, Verbosity};
-use grasp_sync::config::{Effective, Key, Sources, find_file};
+use grasp_sync::config::{Config, Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
-use grasp_sync::{demo, migrate, output, run, status, telemetry};
+use grasp_sync::telemetry::SetUp;
+use grasp_sync::{demo, healthcheck, migrate, output, run, status, telemetry};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -32,9 +33,11 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
         Command::Config(ConfigCommand::Show(args)) => show(&args, verbosity),
         Command::Run(flags) => {
             let config = effective(&flags, verbosity).config().map_err(usage)?;
-            telemetry::init(&config.log, config.log_format).map_err(unexpected)?;
+            let telemetry = telemetry::init(set_up(&config)).map_err(unexpected)?;
+            let metrics = telemetry.metrics();
+            // However it ends, `telemetry` is dropped after it, and flushes.
             block_on(async |shutdown| {
-                let ended = run::run(config, shutdown).await;
+                let ended = run::run(config, metrics, shutdown).await;
                 ended.map_err(|error| (error.exit(), error.into()))
             })
         }
@@ -59,6 +62,13 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
                 migrated.map_err(|error| (error.exit(), error.into()))
             })
         }
+        Command::Healthcheck(flags) => {
+            let listen = effective(&flags, verbosity).listen().map_err(usage)?;
+            block_on(async |_| {
+                let asked = healthcheck::healthcheck(listen).await;
+                asked.map_err(|error| (error.exit(), error.into()))
+            })
+        }
     }
 }
 
@@ -67,6 +77,15 @@ fn show(args: &ShowArgs, verbosity: Verbosity) -> Result<Exit, Failed> {
     effective.check().map_err(usage)?;
     let printed = if args.json { output::print_json(&effective.to_json()) } else { output::print(&effective.to_toml()) };
     printed.map(|()| Exit::Ok).map_err(unexpected)
+}
+
+fn set_up(config: &Config) -> SetUp<'_> {
+    SetUp {
+        filter: &config.log,
+        format: config.log_format,
+        otlp_endpoint: config.otlp_endpoint.as_deref(),
+        role: config.role.as_str(),
+    }
 }
 
 fn effective(flags: &SettingFlags, verbosity: Verbosity) -> Effective {
@@ -87,7 +106,7 @@ fn start_demo_log(verbosity: Verbosity) -> Result<(), Failed> {
     }
     let logging = Effective::gather(Sources { environment, flags: verbosity.values(), ..Sources::default() });
     let (filter, format) = logging.log().map_err(usage)?;
-    telemetry::init(&filter, format).map_err(unexpected)
+    telemetry::init_log(&filter, format).map_err(unexpected)
 }
 
 fn environment() -> Vec<(String, String)> {

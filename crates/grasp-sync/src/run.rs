@@ -5,18 +5,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{LinkView, RelayUrl, Role, Status};
-use tracing::{info, warn};
+use tokio::time::sleep;
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::builtin_relay::{self, BuiltinRelay, Options};
 use crate::config::{Config, Home, ProcessRole};
 use crate::exit::Exit;
+use crate::http::{ListenError, Server};
 use crate::lifecycle::Shutdown;
+use crate::readiness::Readiness;
 use crate::system::{StartError, System};
+use crate::telemetry::Metrics;
 
 /// The built-in home's own port, so that its URL stays the same from run to run.
 const BUILTIN_PORT: u16 = 7447;
 /// How often progress is looked at; it is said only when something changed.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// How often it is looked at whether the services have what they need.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a run ends before its time.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +33,8 @@ pub enum RunError {
     BuiltinHome(#[from] builtin_relay::StartError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
 impl RunError {
@@ -37,30 +45,40 @@ impl RunError {
             Self::HomeUnreachable { .. } => Exit::HomeUnreachable,
             Self::Start(why) => why.into(),
             Self::BuiltinHome(builtin_relay::StartError::Store(_)) => Exit::DataDirUnusable,
-            Self::BuiltinHome(builtin_relay::StartError::Listen { .. } | builtin_relay::StartError::Thread(_)) => Exit::Failure,
+            Self::Listen(_)
+            | Self::BuiltinHome(builtin_relay::StartError::Listen { .. } | builtin_relay::StartError::Thread(_)) => {
+                Exit::Failure
+            }
         }
     }
 }
 
-/// Does what the role says until `shutdown` asks for an end; then brings home what is on its way.
+/// Does what the role says until `shutdown` asks for an end; then brings home what is on its way. Answers about itself
+/// meanwhile.
 ///
 /// # Errors
 /// What kept it from starting.
-pub async fn run(config: Config, shutdown: Shutdown) -> Result<Exit, RunError> {
+pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result<Exit, RunError> {
+    let readiness = Readiness::default();
+    let started = readiness.check("start");
+    let _server = Server::start(config.listen, readiness.clone(), metrics).await?;
     let (home, builtin) = open_home(&config).await?;
     warn_of_risks(&config);
     // A start may wait for others.
-    let started = tokio::select! {
+    let system = tokio::select! {
         biased;
         () = shutdown.soft.cancelled() => None,
-        started = System::start_role(&config, home.as_ref()) => Some(started?),
+        started = System::start_role(&config, home.as_ref()).instrument(info_span!("start")) => Some(started?),
     };
-    if let Some(system) = started {
+    if let Some(system) = system {
         say_start(&config, home.as_ref());
+        started.set(true, "");
         tokio::select! {
             () = shutdown.soft.cancelled() => info!("stopping: what is on its way is brought home first"),
             () = say_progress(&system), if config.role.keeps_state() => {}
+            () = watch(&system, &readiness) => {}
         }
+        started.set(false, "the process stops");
         system.stop().await;
     }
     if let Some(relay) = builtin {
@@ -140,13 +158,23 @@ fn warn_of_risks(config: &Config) {
 async fn say_progress(system: &System) {
     let mut said = None;
     loop {
-        tokio::time::sleep(PROGRESS).await;
+        sleep(PROGRESS).await;
         let Ok(status) = system.status().await else { continue };
         let now = Progress::of(&status);
         if said.as_ref() != Some(&now) {
             now.say();
             said = Some(now);
         }
+    }
+}
+
+/// Tells what the services need and whether they have it. Never ends.
+async fn watch(system: &System, readiness: &Readiness) {
+    loop {
+        for need in system.needs().await {
+            readiness.check(need.name).set(need.is_met, need.why);
+        }
+        sleep(LOOK).await;
     }
 }
 

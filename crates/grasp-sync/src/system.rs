@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::{AskError, Bus, ConnectError, InProcess, Nats, NatsSettings, StateClient};
+use connector::LeaseSign;
 use engine::rules::Policy;
 use model::{RelayUrl, Role, StateError, Status, Timestamp};
 use state::{OpenError, postgres};
@@ -71,11 +72,22 @@ impl StartError {
 /// A running system, or the part of one that is this process' role. Dropped without [`System::stop`], it ends at once; the
 /// store is consistent all the same.
 pub struct System {
+    bus: Arc<dyn Bus>,
     state: StateClient,
+    /// Of the connector, where one runs.
+    lease: Option<LeaseSign>,
     /// In the order in which they end: sessions report before the state service goes.
     services: Vec<Stage>,
     /// Where the state service runs.
     store: Option<OpenStore>,
+}
+
+/// What the services of a process need to do their work, and whether they have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    pub name: &'static str,
+    pub is_met: bool,
+    pub why: &'static str,
 }
 
 /// A service and how to end it.
@@ -115,7 +127,8 @@ impl System {
             ProcessRole::Connector => {
                 let settings = connector_settings(config, known_home()?);
                 let bus = open_bus(config).await?;
-                Ok(Self::of(&bus, vec![connect(settings, &bus)], None))
+                let lease = settings.lease.clone();
+                Ok(Self { lease: Some(lease), ..Self::of(&bus, vec![connect(settings, &bus)], None) })
             }
         }
     }
@@ -129,8 +142,10 @@ impl System {
         let store = open_store(config, home).await?;
         let bus = open_bus(config).await?;
         let state = serve_state(&store, &bus);
-        let services = vec![connect(connector_settings(config, home), &bus), state, plan(config, &bus)];
-        Ok(Self::of(&bus, services, Some(store)))
+        let settings = connector_settings(config, home);
+        let lease = settings.lease.clone();
+        let services = vec![connect(settings, &bus), state, plan(config, &bus)];
+        Ok(Self { lease: Some(lease), ..Self::of(&bus, services, Some(store)) })
     }
 
     /// As [`System::start`], but no name that an announcement holds is looked up: only announced addresses are dialed.
@@ -144,7 +159,20 @@ impl System {
     }
 
     fn of(bus: &Arc<dyn Bus>, services: Vec<Stage>, store: Option<OpenStore>) -> Self {
-        Self { state: StateClient::new(Arc::clone(bus)), services, store }
+        Self { bus: Arc::clone(bus), state: StateClient::new(Arc::clone(bus)), lease: None, services, store }
+    }
+
+    /// What the services need, as of now.
+    pub async fn needs(&self) -> Vec<Need> {
+        let need = |name, is_met, why| Need { name, is_met, why: if is_met { "" } else { why } };
+        let mut needs = vec![need("bus", self.bus.is_reachable(), "not connected; trying again")];
+        if let Some(store) = &self.store {
+            needs.push(need("store", store.answers().await, "the database does not answer"));
+        }
+        if let Some(lease) = &self.lease {
+            needs.push(need("lease", lease.is_held(), "no state service has answered in time"));
+        }
+        needs
     }
 
     /// Figures of the whole system, from its state service, wherever that runs.
@@ -270,6 +298,7 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         write_window: config.home_write_window,
         allow_non_public: config.allow_non_public.clone(),
         look_up_names: config.look_up_names,
+        lease: LeaseSign::default(),
     }
 }
 

@@ -24,7 +24,7 @@ const DIRECTIONS: [(&str, &[&str], &str); 8] = [
 ];
 
 /// A library, the crates that may use it, and why no other.
-const LIVES_ONLY_IN: [(&str, &[&str], &str); 7] = [
+const LIVES_ONLY_IN: [(&str, &[&str], &str); 10] = [
     // The fixtures read what state has written, to judge it.
     ("sqlx", &["state", "testkit"], "state is the database's only reader and writer"),
     ("async-nats", &["bus"], "NATS is one of two adapters of the bus; nobody else may rely on it"),
@@ -33,15 +33,19 @@ const LIVES_ONLY_IN: [(&str, &[&str], &str); 7] = [
     ("negentropy", &["connector", "grasp-sync"], "the connector drives negentropy; the engine decides what for"),
     ("rustls", &["connector", "grasp-sync"], "TLS belongs to the connector; the binary chooses its provider, once"),
     ("tracing-subscriber", &["grasp-sync"], "a library that subscribes takes the choice away from the process"),
+    ("opentelemetry_sdk", &["grasp-sync"], "who counts does not choose where the figures go"),
+    ("opentelemetry-otlp", &["grasp-sync"], "who counts does not choose where the figures go"),
+    ("axum", &["grasp-sync"], "a process answers about itself in one place"),
     ("clap", &["grasp-sync"], "arguments, environment and exit codes belong to the process"),
 ];
 
 /// A library, the crates that may never use it, and why.
-const NEVER_IN: [(&str, &[&str], &str); 4] = [
+const NEVER_IN: [(&str, &[&str], &str); 5] = [
     ("tokio", &["model", "engine"], "words and decisions have no time and no IO"),
     ("async-trait", &["model", "engine"], "words and decisions wait for nothing"),
     ("rand", &["model", "engine"], "randomness is an argument"),
     ("tracing", &["model", "engine"], "a decision's reason is a value, not a log line"),
+    ("opentelemetry", &["model", "engine"], "a decision's reason is a value; who acts on it counts it"),
 ];
 
 /// One dependency: who, and whom.

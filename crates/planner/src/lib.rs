@@ -2,6 +2,8 @@
 //!
 //! Owns: when to look. Never: what is true (the store), what to ask (`engine::plan`). A lost notice costs a sweep.
 
+mod metrics;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +82,9 @@ async fn listen(bus: &dyn Bus) -> Notices {
 
 /// One look at one upstream. Takes no input: it reads the world again.
 async fn activate(bus: Arc<dyn Bus>, state: StateClient, settings: Settings, upstream: UpstreamId) -> Activated {
-    match look_and_order(&*bus, &state, &settings, upstream).await {
+    let ended = look_and_order(&*bus, &state, &settings, upstream).await;
+    metrics::activation(&ended);
+    match ended {
         Ok(look_again) => (upstream, look_again.map(from_now)),
         Err(error) if error.is_being_planned() => (upstream, Some(TURN_RETRY)),
         // The link changed under the plan; its next report makes the upstream dirty again.

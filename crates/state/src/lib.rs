@@ -14,6 +14,7 @@ macro_rules! statements {
 
 mod codec;
 mod failure;
+mod metrics;
 pub mod postgres;
 mod repos;
 mod service;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span};
 
-use crate::Store;
+use crate::{Store, metrics};
 
 /// Reports are applied in this many lanes: those of one upstream in one lane, one after the other.
 const LANES: i64 = 4;
@@ -84,7 +84,10 @@ impl Lanes {
 /// wait, and with them the sockets that they come from.
 async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
     loop {
-        match store.report(&delivery.report).await {
+        let timed = metrics::taking_in();
+        let applied = store.report(&delivery.report).await;
+        drop(timed);
+        match applied {
             Ok(dirty) => break notify_all(bus, &dirty),
             // A report of an older epoch changes nothing; taking it again would not either.
             Err(StateError::Fenced | StateError::NoSuchUpstream | StateError::BeingPlanned) => {
@@ -137,6 +140,7 @@ async fn answer_all(
 }
 
 async fn answer(store: &dyn Store, query: Query) -> Answer {
+    let _timed = metrics::answering(&query);
     let answered = match query {
         Query::Lease(request) => store.lease(&request).await.map(Answer::Leases),
         Query::Discover(discovery) => store.discover(&discovery).await.map(Answer::Discovered),

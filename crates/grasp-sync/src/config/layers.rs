@@ -18,6 +18,8 @@ pub const CONFIG_FILE: &str = "grasp-sync.toml";
 const ENV_PREFIX: &str = "GRASP_SYNC_";
 /// Behind a variable's name: it names a file that holds the value, as secrets are handed to containers.
 const FILE_SUFFIX: &str = "_FILE";
+/// What every program with OpenTelemetry listens to: weaker than all names of ours, the file's among them.
+const STANDARD_OTLP_ENV: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Everything that a configuration is read from, apart from the table's defaults.
 #[derive(Clone, Default)]
@@ -80,6 +82,7 @@ impl Effective {
     /// Reads all layers. Problems are kept and told by [`Effective::config`], with those of the contents.
     pub fn gather(sources: Sources) -> Self {
         let mut effective = Self::defaults();
+        effective.lay_standard_variable(&sources.environment);
         if let Some(path) = sources.file {
             effective.lay_file(path);
         }
@@ -111,6 +114,14 @@ impl Effective {
 
     fn complain(&mut self, name: &str, origin: Origin, complaint: Complaint) {
         self.problems.push(Problem { name: name.to_owned(), origin, complaint });
+    }
+
+    fn lay_standard_variable(&mut self, environment: &[(String, String)]) {
+        let given = environment.iter().find(|(name, text)| name == STANDARD_OTLP_ENV && !text.trim().is_empty());
+        if let Some((name, text)) = given {
+            let value = Value::Text(Cow::Owned(text.trim().to_owned()));
+            self.lay(Key::OtlpEndpoint, value, Origin::Environment(name.clone()));
+        }
     }
 
     fn lay_file(&mut self, path: PathBuf) {
@@ -228,7 +239,15 @@ fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
         (Kind::Bool, toml::Value::Boolean(is_so)) => Ok(Value::Bool(is_so)),
         (Kind::NatsUrl | Kind::DatabaseUrl, toml::Value::String(text)) => Ok(Value::Secret(text.into())),
         (
-            Kind::Home | Kind::Path | Kind::Role | Kind::Name | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat,
+            Kind::Home
+            | Kind::Path
+            | Kind::Role
+            | Kind::Name
+            | Kind::Duration { .. }
+            | Kind::LogFilter
+            | Kind::LogFormat
+            | Kind::SocketAddress
+            | Kind::Endpoint,
             toml::Value::String(text),
         ) => Ok(Value::Text(Cow::Owned(text))),
         (_, _) => Err(wrong),
@@ -254,9 +273,15 @@ fn shaped_text(kind: Kind, text: &str) -> Option<Value> {
         Kind::Count { .. } => text.parse().ok().map(Value::Number),
         Kind::Bool => text.parse().ok().map(Value::Bool),
         Kind::NatsUrl | Kind::DatabaseUrl => Some(Value::Secret(text.to_owned().into())),
-        Kind::Home | Kind::Path | Kind::Role | Kind::Name | Kind::Duration { .. } | Kind::LogFilter | Kind::LogFormat => {
-            Some(Value::Text(Cow::Owned(text.to_owned())))
-        }
+        Kind::Home
+        | Kind::Path
+        | Kind::Role
+        | Kind::Name
+        | Kind::Duration { .. }
+        | Kind::LogFilter
+        | Kind::LogFormat
+        | Kind::SocketAddress
+        | Kind::Endpoint => Some(Value::Text(Cow::Owned(text.to_owned()))),
     }
 }
 

@@ -12,6 +12,7 @@ mod show;
 mod typed;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub struct Config {
     /// A filter that `telemetry` takes.
     pub log: String,
     pub log_format: LogFormat,
+    pub listen: Listen,
+    /// An `http` or `https` URL with a host.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// The relay that is kept complete.
@@ -86,6 +90,24 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Where the process answers questions about itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listen {
+    /// Nobody chose: any other free port will do if this one is taken.
+    Preferably(SocketAddr),
+    Exactly(SocketAddr),
+}
+
+impl Listen {
+    /// Either way, the address that is tried first.
+    #[must_use]
+    pub fn address(self) -> SocketAddr {
+        match self {
+            Self::Preferably(address) | Self::Exactly(address) => address,
+        }
+    }
 }
 
 impl Config {

@@ -32,6 +32,8 @@ pub enum Key {
     SessionGrace,
     Log,
     LogFormat,
+    Listen,
+    OtlpEndpoint,
 }
 
 /// One row of the table.
@@ -46,7 +48,7 @@ pub struct Setting {
     pub env: &'static str,
     /// The flag of the command line, where there is one.
     pub flag: Option<&'static str>,
-    /// The value when no layer names one; `None` where the operator has to choose.
+    /// The value when no layer names one; `None` where the operator has to choose, or nothing is a choice.
     pub default: Option<Value>,
     /// What a number or a text of this setting counts or names.
     pub unit: &'static str,
@@ -84,6 +86,10 @@ pub enum Kind {
     },
     LogFilter,
     LogFormat,
+    /// An IP address and a port.
+    SocketAddress,
+    /// The URL of an OTLP collector.
+    Endpoint,
 }
 
 /// A value as a layer gives it: the right shape, its content not judged yet.
@@ -118,7 +124,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 21] = [
+pub static SETTINGS: [Setting; 23] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -350,6 +356,28 @@ pub static SETTINGS: [Setting; 21] = [
         doc: "how log lines are written",
         kind: Kind::LogFormat,
     },
+    Setting {
+        key: Key::Listen,
+        name: "listen",
+        section: "telemetry",
+        env: "GRASP_SYNC_LISTEN",
+        flag: Some("--listen"),
+        default: Some(Value::Text(Cow::Borrowed("127.0.0.1:9464"))),
+        unit: "address:port",
+        doc: "where /livez, /readyz and /metrics are served, to whoever asks; port 0 is any free one",
+        kind: Kind::SocketAddress,
+    },
+    Setting {
+        key: Key::OtlpEndpoint,
+        name: "otlp_endpoint",
+        section: "telemetry",
+        env: "GRASP_SYNC_OTLP_ENDPOINT",
+        flag: None,
+        default: None,
+        unit: "http or https URL",
+        doc: "the collector that gets traces and metrics, by OTLP over gRPC; OTEL_EXPORTER_OTLP_ENDPOINT is a weaker name for it",
+        kind: Kind::Endpoint,
+    },
 ];
 
 impl Key {
@@ -384,6 +412,8 @@ impl Kind {
                 r#"a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#.to_owned()
             }
             Self::LogFormat => r#""text" or "json""#.to_owned(),
+            Self::SocketAddress => r#"an IP address and a port like "127.0.0.1:9464""#.to_owned(),
+            Self::Endpoint => r#"a URL like "http://localhost:4317""#.to_owned(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Prints the effective configuration with the origin of every value, as TOML or as one JSON document.
 //!
-//! The TOML is a valid config file: loaded again, it gives the same configuration, but for URLs with a password, which it
-//! holds as comments with the password hidden. Never prints itself: returns text.
+//! The TOML is a valid config file: loaded again, it gives the same configuration, in which every value is chosen (see
+//! `Listen`), but for URLs with a password, which it holds as comments with the password hidden. Never prints itself:
+//! returns text.
 
 use model::RelayUrl;
 use serde_json::{Map, json};
@@ -104,6 +105,8 @@ fn normal(kind: Kind, text: &str) -> String {
         | Kind::Duration { .. }
         | Kind::Count { .. }
         | Kind::LogFilter
-        | Kind::LogFormat => text.to_owned(),
+        | Kind::LogFormat
+        | Kind::SocketAddress
+        | Kind::Endpoint => text.to_owned(),
     }
 }

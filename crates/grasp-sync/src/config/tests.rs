@@ -123,6 +123,8 @@ fn the_defaults_are_those_of_the_rules() {
         session_grace: Duration::ZERO,
         log: "info".to_owned(),
         log_format: LogFormat::Text,
+        listen: Listen::Preferably("127.0.0.1:9464".parse().unwrap()),
+        otlp_endpoint: None,
     };
     assert_eq!(config, expected);
 }
@@ -255,6 +257,8 @@ fn a_text_that_its_setting_cannot_hold_is_refused_with_what_would_be_right() {
         ("LEASE_TTL", "2s", format!(r#""2s"; {duration} 3s to 10m"#)),
         ("LEASE_BEAT", "0s", format!(r#""0s"; {duration} 100ms to 10m"#)),
         ("SESSION_GRACE", "61s", format!(r#""61s"; {duration} 0s to 1m"#)),
+        ("LISTEN", "9464", r#""9464"; expected an IP address and a port like "127.0.0.1:9464""#.to_owned()),
+        ("OTLP_ENDPOINT", "localhost:4317", r#""localhost:4317"; expected a URL like "http://localhost:4317""#.to_owned()),
     ];
     for (name, text, rest) in cases {
         let variable = format!("GRASP_SYNC_{name}");
@@ -366,7 +370,8 @@ fn the_shown_file_loads_to_the_same_configuration() {
         .env("GRASP_SYNC_BOOTSTRAP", "Wss://A.example b.example:7777")
         .env("GRASP_SYNC_ALLOW_NON_PUBLIC", "127.0.0.0/8")
         .flag(Key::Home, "--home", "ws://localhost:7777")
-        .flag(Key::DataDir, "--data-dir", "/data \"quoted\"\n");
+        .flag(Key::DataDir, "--data-dir", "/data \"quoted\"\n")
+        .flag(Key::Listen, "--listen", "127.0.0.1:9465");
     let effective = given.effective();
     let again = file(&effective.to_toml()).effective();
     assert_eq!(again.config().unwrap(), effective.config().unwrap());
@@ -409,8 +414,37 @@ session_grace = \"0s\"  # default
 [telemetry]
 log = \"debug\"  # flag -v
 log_format = \"text\"  # default
+listen = \"127.0.0.1:9464\"  # default
+# otlp_endpoint =  # not set; http or https URL
 ";
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn an_address_that_anybody_chose_is_exact_and_only_the_default_gives_way() {
+    let given = env("GRASP_SYNC_HOME", "builtin");
+    assert!(matches!(given.effective().config().unwrap().listen, Listen::Preferably(_)));
+    let given = given.env("GRASP_SYNC_LISTEN", "127.0.0.1:9464");
+    assert!(matches!(given.effective().config().unwrap().listen, Listen::Exactly(_)));
+    let given = flag(Key::Listen, "--listen", "[::1]:0");
+    assert_eq!(given.effective().listen().unwrap(), Listen::Exactly("[::1]:0".parse().unwrap()));
+}
+
+#[test]
+fn the_standard_name_of_a_collector_is_weaker_than_every_name_of_ours() {
+    let endpoint = |given: &Given| given.effective().config().unwrap().otlp_endpoint;
+    let standard = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4317");
+    let given = env("GRASP_SYNC_HOME", "builtin").env(standard.0, " ");
+    assert_eq!(endpoint(&given), None);
+    let given = env("GRASP_SYNC_HOME", "builtin").env(standard.0, standard.1);
+    assert_eq!(endpoint(&given).unwrap(), standard.1);
+    let shown = given.effective().to_toml();
+    assert!(shown.contains("otlp_endpoint = \"http://standard:4317\"  # environment OTEL_EXPORTER_OTLP_ENDPOINT\n"), "{shown}");
+    let given =
+        file("[telemetry]\notlp_endpoint = \"https://file\"").env("GRASP_SYNC_HOME", "builtin").env(standard.0, standard.1);
+    assert_eq!(endpoint(&given).unwrap(), "https://file");
+    let given = env("GRASP_SYNC_OTLP_ENDPOINT", "http://ours").env("GRASP_SYNC_HOME", "builtin").env(standard.0, standard.1);
+    assert_eq!(endpoint(&given).unwrap(), "http://ours");
 }
 
 #[test]

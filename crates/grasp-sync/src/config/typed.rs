@@ -1,17 +1,19 @@
 //! From values to the typed configuration: judges every content and gathers all that is wrong.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use model::RelayUrl;
+use url::Url;
 
 use super::layers::Effective;
 use super::problem::{Complaint, ConfigError, Origin, Problem};
 use super::role::ProcessRole;
 use super::secret::{self, Secret};
 use super::settings::{BUILTIN_HOME, Key, Kind, MAX_NAME, Value};
-use super::{Config, Home, LogFormat, Places};
+use super::{Config, Home, Listen, LogFormat, Places};
 use crate::telemetry;
 
 impl Effective {
@@ -66,6 +68,15 @@ impl Effective {
         Ok((judge.log(), judge.log_format()))
     }
 
+    /// Where the process answers questions about itself, for commands that ask them.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any layer.
+    pub fn listen(&self) -> Result<Listen, ConfigError> {
+        self.check()?;
+        Ok(Judge { effective: self, problems: Vec::new() }.listen())
+    }
+
     /// The configuration, with a stand-in for whatever is wrong, and what is wrong.
     fn judged(&self) -> (Config, Vec<Problem>) {
         let mut judge = Judge { effective: self, problems: self.problems.clone() };
@@ -91,6 +102,8 @@ impl Effective {
             session_grace: judge.duration(Key::SessionGrace),
             log: judge.log(),
             log_format: judge.log_format(),
+            listen: judge.listen(),
+            otlp_endpoint: judge.otlp_endpoint(),
         };
         judge.check_refresh(&config);
         judge.check_lease(&config);
@@ -223,6 +236,28 @@ impl Judge<'_> {
                 LogFormat::Text
             }
         }
+    }
+
+    fn listen(&mut self) -> Listen {
+        let text = self.text(Key::Listen);
+        let address = text.parse().unwrap_or_else(|_| {
+            self.wrong_value(Key::Listen, text);
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+        });
+        match self.origin(Key::Listen) {
+            Origin::Default => Listen::Preferably(address),
+            Origin::File(_) | Origin::Environment(_) | Origin::Flag(_) => Listen::Exactly(address),
+        }
+    }
+
+    fn otlp_endpoint(&mut self) -> Option<String> {
+        self.effective.get(Key::OtlpEndpoint)?;
+        let text = self.text(Key::OtlpEndpoint);
+        let is_endpoint = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !Url::parse(&text).is_ok_and(|url| is_endpoint(&url)) {
+            self.wrong_value(Key::OtlpEndpoint, text.clone());
+        }
+        Some(text)
     }
 
     fn check_refresh(&mut self, config: &Config) {

@@ -3,15 +3,21 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use model::EventId;
 use state::postgres::Time;
 use state::{PostgresStore, Settings, SqliteStore, Store};
+use tokio::time::timeout;
 
 use super::StartError;
 use crate::config::{Config, Places, ProcessRole, Secret};
 
 /// The store's file in the data directory.
 pub(crate) const DATABASE: &str = "grasp-sync.db";
+
+/// A store that takes longer is not ready.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// An open store, and how to close it.
 pub(super) enum OpenStore {
@@ -58,6 +64,13 @@ impl OpenStore {
             Self::Sqlite { store, .. } => Arc::clone(store) as Arc<dyn Store>,
             Self::Postgres(store) => Arc::clone(store) as Arc<dyn Store>,
         }
+    }
+
+    /// Whether it answers a small question in time.
+    pub(super) async fn answers(&self) -> bool {
+        let asked = self.port();
+        let nothing = [EventId::from_byte_array([0; 32])];
+        matches!(timeout(ANSWER_LIMIT, asked.known(&nothing)).await, Ok(Ok(_)))
     }
 
     /// Closes it, unless a service that did not end still holds it.

@@ -38,7 +38,8 @@ pub(crate) struct Ended {
 
 impl GraspSync {
     pub(crate) fn keeping(home: &str) -> Self {
-        let arguments = ["run", "--home", home, "--allow-non-public", "127.0.0.0/8"].map(str::to_owned).to_vec();
+        let arguments = ["run", "--home", home, "--allow-non-public", "127.0.0.0/8", "--listen", "127.0.0.1:0"];
+        let arguments = arguments.map(str::to_owned).to_vec();
         Self { directory: tempfile::tempdir().unwrap(), arguments, runs: 0 }
     }
 

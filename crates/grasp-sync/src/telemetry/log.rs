@@ -1,42 +1,33 @@
-//! Sets up logging, to stderr, once per process. Never writes to stdout, which carries data only.
+//! Log lines on stderr: which are written, and how.
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
 
+use super::TelemetryError;
 use crate::config::LogFormat;
 
 /// What `-v` means: the crates of this project speak up, the libraries below them do not.
 const VERBOSE: &str = "info,grasp_sync=debug,planner=debug,connector=debug,state=debug,engine=debug,bus=debug";
 const VERY_VERBOSE: &str = "info,grasp_sync=trace,planner=trace,connector=trace,state=trace,engine=trace,bus=trace";
 
-/// Why logging cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    #[error("{0:?} is not a log filter")]
-    Filter(String),
-    #[error("logging is set up already")]
-    Twice(#[from] TryInitError),
+/// The layer that writes lines that `filter` passes, in the given format.
+pub(super) fn lines<S>(filter: &str, format: LogFormat) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let passed = parsed_filter(filter).ok_or_else(|| TelemetryError::Filter(filter.to_owned()))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(wants_colour());
+    Ok(match format {
+        LogFormat::Text => lines.with_filter(passed).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(passed).boxed(),
+    })
 }
 
-/// Sends the log to stderr from now on: lines that `filter` passes, in the given format.
-///
-/// # Errors
-/// The filter is none, or logging was set up before.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    use tracing_subscriber::util::SubscriberInitExt;
-    let parsed = parsed_filter(filter).ok_or_else(|| TelemetryError::Filter(filter.to_owned()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(io::stderr).with_ansi(wants_colour());
-    match format {
-        LogFormat::Text => builder.finish().try_init()?,
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
-    }
-    Ok(())
-}
-
-/// True when `text` is a level or a list of directives that [`init`] takes.
+/// True when `text` is a level or a list of directives that a log filter takes.
 pub fn is_filter(text: &str) -> bool {
     parsed_filter(text).is_some()
 }

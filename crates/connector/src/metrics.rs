@@ -1,0 +1,90 @@
+//! The connector's figures, counted where things happen. Labels are closed sets: never a URL, an id or a relay's words.
+
+use std::sync::LazyLock;
+
+use model::{BatchCounts, BatchOutcome, Role, Said};
+use opentelemetry::metrics::{Counter, UpDownCounter};
+use opentelemetry::{KeyValue, global};
+
+use crate::intake::What;
+
+static EVENTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.events", "events settled, by outcome"));
+static REPORTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.reports", "reports sent to state, by kind"));
+static BATCHES: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.batches", "batches ended, by outcome"));
+static BYTES: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("grasp_sync.bytes", "bytes of text over the links to relays, by direction"));
+static LINKS: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
+    let meter = global::meter("connector");
+    meter.i64_up_down_counter("grasp_sync.links").with_description("links that are up").build()
+});
+
+fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
+    global::meter("connector").u64_counter(name).with_description(description).build()
+}
+
+/// An event of a link of this class has its outcome.
+pub(crate) fn event(class: Role, what: &What) {
+    let outcome = match what {
+        What::Fresh(row) => row.outcome.as_str(),
+        What::Known => "known",
+        What::Forged => "forged",
+    };
+    EVENTS.add(1, &[KeyValue::new("outcome", outcome), class_label(class)]);
+}
+
+/// A report left, and with it perhaps the end of a batch.
+pub(crate) fn report(said: &Said) {
+    let kind = match said {
+        Said::Opened => "opened",
+        Said::CaughtUp => "caught-up",
+        Said::Down { .. } => "down",
+        Said::BatchEnded { outcome, .. } => {
+            let outcome = match outcome {
+                BatchOutcome::Complete => "complete",
+                BatchOutcome::Incomplete { why, .. } => why.as_str(),
+            };
+            BATCHES.add(1, &[KeyValue::new("outcome", outcome)]);
+            "batch-ended"
+        }
+        Said::Progress { .. } => "progress",
+        Said::Learned { .. } => "learned",
+        Said::RateLimited { .. } => "rate-limited",
+    };
+    REPORTS.add(1, &[KeyValue::new("kind", kind)]);
+}
+
+/// What a link of this class read and wrote since it was asked last.
+pub(crate) fn traffic(class: Role, counts: &BatchCounts) {
+    bytes("in", class, counts.bytes_in);
+    bytes("out", class, counts.bytes_out);
+}
+
+/// An event was written to home.
+pub(crate) fn sent_home(length: usize) {
+    bytes("out", Role::Home, length as u64);
+}
+
+/// A link is up for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct LinkUp(Role);
+
+pub(crate) fn link_up(class: Role) -> LinkUp {
+    LINKS.add(1, &[class_label(class)]);
+    LinkUp(class)
+}
+
+impl Drop for LinkUp {
+    fn drop(&mut self) {
+        LINKS.add(-1, &[class_label(self.0)]);
+    }
+}
+
+fn bytes(direction: &'static str, class: Role, count: u64) {
+    if count > 0 {
+        BYTES.add(count, &[KeyValue::new("direction", direction), class_label(class)]);
+    }
+}
+
+fn class_label(class: Role) -> KeyValue {
+    KeyValue::new("class", class.as_str())
+}

@@ -1,0 +1,44 @@
+//! The state service's figures. Labels are closed sets.
+
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use model::Query;
+use opentelemetry::metrics::Histogram;
+use opentelemetry::{KeyValue, global};
+
+/// Upper bounds in seconds: from a read out of the cache to the limit of a statement.
+const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+static STORE_TIME: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    let meter = global::meter("state");
+    let histogram = meter.f64_histogram("grasp_sync.store.time").with_unit("s").with_boundaries(BOUNDS.to_vec());
+    histogram.with_description("what the store takes for an operation, waiting for a connection included").build()
+});
+
+/// An operation of the store, which takes until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    operation: &'static str,
+    began: Instant,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        STORE_TIME.record(self.began.elapsed().as_secs_f64(), &[KeyValue::new("operation", self.operation)]);
+    }
+}
+
+/// The time of an answer.
+pub(crate) fn answering(query: &Query) -> Timed {
+    timed(query.name())
+}
+
+/// The time of taking in a report.
+pub(crate) fn taking_in() -> Timed {
+    timed("report")
+}
+
+fn timed(operation: &'static str) -> Timed {
+    Timed { operation, began: Instant::now() }
+}
