@@ -292,9 +292,9 @@ mod tests {
             ("--database-url", Value::Secret("postgres:///sync".to_owned().into())),
             ("--nats-url", Value::Secret("nats://bus".to_owned().into())),
             ("--role", Value::Text("state".into())),
+            ("--listen", Value::Text("[::1]:0".into())),
             ("--bootstrap", Value::List(vec!["a".to_owned(), "b".to_owned()])),
             ("--allow-non-public", Value::List(vec!["127.0.0.0/8".to_owned()])),
-            ("--listen", Value::Text("[::1]:0".into())),
         ];
         assert_eq!(given, expected);
         assert_eq!(cli.verbosity.values()[0].flag, "-v");

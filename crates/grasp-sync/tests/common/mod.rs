@@ -8,6 +8,7 @@
 
 mod binary;
 mod crowd;
+pub(crate) mod deployment;
 mod embedded;
 mod project;
 mod relay;
