@@ -18,6 +18,14 @@ pub(super) enum Step {
     HangUp,
 }
 
+/// What the relay holds at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held<'a> {
+    pub(super) events: &'a [Value],
+    /// How many were ever published; what comes later is live.
+    pub(super) published: usize,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Conversation {
@@ -31,6 +39,8 @@ pub(super) struct Conversation {
 #[derive(Debug)]
 struct Subscription {
     filters: Vec<Value>,
+    /// The number of the first event that was published after its page.
+    first_live: usize,
     live_from: Instant,
 }
 
@@ -44,11 +54,11 @@ impl Conversation {
         if self.does(&Behaviour::Challenges) { vec![challenge()] } else { Vec::new() }
     }
 
-    /// What a message of the client leads to; `events` are those that the relay holds.
-    pub(super) fn hear(&mut self, message: &Value, events: &[Value]) -> Vec<Step> {
+    /// What a message of the client leads to.
+    pub(super) fn hear(&mut self, message: &Value, held: Held<'_>) -> Vec<Step> {
         let id = message[1].as_str().unwrap_or_default().to_owned();
         let mut steps = match message[0].as_str() {
-            Some("REQ") => self.req(&id, message.as_array().and_then(|parts| parts.get(2..)).unwrap_or_default(), events),
+            Some("REQ") => self.req(&id, message.as_array().and_then(|parts| parts.get(2..)).unwrap_or_default(), held),
             Some("CLOSE") => {
                 self.subscriptions.remove(&id);
                 Vec::new()
@@ -67,17 +77,18 @@ impl Conversation {
         steps
     }
 
-    /// What an event leads to that is published now.
-    pub(super) fn live(&self, event: &Value) -> Vec<Step> {
+    /// What an event leads to that is published now, as the one of this number.
+    pub(super) fn live(&self, number: usize, event: &Value) -> Vec<Step> {
         let now = Instant::now();
         let is_told = |subscription: &Subscription| {
-            subscription.live_from <= now && subscription.filters.iter().any(|filter| filter::matches(filter, event))
+            let is_new = subscription.first_live <= number && subscription.live_from <= now;
+            is_new && subscription.filters.iter().any(|filter| filter::matches(filter, event))
         };
         let told = self.subscriptions.iter().filter(|(_, subscription)| is_told(subscription));
         told.map(|(id, _)| self.event(id, event)).collect()
     }
 
-    fn req(&mut self, id: &str, filters: &[Value], events: &[Value]) -> Vec<Step> {
+    fn req(&mut self, id: &str, filters: &[Value], held: Held<'_>) -> Vec<Step> {
         if self.does(&Behaviour::ReqNeedsAuth) && !self.is_authenticated {
             return vec![challenge(), closed(id, "auth-required: tell us who you are")];
         }
@@ -89,8 +100,9 @@ impl Conversation {
         }
         let late = scripted!(self.script, Behaviour::LateLive(late) => *late);
         let live_from = Instant::now() + late.unwrap_or_default();
-        self.subscriptions.insert(id.to_owned(), Subscription { filters: filters.to_vec(), live_from });
-        self.page(id, filters, events)
+        self.subscriptions
+            .insert(id.to_owned(), Subscription { filters: filters.to_vec(), first_live: held.published, live_from });
+        self.page(id, filters, held.events)
     }
 
     fn page(&mut self, id: &str, filters: &[Value], events: &[Value]) -> Vec<Step> {

@@ -130,7 +130,9 @@ impl World {
     }
 
     fn keep(&self, event: Value) {
-        held(&self.events).push(event.clone());
+        // One lock over both: a page holds what was published before it, and what came later is told.
+        let mut events = held(&self.events);
+        events.push(event.clone());
         self.live.send_modify(|live| live.push(event));
     }
 }

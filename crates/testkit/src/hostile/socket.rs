@@ -1,7 +1,7 @@
 //! The hostile relay's side of a connection: HTTP, frames, floods. What is said is decided elsewhere.
 
 use super::behaviour::{Behaviour, Flood, Link};
-use super::conversation::{Conversation, Step};
+use super::conversation::{Conversation, Held, Step};
 use super::{World, held, stranger};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -152,7 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                 },
                 _ = live.changed() => {
                     let live = live.borrow_and_update();
-                    let new = live[told..].iter().flat_map(|event| conversation.live(event)).collect();
+                    let new = live.iter().enumerate().skip(told).flat_map(|(number, event)| conversation.live(number, event));
+                    let new = new.collect();
                     told = live.len();
                     new
                 }
@@ -164,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let Ok(message) = serde_json::from_str::<Value>(text) else { return Vec::new() };
         held(&self.world.heard).push(message.clone());
         let events = held(&self.world.events);
-        conversation.hear(&message, &events)
+        conversation.hear(&message, Held { events: &events, published: self.world.live.borrow().len() })
     }
 
     async fn take(&mut self, step: Step) -> Flow {

@@ -1,7 +1,7 @@
 //! Pages, EOSE, live events.
 
 use super::{THEN, author, everything, id_of, labels, notes, seconds, ten_notes};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::hostile::Behaviour;
 use testkit::{HostileRelay, Offer, Wire, fetch_all};
@@ -30,6 +30,21 @@ async fn what_is_offered_is_kept_and_told_to_those_who_listen() {
     relay.publishes(&notes([30])[0]);
     assert_eq!(wire.next().await.unwrap()[2]["created_at"], THEN + 30);
     assert_eq!(fetch_all(&relay.url(), &everything()).await.len(), 12);
+}
+
+#[tokio::test]
+async fn an_event_is_stored_or_live_for_a_subscription_and_never_both() {
+    let relay = HostileRelay::start([]).await;
+    let mut wire = Wire::connect(&relay.url()).await.unwrap();
+    for (number, note) in notes(0..30).iter().enumerate() {
+        let (subscription, event) = (number.to_string(), serde_json::from_str::<Value>(note).unwrap());
+        wire.send(json!(["EVENT", event])).await;
+        wire.send(json!(["REQ", subscription, {"since": THEN + number as u64}])).await;
+        assert_eq!(labels(&mut wire, 3).await, ["OK", "EVENT", "EOSE"], "{number}");
+        // What follows next is the next OK, or else this event a second time.
+        wire.send(json!(["CLOSE", subscription])).await;
+    }
+    assert!(wire.is_silent_for(Duration::from_millis(100)).await);
 }
 
 #[tokio::test]
