@@ -5,6 +5,7 @@
 
 mod chaos_proxy;
 pub mod fleet;
+pub mod hostile;
 mod local_relay;
 mod nats;
 mod nostr_rs_relay;
@@ -19,6 +20,7 @@ mod wait;
 mod wire;
 
 pub use chaos_proxy::ChaosProxy;
+pub use hostile::HostileRelay;
 pub use local_relay::LocalRelay;
 pub use nats::Nats;
 pub use nostr_rs_relay::NostrRsRelay;
