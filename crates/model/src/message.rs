@@ -196,6 +196,10 @@ pub enum Incomplete {
     Unpageable,
     /// The live subscription of the batch could not be opened.
     NotLive,
+    /// Our own ledger's set of the filter was not loaded in time.
+    NotLoaded,
+    /// Everything was read; home gave no outcome of some of its events in time.
+    Unsettled,
 }
 
 impl Incomplete {
@@ -208,6 +212,8 @@ impl Incomplete {
             Self::DenseSecond => "dense-second",
             Self::Unpageable => "unpageable",
             Self::NotLive => "not-live",
+            Self::NotLoaded => "not-loaded",
+            Self::Unsettled => "unsettled",
         }
     }
 }

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{EventId, Filter, Learned, Nip77};
 
+use super::deadlines::WaitsFor;
 use super::refusal::{self, Refusal};
 use super::unit::Stage;
 use super::words::{Now, Output, Request, UnitId};
 use super::{Owner, Session, SubNo};
 
+/// A set of which no part was loaded for this long (milliseconds) does not come: the store is away.
+const LOADING_MS: u64 = 30_000;
 /// A relay that has not answered NEG-OPEN by then (milliseconds) refuses by silence.
 const FIRST_REPLY_MS: u64 = 8_000;
 /// An exchange without a frame of its own for this long (milliseconds) ends.
@@ -66,12 +69,13 @@ struct IdsAsked {
 }
 
 impl Exchange {
-    pub(super) fn deadline(&self, moved_ms: u64) -> Option<u64> {
+    /// What it waits for, and for how long (milliseconds) without progress. None while home has the last word.
+    pub(super) fn wait(&self) -> Option<(u64, WaitsFor)> {
         match self.phase {
-            Phase::Loading => None,
-            Phase::Opening => Some(moved_ms + FIRST_REPLY_MS),
-            Phase::Reconciling => Some(moved_ms + PROGRESS_MS),
-            Phase::Fetching => (!self.in_flight.is_empty()).then_some(moved_ms + PROGRESS_MS),
+            Phase::Loading => Some((LOADING_MS, WaitsFor::Set)),
+            Phase::Opening => Some((FIRST_REPLY_MS, WaitsFor::FirstReply)),
+            Phase::Reconciling => Some((PROGRESS_MS, WaitsFor::Round)),
+            Phase::Fetching => (!self.in_flight.is_empty()).then_some((PROGRESS_MS, WaitsFor::Ids)),
         }
     }
 
@@ -133,6 +137,14 @@ impl Session {
         let filter = unit.filter.clone();
         self.out.push_back(Output::LoadSet { unit: id, filter, again: false });
         true
+    }
+
+    /// A part of the set is loaded: the store is slow, not away.
+    pub(super) fn set_moved(&mut self, id: UnitId, now: Now) {
+        if self.exchange_mut(id).is_some_and(|exchange| exchange.phase == Phase::Loading) {
+            self.touch(id, now);
+            self.moved(id, 0);
+        }
     }
 
     pub(super) fn set_ready(&mut self, id: UnitId, message: String, now: Now) {
@@ -273,7 +285,7 @@ impl Session {
             let sub = exchange.sub;
             self.subs.remove(&sub);
             self.out.push_back(Output::DropSet { unit: id });
-            self.all_read(id);
+            self.all_read(id, now);
             return;
         }
         if exchange.passes == MOST_PASSES {
@@ -291,6 +303,7 @@ impl Session {
             exchange.sub = sub;
         }
         self.subs.remove(&old);
+        self.touch(id, now);
         let Some(filter) = self.units.get(&id).map(|unit| unit.filter.clone()) else { return };
         self.out.push_back(Output::LoadSet { unit: id, filter, again: true });
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use model::{BatchId, Filter, Incomplete, Learned, LiveFilter, Slot, Timestamp};
 
+use super::deadlines::{Deadline, WaitsFor};
 use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage};
 use super::words::{Now, Request, UnitId};
@@ -339,15 +340,17 @@ impl Session {
         }
     }
 
-    pub(super) fn lives_deadline(&self) -> Option<u64> {
-        self.lives
-            .values()
-            .filter_map(|live| match live.state {
-                LiveState::Opening { .. } => Self::opening_deadline(live),
-                LiveState::Lost { retry_ms, .. } => Some(retry_ms.max(self.paused_until_ms)),
-                LiveState::Standing { .. } => None,
-            })
-            .min()
+    pub(super) fn lives_deadline(&self) -> Option<Deadline> {
+        let deadline = |live: &Live| match live.state {
+            LiveState::Opening { .. } => {
+                Self::opening_deadline(live).map(|at_ms| Deadline { at_ms, waits_for: WaitsFor::Standing })
+            }
+            LiveState::Lost { retry_ms, .. } => {
+                Some(Deadline { at_ms: retry_ms.max(self.paused_until_ms), waits_for: WaitsFor::Retry })
+            }
+            LiveState::Standing { .. } => None,
+        };
+        self.lives.values().filter_map(deadline).min()
     }
 
     /// When a subscription without history should stand at the latest; one with history has its page's limit.

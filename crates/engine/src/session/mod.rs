@@ -3,6 +3,7 @@
 //! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
+mod deadlines;
 mod exchange;
 mod frames;
 mod limits;
@@ -16,6 +17,7 @@ use std::fmt;
 
 use model::{Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Learned, LiveFilter, Method, Resume, Said};
 
+pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
 use crate::rules::COOLDOWN_SECS;
@@ -23,8 +25,6 @@ use crate::walk::Manners;
 use live::{Live, LiveKey};
 use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
-/// A page without a frame for this long (milliseconds) is given up; a page that moves has no limit.
-const PAGE_IDLE_MS: u64 = 30_000;
 /// A live subscription that has no EOSE by then (milliseconds) does not stand.
 const OPEN_LIMIT_MS: u64 = 30_000;
 /// A lost live subscription is asked for again after this long (milliseconds), doubling while it is refused.
@@ -83,6 +83,8 @@ pub struct Session {
     paused_since_ms: u64,
     paused_until_ms: u64,
     cooldown_secs: u64,
+    /// Last outcome of an event of this link (milliseconds).
+    settled_ms: u64,
     last_number: u64,
     moved: BTreeSet<BatchId>,
     /// Frames of subscriptions that are not ours, or events outside their filter.
@@ -118,6 +120,7 @@ impl Session {
             paused_since_ms: 0,
             paused_until_ms: 0,
             cooldown_secs: COOLDOWN_SECS.0,
+            settled_ms: 0,
             last_number: 0,
             moved: BTreeSet::new(),
             strays: 0,
@@ -130,6 +133,7 @@ impl Session {
         match input {
             Input::Order(ask) => self.order(ask, now),
             Input::Frame(frame) => self.frame(frame, now),
+            Input::SetMoved { unit } => self.set_moved(unit, now),
             Input::SetReady { unit, message } => self.set_ready(unit, message, now),
             Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
@@ -156,20 +160,14 @@ impl Session {
         self.out.pop_front()
     }
 
-    /// When to call with [`Input::Tick`] (milliseconds), if nothing happens before.
-    #[must_use]
-    pub fn deadline(&self) -> Option<u64> {
-        let units = self.units.values().filter_map(|unit| self.unit_deadline(unit)).min();
-        // What a pause holds back has no deadline of its own.
-        let pause_ends = (self.paused_until_ms > 0).then_some(self.paused_until_ms);
-        units.into_iter().chain(self.lives_deadline()).chain(pause_ends).min()
-    }
-
     /// Batches that moved since this was asked last: their deadlines move too. So do those of batches with a part that waits
     /// here, for its turn, a pause or home: what waits for the relay has deadlines of its own, and ends the batch itself.
     pub fn take_moved(&mut self) -> Vec<BatchId> {
-        let waits_here =
-            |unit: &&Unit| matches!(unit.stage, Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling);
+        let waits_here = |unit: &&Unit| match &unit.stage {
+            Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling => true,
+            Stage::Exchange(exchange) => exchange.wait().is_none(),
+            Stage::Walk { page: Some(_), .. } => false,
+        };
         let waiting = self.units.values().filter(waits_here).filter_map(|unit| batch_of(unit.purpose));
         let mut moved = std::mem::take(&mut self.moved);
         moved.extend(waiting);
@@ -262,7 +260,9 @@ impl Session {
     }
 
     fn settled(&mut self, ticket: Ticket, fresh: bool, now: Now) {
+        self.settled_ms = now.ms;
         let Some(id) = ticket.unit else { return };
+        self.moved(id, 0);
         if let (true, Some(batch)) = (fresh, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
             batch.counts.fresh += 1;
         }

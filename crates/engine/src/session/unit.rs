@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::live::{LiveKey, LiveState};
 use super::refusal::{self, Refusal};
 use super::words::{Now, Output, Request, UnitId};
-use super::{Owner, PAGE_IDLE_MS, RETRY_UNIT_MS, Session, SubNo};
+use super::{Owner, RETRY_UNIT_MS, Session, SubNo};
 use crate::walk::{EoseHint, Step, Walk};
 
 /// What a unit is fetched for.
@@ -146,7 +146,7 @@ impl Session {
         self.moved(id, 1);
         match step {
             Step::Page(_) => self.ask_page(id, now),
-            Step::Complete => self.all_read(id),
+            Step::Complete => self.all_read(id, now),
             Step::Incomplete(why) => self.unit_failed(id, why, "", now),
         }
     }
@@ -214,10 +214,11 @@ impl Session {
     }
 
     /// Everything was read; the unit is done when its events are settled.
-    pub(super) fn all_read(&mut self, id: UnitId) {
+    pub(super) fn all_read(&mut self, id: UnitId, now: Now) {
         self.heal();
         if let Some(unit) = self.units.get_mut(&id) {
             unit.stage = Stage::Settling;
+            unit.moved_ms = now.ms;
         }
         self.finish_if_settled(id);
     }
@@ -237,28 +238,37 @@ impl Session {
 
     /// A unit that cannot be completed now. What every link needs is tried again; a batch goes back to the planner.
     pub(super) fn unit_failed(&mut self, id: UnitId, why: Incomplete, text: &str, now: Now) {
-        let Some(unit) = self.units.get_mut(&id) else { return };
+        let Some(unit) = self.units.get(&id) else { return };
         match unit.purpose {
             Purpose::Batch(batch) => {
                 let method = unit.method;
                 self.drop_unit(id);
                 self.batch_unit_ended(batch, method, Some((why, text.to_owned())));
             }
-            Purpose::Announcements | Purpose::Gap(_) => {
-                unit.stage = Stage::Queued { at_ms: now.ms + (RETRY_UNIT_MS << unit.failures.min(7)) };
-                unit.failures += 1;
-            }
+            Purpose::Announcements | Purpose::Gap(_) => self.read_later(id, now),
+        }
+    }
+
+    /// Reads a stretch anew, from its beginning, ever later. It is a unit of its own: an outcome that comes late settles
+    /// nothing of what is read again.
+    fn read_later(&mut self, id: UnitId, now: Now) {
+        let Some(Unit { purpose, filter, method, failures, .. }) = self.drop_unit(id) else { return };
+        let again = self.queue_unit(purpose, filter, method);
+        if let Some(unit) = self.units.get_mut(&again) {
+            unit.stage = Stage::Queued { at_ms: now.ms + (RETRY_UNIT_MS << failures.min(7)) };
+            unit.failures = failures + 1;
         }
     }
 
     /// Forgets a unit and closes what it has open.
-    pub(super) fn drop_unit(&mut self, id: UnitId) {
-        let Some(unit) = self.units.remove(&id) else { return };
-        match unit.stage {
+    pub(super) fn drop_unit(&mut self, id: UnitId) -> Option<Unit> {
+        let mut unit = self.units.remove(&id)?;
+        match std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {
             Stage::Walk { page: Some(sub), .. } if matches!(self.subs.get(&sub), Some(Owner::Page(_))) => self.close(sub),
             Stage::Exchange(exchange) => self.drop_exchange(id, *exchange),
             Stage::Walk { .. } | Stage::Queued { .. } | Stage::Settling => {}
         }
+        Some(unit)
     }
 
     fn batch_unit_ended(&mut self, id: BatchId, method: Method, failed: Option<(Incomplete, String)>) {
@@ -303,64 +313,6 @@ impl Session {
             in_hand.counts.rounds += rounds;
             self.moved.insert(batch);
         }
-    }
-
-    /// What is overdue among units.
-    pub(super) fn tick_units(&mut self, now: Now) {
-        let overdue: Vec<UnitId> = self
-            .units
-            .iter()
-            .filter(|(_, unit)| self.unit_deadline(unit).is_some_and(|deadline| now.ms >= deadline))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in overdue {
-            match self.units.get(&id).map(|unit| &unit.stage) {
-                Some(Stage::Walk { page, .. }) => {
-                    let page = *page;
-                    self.page_idle(id, page, now);
-                }
-                Some(Stage::Exchange(_)) => self.exchange_overdue(id, now),
-                Some(Stage::Queued { .. }) => self.unit_is_due(id),
-                Some(Stage::Settling) | None => {}
-            }
-        }
-    }
-
-    /// The wait of a unit is over: from now on it waits for its turn, not for a moment.
-    fn unit_is_due(&mut self, id: UnitId) {
-        if let Some(unit) = self.units.get_mut(&id) {
-            unit.stage = Stage::Queued { at_ms: 0 };
-        }
-    }
-
-    /// No frame of the page for the idle limit: it proves nothing, and its cursor does not move.
-    fn page_idle(&mut self, id: UnitId, page: Option<SubNo>, now: Now) {
-        let live = page.and_then(|sub| match self.subs.get(&sub) {
-            Some(Owner::Live(key)) => Some((*key, sub)),
-            Some(Owner::Page(_) | Owner::Ids(_) | Owner::Exchange(_)) | None => None,
-        });
-        match live {
-            Some((key, sub)) => {
-                self.close(sub);
-                self.live_closed(key, sub, Incomplete::Idle, "no EOSE", now);
-            }
-            None => {
-                if let Some(sub) = page {
-                    self.close(sub);
-                }
-                self.unit_failed(id, Incomplete::Idle, "no frame of the page in time", now);
-            }
-        }
-    }
-
-    pub(super) fn unit_deadline(&self, unit: &Unit) -> Option<u64> {
-        let deadline = match &unit.stage {
-            Stage::Walk { page: Some(_), .. } => unit.moved_ms + PAGE_IDLE_MS,
-            Stage::Exchange(exchange) => exchange.deadline(unit.moved_ms)?,
-            Stage::Queued { at_ms } if *at_ms > 0 => *at_ms,
-            Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling => return None,
-        };
-        Some(deadline.max(self.paused_until_ms))
     }
 
     /// Whether the stored part of a live subscription is still being read into this unit.

@@ -21,6 +21,10 @@ pub struct UnitId(pub u64);
 pub enum Input {
     Order(model::Ask),
     Frame(Frame),
+    /// A part of a unit's ledger set is loaded.
+    SetMoved {
+        unit: UnitId,
+    },
     /// The ledger set of a unit is loaded; `message` opens the exchange (hex).
     SetReady {
         unit: UnitId,

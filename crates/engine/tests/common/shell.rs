@@ -19,6 +19,8 @@ pub(crate) struct Shell {
     pub(crate) ledger: BTreeSet<EventId>,
     /// Whether every taken event is settled at once.
     pub(crate) settles: bool,
+    /// Whether the ledger's sets are loaded at once, or never.
+    pub(crate) loads_sets: bool,
     pub(crate) unsettled: VecDeque<(Ticket, Event)>,
     /// Every event that the relay sent.
     pub(crate) delivered: BTreeMap<EventId, Event>,
@@ -44,6 +46,7 @@ impl Shell {
             ms: 0,
             ledger: BTreeSet::new(),
             settles: true,
+            loads_sets: true,
             unsettled: VecDeque::new(),
             delivered: BTreeMap::new(),
             landed: Vec::new(),
@@ -156,6 +159,9 @@ impl Shell {
                     ids.extend(self.fetched.get(&unit).into_iter().flatten());
                 }
                 self.sets.insert(unit, (filter, ids));
+                if !self.loads_sets {
+                    return;
+                }
                 self.session.handle(Input::SetReady { unit, message: "61".into() }, self.now());
             }
             Output::Reconcile { unit, .. } => self.reconcile(unit),
@@ -198,6 +204,11 @@ impl Shell {
     }
 
     // What tests look at.
+
+    /// Units whose set is asked for.
+    pub(crate) fn loading(&self) -> Vec<UnitId> {
+        self.sets.keys().copied().collect()
+    }
 
     pub(crate) fn reports(&self) -> impl Iterator<Item = &Said> {
         self.said.iter().map(|(_, said)| said)

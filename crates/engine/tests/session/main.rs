@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod deadlines;
 mod exchanges;
 mod live;
 mod opening;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 use common::relay::{ModelRelay, Negentropy, Which, which};
 use common::shell::Shell;
 use common::{START, announcement, at, comment, comments, event, live_repos, reply};
-use engine::session::{Frame, Request};
+use engine::session::{Frame, Input, Request, UnitId, WaitsFor};
 use engine::walk::EoseHint;
 use model::{
     Ask, BatchId, BatchOutcome, DownClass, Event, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter, Method, Nip77,
