@@ -347,7 +347,7 @@ impl Link<'_> {
                     self.feed(&request).await?;
                     wrote = true;
                 }
-                Output::LoadSet { unit, filter, again } => self.sets.load(unit, filter, again),
+                Output::LoadSet { unit, filter, again, most } => self.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => self.sets.reconcile(unit, message),
                 Output::DropSet { unit } => self.sets.drop_set(unit),
                 Output::Report(said) => {

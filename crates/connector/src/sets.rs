@@ -54,8 +54,8 @@ impl Sets {
         }
     }
 
-    /// Loads the set of a unit; with `again`, takes the former one and what the unit fetched since.
-    pub(crate) fn load(&mut self, unit: UnitId, filter: Filter, again: bool) {
+    /// Loads the set of a unit, unless it has more than `most` ids; with `again`, takes the former one and what the unit fetched since.
+    pub(crate) fn load(&mut self, unit: UnitId, filter: Filter, again: bool, most: usize) {
         let former = self.sets.remove(&unit).filter(|_| again).map(|set| set.records);
         let fetched = self.fetched.insert(unit, Vec::new()).unwrap_or_default();
         let (state, scope) = (self.state.clone(), LedgerScope { filter, at_home: self.at_home });
@@ -68,12 +68,13 @@ impl Sets {
             let loaded = match former {
                 Some(mut records) => {
                     records.extend(fetched);
-                    Ok(records)
+                    Ok(Some(records))
                 }
-                None => read_ledger(&state, scope, say_moved).await,
+                None => read_ledger(&state, scope, most, say_moved).await,
             };
             let begun = match loaded {
-                Ok(records) => begin(records).await.map_err(|error| error.to_string()),
+                Ok(None) => return Worked { unit, set: None, input: Input::SetTooLarge { unit } },
+                Ok(Some(records)) => begin(records).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             match begun {
@@ -131,16 +132,24 @@ impl Sets {
     }
 }
 
-/// `moved` is called after each page.
-async fn read_ledger(state: &StateClient, scope: LedgerScope, moved: impl Fn()) -> Result<Vec<Record>, AskError> {
+/// `moved` is called after each page. None if there are more than `most`.
+async fn read_ledger(
+    state: &StateClient,
+    scope: LedgerScope,
+    most: usize,
+    moved: impl Fn(),
+) -> Result<Option<Vec<Record>>, AskError> {
     let (mut records, mut after) = (Vec::new(), None);
     loop {
         let page = state.ledger(scope.clone(), after).await?;
         records.extend(page.rows.iter().map(|row| (row.created_at.as_secs(), row.id.to_bytes())));
         after = page.rows.last().copied();
         moved();
+        if records.len() > most {
+            return Ok(None);
+        }
         if page.is_last || after.is_none() {
-            return Ok(records);
+            return Ok(Some(records));
         }
     }
 }

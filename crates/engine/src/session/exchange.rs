@@ -7,7 +7,7 @@ use model::{EventId, Filter, Learned, Nip77};
 
 use super::deadlines::WaitsFor;
 use super::refusal::{self, Refusal};
-use super::unit::Stage;
+use super::unit::{Stage, Unit};
 use super::words::{Now, Output, Request, UnitId};
 use super::{Owner, Session, SubNo};
 
@@ -25,8 +25,8 @@ const IDS_IN_FLIGHT: usize = 4;
 const IDS_AGAIN: usize = 20;
 /// More rounds than any honest relay needs within the bound on ids.
 const MOST_ROUNDS: u32 = 256;
-/// Ids that a relay may name in one exchange.
-const MOST_IDS: usize = 250_000;
+/// Ids of one set, ours or what a relay names in one exchange: about 40 bytes each in memory.
+pub(super) const MOST_IDS: usize = 250_000;
 /// Passes: the first, the closing one, and two for what arrived meanwhile.
 const MOST_PASSES: u32 = 4;
 
@@ -115,7 +115,7 @@ impl Session {
 
     pub(super) fn start_exchange(&mut self, id: UnitId, now: Now) -> bool {
         let unproved = !self.is_negentropy_proved();
-        if unproved && self.exchanges().any(|(_, exchange)| exchange.is_unanswered()) {
+        if (unproved && self.exchanges().any(|(_, exchange)| exchange.is_unanswered())) || self.window_must_wait(id) {
             return false;
         }
         let sub = self.new_sub(Owner::Exchange(id));
@@ -134,8 +134,8 @@ impl Session {
             passes: 1,
             rounds: 0,
         }));
-        let filter = unit.filter.clone();
-        self.out.push_back(Output::LoadSet { unit: id, filter, again: false });
+        let filter = unit.asked();
+        self.out.push_back(Output::LoadSet { unit: id, filter, again: false, most: MOST_IDS });
         true
     }
 
@@ -147,6 +147,15 @@ impl Session {
         }
     }
 
+    /// Our own set is more than an exchange may hold.
+    pub(super) fn set_too_large(&mut self, id: UnitId, now: Now) {
+        if self.exchange_mut(id).is_some_and(|exchange| exchange.phase == Phase::Loading) {
+            // That is a count, not a refusal that may mean something else.
+            self.know_to_be_size(id);
+            self.overflowed(id, now);
+        }
+    }
+
     pub(super) fn set_ready(&mut self, id: UnitId, message: String, now: Now) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         if exchange.phase != Phase::Loading {
@@ -155,7 +164,7 @@ impl Session {
         exchange.phase = Phase::Opening;
         let sub = exchange.sub.to_string();
         self.touch(id, now);
-        let Some(filter) = self.units.get(&id).map(|unit| unit.filter.clone()) else { return };
+        let Some(filter) = self.units.get(&id).map(Unit::asked) else { return };
         self.send(Request::NegOpen { sub, filter, message });
     }
 
@@ -169,6 +178,7 @@ impl Session {
             return;
         }
         exchange.phase = Phase::Reconciling;
+        self.window_answered(id);
         self.touch(id, now);
         self.moved(id, 1);
         self.out.push_back(Output::Reconcile { unit: id, message });
@@ -238,7 +248,7 @@ impl Session {
                 self.learn_live_limit();
                 self.wait_for_room(now);
             }
-            Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
+            Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {
                 self.walk_instead(id, text, false, now);
             }
         }
@@ -304,8 +314,8 @@ impl Session {
         }
         self.subs.remove(&old);
         self.touch(id, now);
-        let Some(filter) = self.units.get(&id).map(|unit| unit.filter.clone()) else { return };
-        self.out.push_back(Output::LoadSet { unit: id, filter, again: true });
+        let Some(filter) = self.units.get(&id).map(Unit::asked) else { return };
+        self.out.push_back(Output::LoadSet { unit: id, filter, again: true, most: MOST_IDS });
     }
 
     /// NEG-ERR, or CLOSED on the exchange's id.
@@ -321,7 +331,8 @@ impl Session {
                 self.pause(now);
                 self.walk_instead(id, text, false, now);
             }
-            Refusal::TooLarge | Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
+            Refusal::TooLarge => self.overflowed(id, now),
+            Refusal::Quota | Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
             Refusal::AuthRequired | Refusal::Other => self.walk_instead(id, text, was_unanswered, now),
         }
     }
@@ -389,7 +400,7 @@ impl Session {
         }
     }
 
-    fn exchanges(&self) -> impl Iterator<Item = (UnitId, &Exchange)> {
+    pub(super) fn exchanges(&self) -> impl Iterator<Item = (UnitId, &Exchange)> {
         self.units.iter().filter_map(|(id, unit)| match &unit.stage {
             Stage::Exchange(exchange) => Some((*id, &**exchange)),
             Stage::Queued { .. } | Stage::Walk { .. } | Stage::Settling => None,

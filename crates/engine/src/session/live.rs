@@ -189,7 +189,7 @@ impl Session {
                 match refusal {
                     Refusal::RateLimited => self.pause(now),
                     Refusal::TooManySubscriptions => self.learn_live_limit(),
-                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
+                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }

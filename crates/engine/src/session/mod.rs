@@ -8,6 +8,7 @@ mod exchange;
 mod frames;
 mod limits;
 mod live;
+mod overflow;
 mod refusal;
 mod unit;
 mod words;
@@ -23,6 +24,7 @@ pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 use crate::rules::COOLDOWN_SECS;
 use crate::walk::Manners;
 use live::{Live, LiveKey};
+use overflow::Overflow;
 use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
 /// A live subscription that has no EOSE by then (milliseconds) does not stand.
@@ -76,6 +78,8 @@ pub struct Session {
     lives: BTreeMap<LiveKey, Live>,
     units: BTreeMap<UnitId, Unit>,
     batches: BTreeMap<BatchId, Batch>,
+    /// Stretches that were too much for one exchange, by the unit that they were at first.
+    overflows: BTreeMap<UnitId, Overflow>,
     /// S14: the live subscriptions that stay when all of them stand.
     rebuilding: Option<BTreeSet<LiveKey>>,
     taken: Taken,
@@ -115,6 +119,7 @@ impl Session {
             lives: BTreeMap::new(),
             units: BTreeMap::new(),
             batches: BTreeMap::new(),
+            overflows: BTreeMap::new(),
             rebuilding: None,
             taken: Taken::default(),
             paused_since_ms: 0,
@@ -135,6 +140,7 @@ impl Session {
             Input::Frame(frame) => self.frame(frame, now),
             Input::SetMoved { unit } => self.set_moved(unit, now),
             Input::SetReady { unit, message } => self.set_ready(unit, message, now),
+            Input::SetTooLarge { unit } => self.set_too_large(unit, now),
             Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
             Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),

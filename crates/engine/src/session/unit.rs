@@ -6,6 +6,7 @@ use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said
 
 use super::exchange::Exchange;
 use super::live::{LiveKey, LiveState};
+use super::overflow::Window;
 use super::refusal::{self, Refusal};
 use super::words::{Now, Output, Request, UnitId};
 use super::{Owner, RETRY_UNIT_MS, Session, SubNo};
@@ -32,6 +33,8 @@ pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
 pub(super) struct Unit {
     pub(super) purpose: Purpose,
     pub(super) filter: Filter,
+    /// The time of it that this unit reads.
+    pub(super) window: Window,
     pub(super) stage: Stage,
     /// Events of this unit without a final outcome (I8).
     pub(super) unsettled: usize,
@@ -40,6 +43,17 @@ pub(super) struct Unit {
     pub(super) failures: u32,
     /// Last frame of this unit.
     pub(super) moved_ms: u64,
+}
+
+impl Unit {
+    fn new(purpose: Purpose, filter: Filter, stage: Stage, method: Method) -> Self {
+        Self { purpose, filter, window: Window::default(), stage, unsettled: 0, method, failures: 0, moved_ms: 0 }
+    }
+
+    /// The filter that is asked for.
+    pub(super) fn asked(&self) -> Filter {
+        self.window.of(&self.filter)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -72,8 +86,7 @@ pub(super) struct Batch {
 impl Session {
     pub(super) fn queue_unit(&mut self, purpose: Purpose, filter: Filter, method: Method) -> UnitId {
         let id = self.next_unit();
-        let unit = Unit { purpose, filter, stage: Stage::Queued { at_ms: 0 }, unsettled: 0, method, failures: 0, moved_ms: 0 };
-        self.units.insert(id, unit);
+        self.units.insert(id, Unit::new(purpose, filter, Stage::Queued { at_ms: 0 }, method));
         id
     }
 
@@ -81,8 +94,7 @@ impl Session {
     pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
         let id = self.next_unit();
         let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone(), self.manners)), page: Some(sub) };
-        self.units
-            .insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, failures: 0, moved_ms: now.ms });
+        self.units.insert(id, Unit { moved_ms: now.ms, ..Unit::new(purpose, filter, stage, Method::Req) });
         id
     }
 
@@ -128,7 +140,7 @@ impl Session {
     pub(super) fn start_walk(&mut self, id: UnitId, now: Now) {
         let (sub, manners) = (self.new_sub(Owner::Page(id)), self.manners);
         let Some(unit) = self.units.get_mut(&id) else { return };
-        let walk = Box::new(Walk::new(unit.filter.clone(), manners));
+        let walk = Box::new(Walk::new(unit.asked(), manners));
         let filter = walk.request();
         unit.method = Method::Req;
         unit.moved_ms = now.ms;
@@ -209,7 +221,9 @@ impl Session {
                 self.wait_for_room(now);
             }
             Refusal::AuthRequired => self.unit_failed(id, Incomplete::AuthRequired, text, now),
-            Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => self.unit_failed(id, Incomplete::Closed, text, now),
+            Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {
+                self.unit_failed(id, Incomplete::Closed, text, now)
+            }
         }
     }
 
@@ -230,6 +244,7 @@ impl Session {
             return;
         }
         let Some(unit) = self.units.remove(&id) else { return };
+        self.forget_overflows();
         match unit.purpose {
             Purpose::Batch(batch) => self.batch_unit_ended(batch, unit.method, None),
             Purpose::Announcements | Purpose::Gap(_) => {}
@@ -252,11 +267,12 @@ impl Session {
     /// Reads a stretch anew, from its beginning, ever later. It is a unit of its own: an outcome that comes late settles
     /// nothing of what is read again.
     fn read_later(&mut self, id: UnitId, now: Now) {
-        let Some(Unit { purpose, filter, method, failures, .. }) = self.drop_unit(id) else { return };
+        let Some(Unit { purpose, filter, window, method, failures, .. }) = self.drop_unit(id) else { return };
         let again = self.queue_unit(purpose, filter, method);
         if let Some(unit) = self.units.get_mut(&again) {
             unit.stage = Stage::Queued { at_ms: now.ms + (RETRY_UNIT_MS << failures.min(7)) };
             unit.failures = failures + 1;
+            unit.window = window;
         }
     }
 
@@ -268,6 +284,7 @@ impl Session {
             Stage::Exchange(exchange) => self.drop_exchange(id, *exchange),
             Stage::Walk { .. } | Stage::Queued { .. } | Stage::Settling => {}
         }
+        self.forget_overflows();
         Some(unit)
     }
 

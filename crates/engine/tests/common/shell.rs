@@ -8,7 +8,7 @@ use model::{
     Said,
 };
 
-use super::relay::{ModelRelay, Negentropy, Reply, Which, closed, which};
+use super::relay::{ModelRelay, Negentropy, Reply, Which, closed, is_match, which};
 use super::{START, at, live_repos, repo};
 
 pub(crate) struct Shell {
@@ -21,6 +21,8 @@ pub(crate) struct Shell {
     pub(crate) settles: bool,
     /// Whether the ledger's sets are loaded at once, or never.
     pub(crate) loads_sets: bool,
+    /// Sets of ours that are larger are not loaded.
+    pub(crate) most_ids: usize,
     pub(crate) unsettled: VecDeque<(Ticket, Event)>,
     /// Every event that the relay sent.
     pub(crate) delivered: BTreeMap<EventId, Event>,
@@ -47,6 +49,7 @@ impl Shell {
             ledger: BTreeSet::new(),
             settles: true,
             loads_sets: true,
+            most_ids: usize::MAX,
             unsettled: VecDeque::new(),
             delivered: BTreeMap::new(),
             landed: Vec::new(),
@@ -153,10 +156,15 @@ impl Shell {
                 self.sent.push((self.ms, request.clone()));
                 self.incoming.extend(self.relay.take(&request));
             }
-            Output::LoadSet { unit, filter, again } => {
+            Output::LoadSet { unit, filter, again, most } => {
                 let mut ids = self.ledger.clone();
                 if again {
                     ids.extend(self.fetched.get(&unit).into_iter().flatten());
+                }
+                let count = self.landed.iter().filter(|event| is_match(&filter, event)).count();
+                if count > most.min(self.most_ids) && !again {
+                    self.session.handle(Input::SetTooLarge { unit }, self.now());
+                    return;
                 }
                 self.sets.insert(unit, (filter, ids));
                 if !self.loads_sets {

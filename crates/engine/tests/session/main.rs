@@ -7,6 +7,7 @@ mod deadlines;
 mod exchanges;
 mod live;
 mod opening;
+mod overflow;
 mod pages;
 mod rate_limits;
 
