@@ -1,6 +1,6 @@
 //! Live subscriptions and their number (S14): how many a link has, when rebuilding them makes fewer.
 
-use model::{Item, LinkView, Resume};
+use model::{Item, LinkView, LiveFilter, Resume};
 
 use crate::filters;
 use crate::rules::REFS_PER_FILTER;
@@ -19,6 +19,18 @@ pub fn is_live(chunk: u32, limit: usize) -> bool {
     let above = 3 * (chunk as usize + 1);
     // Layer 1 takes one of them.
     above < limit
+}
+
+/// The filters that are open, and those that are asked for in rotation because there is no room for them (I3).
+#[must_use]
+pub fn parted(filters: Vec<LiveFilter>, limit: usize) -> (Vec<LiveFilter>, Vec<LiveFilter>) {
+    filters.into_iter().partition(|filter| is_live(filter.slot.chunk, limit))
+}
+
+/// The lowest chunk that has no room under the limit.
+#[must_use]
+pub fn first_polled(limit: usize) -> u32 {
+    u32::try_from(limit.saturating_sub(1) / 3).unwrap_or(u32::MAX)
 }
 
 /// One above the highest chunk number that `members` (repos, roots) would need without holes.
@@ -95,5 +107,8 @@ mod tests {
     fn i03_as_many_chunks_are_live_as_fit_beside_layer_1() {
         assert_eq!((0..100).filter(|chunk| is_live(*chunk, 70)).count(), 23);
         assert_eq!((0..100).filter(|chunk| is_live(*chunk, 3)).count(), 0);
+        for limit in 0..80 {
+            assert_eq!((0..100).find(|chunk| !is_live(*chunk, limit)), Some(first_polled(limit)), "{limit}");
+        }
     }
 }

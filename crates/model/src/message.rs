@@ -103,18 +103,25 @@ pub enum Ask {
     /// Layers 2 and 3 of everything confirmed, live, with what came since (S9). No batch.
     CatchUp {
         live: Vec<LiveFilter>,
+        /// For these there is no room: they are asked for in rotation (I3).
+        #[serde(default)]
+        polled: Vec<LiveFilter>,
         since: Timestamp,
     },
     /// Open `live`, then fetch `history`; the batch ends when all of it reached its proven end.
     Fetch {
         batch: BatchId,
         live: Vec<LiveFilter>,
+        #[serde(default)]
+        polled: Vec<LiveFilter>,
         history: Vec<Filter>,
         method: Method,
     },
     /// Open these with `since`, then close every other live subscription of layers 2 and 3 (S14).
     Rebuild {
         live: Vec<LiveFilter>,
+        #[serde(default)]
+        polled: Vec<LiveFilter>,
         since: Timestamp,
     },
     HangUp {

@@ -58,8 +58,8 @@ pub enum Reason {
     InFlight { pending: u64, wanted: u64 },
     /// Home's own coverage of these items comes first.
     HomeFirst { waiting: u64 },
-    /// S14: no live subscription is left for these batches: their history is fetched, news of them come by refresh.
-    LiveBudgetSpent { batches: usize },
+    /// I3: these chunks have no room for live subscriptions: their filters are asked for in rotation.
+    Polled { first: u32, last: u32, limit: usize },
     /// I10: everything is confirmed.
     Settled,
 }
@@ -80,7 +80,9 @@ impl fmt::Display for Reason {
             Self::Ask { batches, items, left } => write!(f, "ask for {items} items in {batches} batches, {left} left"),
             Self::InFlight { pending, wanted } => write!(f, "{pending} items are in flight, {wanted} wait"),
             Self::HomeFirst { waiting } => write!(f, "{waiting} items wait for home's own coverage of them"),
-            Self::LiveBudgetSpent { batches } => write!(f, "{batches} batches have no room for live subscriptions"),
+            Self::Polled { first, last, limit } => {
+                write!(f, "chunks {first} to {last} are polled: {limit} live subscriptions are allowed")
+            }
             Self::Settled => f.write_str("settled: nothing is missing"),
         }
     }

@@ -38,6 +38,8 @@ pub enum WaitsFor {
     Outcomes,
     /// The moment at which something that failed is tried again.
     Retry,
+    /// The turn of a filter that is polled.
+    Turn,
     /// The EOSE of a live subscription.
     Standing,
     /// The end of a cooldown.
@@ -55,6 +57,7 @@ impl WaitsFor {
             Self::Ids => "ids",
             Self::Outcomes => "outcomes",
             Self::Retry => "retry",
+            Self::Turn => "turn",
             Self::Standing => "standing",
             Self::Cooldown => "cooldown",
         }
@@ -79,7 +82,8 @@ impl Session {
         let units = self.units.values().filter_map(|unit| self.unit_deadline(unit)).min();
         // What a pause holds back has no deadline of its own.
         let pause_ends = Deadline { at_ms: self.paused_until_ms, waits_for: WaitsFor::Cooldown };
-        units.into_iter().chain(self.lives_deadline()).chain((pause_ends.at_ms > 0).then_some(pause_ends)).min()
+        let others = self.lives_deadline().into_iter().chain(self.poll_deadline());
+        units.into_iter().chain(others).chain((pause_ends.at_ms > 0).then_some(pause_ends)).min()
     }
 
     fn unit_deadline(&self, unit: &Unit) -> Option<Deadline> {
@@ -119,7 +123,7 @@ impl Session {
                 WaitsFor::Set => self.unit_failed(id, Incomplete::NotLoaded, "the ledger's set did not come", now),
                 WaitsFor::Outcomes => self.unit_failed(id, Incomplete::Unsettled, "home gave no outcome", now),
                 WaitsFor::Retry => self.unit_is_due(id),
-                WaitsFor::Standing | WaitsFor::Cooldown => {}
+                WaitsFor::Turn | WaitsFor::Standing | WaitsFor::Cooldown => {}
             }
         }
     }

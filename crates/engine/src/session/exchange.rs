@@ -245,7 +245,7 @@ impl Session {
             _ if is_served => self.fetch_ids(id, now),
             Refusal::RateLimited => self.pause(now),
             Refusal::TooManySubscriptions => {
-                self.learn_live_limit();
+                self.learn_live_limit(now);
                 self.wait_for_room(now);
             }
             Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {

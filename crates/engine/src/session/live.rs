@@ -11,7 +11,7 @@ use super::unit::{Purpose, Stage};
 use super::words::{Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
 use crate::consolidation::is_live;
-use crate::resume::overlapped;
+use crate::resume::{overlapped, unoverlapped};
 use crate::walk::{EoseHint, PAGE_LIMIT};
 
 /// News only (`limit: 0`) has nothing to read before its EOSE: no relay needs longer (milliseconds).
@@ -74,26 +74,42 @@ impl Live {
     pub(super) fn is_standing(&self) -> bool {
         matches!(self.state, LiveState::Standing { .. })
     }
+
+    /// Since when it may have missed something; none while it, or the one that it replaces, stands.
+    pub(super) fn unread_since(&self) -> Option<Timestamp> {
+        match &self.state {
+            LiveState::Standing { .. } | LiveState::Opening { former: Some(_), .. } => None,
+            LiveState::Opening { former: None, .. } => self.since.map(unoverlapped),
+            LiveState::Lost { since, .. } => since.map(unoverlapped),
+        }
+    }
 }
 
 impl Session {
     /// S11: opens `filter` at `key`. With `since`, what is stored since then is read too, to a proven end, as a unit of
     /// its own. Asking for what already stands changes nothing.
     pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, mut since: Option<Timestamp>, now: Now) {
+        if let LiveKey::Slot(slot) = key
+            && let Some(read_until) = self.stop_polling(slot)
+        {
+            since = since.into_iter().chain([overlapped(read_until)]).min();
+        }
         let known = self.lives.get(&key);
         if known.is_some_and(|live| live.filter == filter && (since.is_none() || live.since == since)) {
             return;
         }
+        let unread = known.and_then(Live::unread_since).map(overlapped);
         let former = match known.map(|live| (live.state.clone(), live.filter.clone())) {
             Some((LiveState::Standing { sub }, filter)) => Some((sub, filter)),
             Some((LiveState::Opening { sub, former, .. }, _)) => {
+                since = since.into_iter().chain(unread).min();
                 self.close(sub);
                 self.read_gap_by_itself(key);
                 former
             }
-            Some((LiveState::Lost { since: lost, .. }, _)) => {
+            Some((LiveState::Lost { .. }, _)) => {
                 // What came while nothing stood here is still to be read.
-                since = since.into_iter().chain(lost).min();
+                since = since.into_iter().chain(unread).min();
                 None
             }
             None => None,
@@ -188,7 +204,7 @@ impl Session {
                 live.refusals += 1;
                 match refusal {
                     Refusal::RateLimited => self.pause(now),
-                    Refusal::TooManySubscriptions => self.learn_live_limit(),
+                    Refusal::TooManySubscriptions => self.learn_live_limit(now),
                     Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
@@ -224,7 +240,7 @@ impl Session {
                 self.close(sub);
                 self.live_closed(key, sub, Incomplete::Closed, text, now);
             }
-            None => self.learn_live_limit(),
+            None => self.learn_live_limit(now),
         }
     }
 
@@ -262,10 +278,20 @@ impl Session {
     }
 
     /// S14: these and no others, opened before the old ones are closed.
-    pub(super) fn rebuild(&mut self, live: Vec<LiveFilter>, since: Timestamp, now: Now) {
+    pub(super) fn rebuild(&mut self, live: Vec<LiveFilter>, polled: Vec<LiveFilter>, since: Timestamp, now: Now) {
+        // Items change their places: each may come from where the least was read.
+        let since = self.behind_since().map(overlapped).into_iter().chain([since]).min().unwrap_or(since);
         let wanted: BTreeSet<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
+        let staying: BTreeSet<Slot> = polled.iter().map(|polled| polled.slot).collect();
         for LiveFilter { slot, filter } in live {
             self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
+        }
+        for filter in polled {
+            self.poll(filter, unoverlapped(since), false);
+        }
+        let gone: Vec<Slot> = self.polls.keys().filter(|slot| !staying.contains(slot)).copied().collect();
+        for slot in gone {
+            self.stop_polling(slot);
         }
         self.rebuilding = Some(wanted);
         self.finish_rebuild();
@@ -290,17 +316,17 @@ impl Session {
         self.learned.live_limit.is_none_or(|limit| is_live(chunk, limit))
     }
 
-    /// I3: what the planner would not open under this limit is closed, so that history has room.
-    pub(super) fn keep_live_within(&mut self, limit: usize) {
+    /// I3: what the planner would not open under this limit is closed, so that history has room, and polled.
+    pub(super) fn keep_live_within(&mut self, limit: usize, now: Now) {
         let is_surplus = |key: &LiveKey| matches!(key, LiveKey::Slot(slot) if !is_live(slot.chunk, limit));
         let surplus: Vec<LiveKey> = self.lives.keys().filter(|key| is_surplus(key)).copied().collect();
         for key in surplus {
-            self.give_up_live(key, "the relay allows no more subscriptions");
+            self.poll_instead(key, now);
         }
     }
 
     /// Closes a live subscription for good. Its gap is read all the same; a batch of before that waits for it has ended.
-    fn give_up_live(&mut self, key: LiveKey, why: &str) {
+    pub(super) fn give_up_live(&mut self, key: LiveKey, why: &str) {
         self.read_gap_by_itself(key);
         match self.lives.remove(&key).map(|live| live.state) {
             Some(LiveState::Opening { sub, former, .. }) => {

@@ -9,6 +9,7 @@ mod frames;
 mod limits;
 mod live;
 mod overflow;
+mod polls;
 mod refusal;
 mod unit;
 mod words;
@@ -16,15 +17,20 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use model::{Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Learned, LiveFilter, Method, Resume, Said};
+use model::{
+    Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Learned, LiveFilter, Method, Resume, Said, Slot,
+    Timestamp,
+};
 
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
+use crate::resume::unoverlapped;
 use crate::rules::COOLDOWN_SECS;
 use crate::walk::Manners;
 use live::{Live, LiveKey};
 use overflow::Overflow;
+use polls::Poll;
 use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
 /// A live subscription that has no EOSE by then (milliseconds) does not stand.
@@ -76,6 +82,10 @@ pub struct Session {
     manners: Manners,
     subs: BTreeMap<SubNo, Owner>,
     lives: BTreeMap<LiveKey, Live>,
+    /// I3: live filters without room.
+    polls: BTreeMap<Slot, Poll>,
+    /// When the last poll began (milliseconds).
+    polled_ms: u64,
     units: BTreeMap<UnitId, Unit>,
     batches: BTreeMap<BatchId, Batch>,
     /// Stretches that were too much for one exchange, by the unit that they were at first.
@@ -117,6 +127,8 @@ impl Session {
             learned,
             subs: BTreeMap::new(),
             lives: BTreeMap::new(),
+            polls: BTreeMap::new(),
+            polled_ms: 0,
             units: BTreeMap::new(),
             batches: BTreeMap::new(),
             overflows: BTreeMap::new(),
@@ -146,6 +158,7 @@ impl Session {
             Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),
             Input::Tick => self.tick(now),
         }
+        self.start_poll(now);
         self.start_units(now);
         self.say_caught_up();
     }
@@ -164,6 +177,19 @@ impl Session {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()
+    }
+
+    /// Since when something of what is covered may have been missed and not been read yet: a lost live subscription, a gap, a
+    /// filter whose turn is to come. What is known good about a link (`last up`) must not pass it.
+    #[must_use]
+    pub fn behind_since(&self) -> Option<Timestamp> {
+        let gap = |unit: &Unit| match unit.purpose {
+            Purpose::Gap(_) => unit.filter.since.map(unoverlapped),
+            Purpose::Announcements | Purpose::Batch(_) | Purpose::Poll(_) => None,
+        };
+        let gaps = self.units.values().filter_map(gap);
+        let lives = self.lives.values().filter_map(Live::unread_since);
+        gaps.chain(lives).chain(self.polls.values().map(|poll| poll.read_until)).min()
     }
 
     /// Batches that moved since this was asked last: their deadlines move too. So do those of batches with a part that waits
@@ -201,21 +227,24 @@ impl Session {
     fn order(&mut self, ask: Ask, now: Now) {
         match ask {
             Ask::OpenAnnouncements { filter, since, method } => self.open_announcements(filter, since, method, now),
-            Ask::CatchUp { live, since } => {
+            Ask::CatchUp { live, polled, since } => {
                 for LiveFilter { slot, filter } in live {
                     self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
+                }
+                for filter in polled {
+                    self.poll(filter, unoverlapped(since), false);
                 }
                 self.taken.catch_up = true;
                 self.say_opened();
             }
-            Ask::Fetch { batch, live, history, method } => self.fetch(batch, live, history, method, now),
-            Ask::Rebuild { live, since } => self.rebuild(live, since, now),
+            Ask::Fetch { batch, live, polled, history, method } => self.fetch(batch, (live, polled), history, method, now),
+            Ask::Rebuild { live, polled, since } => self.rebuild(live, polled, since, now),
             Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
         }
     }
 
     /// S5, S11: live first; then all of its history, or with `since` what came since.
-    fn open_announcements(&mut self, filter: Filter, since: Option<model::Timestamp>, method: Method, now: Now) {
+    fn open_announcements(&mut self, filter: Filter, since: Option<Timestamp>, method: Method, now: Now) {
         let is_under_way = self.units.values().any(|unit| unit.purpose == Purpose::Announcements);
         self.open_live(LiveKey::Announcements, filter.clone(), since, now);
         if since.is_none() && !is_under_way {
@@ -243,12 +272,24 @@ impl Session {
     }
 
     /// S11: the live filters of the batch, then its history.
-    fn fetch(&mut self, batch: BatchId, live: Vec<LiveFilter>, history: Vec<Filter>, method: Method, now: Now) {
+    fn fetch(
+        &mut self,
+        batch: BatchId,
+        (live, polled): (Vec<LiveFilter>, Vec<LiveFilter>),
+        history: Vec<Filter>,
+        method: Method,
+        now: Now,
+    ) {
         if self.batches.contains_key(&batch) {
             return;
         }
         // The order may be older than what the link has learned since.
-        let live: Vec<LiveFilter> = live.into_iter().filter(|live| self.allows_live(live.slot.chunk)).collect();
+        let (live, surplus): (Vec<LiveFilter>, Vec<LiveFilter>) =
+            live.into_iter().partition(|live| self.allows_live(live.slot.chunk));
+        for filter in polled.into_iter().chain(surplus) {
+            // Its history is read now: what comes is to be read from now on.
+            self.poll(filter, now.wall, true);
+        }
         let keys: Vec<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
         for LiveFilter { slot, filter } in live {
             self.open_live(LiveKey::Slot(slot), filter, None, now);
@@ -276,7 +317,7 @@ impl Session {
         unit.unsettled = unit.unsettled.saturating_sub(1);
         match unit.stage {
             Stage::Exchange(_) => self.end_pass(id, now),
-            Stage::Settling => self.finish_if_settled(id),
+            Stage::Settling => self.finish_if_settled(id, now),
             Stage::Queued { .. } | Stage::Walk { .. } => {}
         }
     }
@@ -302,6 +343,7 @@ impl Session {
     fn say_caught_up(&mut self) {
         let is_opened = self.taken.announcements && (self.taken.catch_up || self.resume == Resume::Fresh);
         let has_gaps = self.units.values().any(|unit| matches!(unit.purpose, Purpose::Announcements | Purpose::Gap(_)));
+        let has_gaps = has_gaps || self.polls.values().any(|poll| !poll.is_caught_up);
         if self.taken.said_caught_up || !is_opened || has_gaps || !self.lives.values().all(Live::is_standing) {
             return;
         }

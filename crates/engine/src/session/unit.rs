@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said};
+use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said, Slot};
 
 use super::exchange::Exchange;
 use super::live::{LiveKey, LiveState};
@@ -20,12 +20,14 @@ pub(super) enum Purpose {
     /// What came between two links, or while a live subscription was lost (S9).
     Gap(LiveKey),
     Batch(BatchId),
+    /// A turn of a live filter without room for a subscription.
+    Poll(Slot),
 }
 
 pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
     match purpose {
         Purpose::Batch(batch) => Some(batch),
-        Purpose::Announcements | Purpose::Gap(_) => None,
+        Purpose::Announcements | Purpose::Gap(_) | Purpose::Poll(_) => None,
     }
 }
 
@@ -120,7 +122,7 @@ impl Session {
         let live_first = match unit.purpose {
             Purpose::Batch(batch) => self.batches.get(&batch).is_some_and(|batch| batch.waits_for.is_empty()),
             Purpose::Announcements => self.lives.get(&LiveKey::Announcements).is_some_and(super::live::Live::is_standing),
-            Purpose::Gap(_) => true,
+            Purpose::Gap(_) | Purpose::Poll(_) => true,
         };
         live_first && now.ms >= at_ms
     }
@@ -217,7 +219,7 @@ impl Session {
             // Others of ours will end meanwhile.
             Refusal::TooManySubscriptions => {
                 walk.restart_page();
-                self.learn_live_limit();
+                self.learn_live_limit(now);
                 self.wait_for_room(now);
             }
             Refusal::AuthRequired => self.unit_failed(id, Incomplete::AuthRequired, text, now),
@@ -234,11 +236,11 @@ impl Session {
             unit.stage = Stage::Settling;
             unit.moved_ms = now.ms;
         }
-        self.finish_if_settled(id);
+        self.finish_if_settled(id, now);
     }
 
     /// I8, S13: complete only when nothing waits for its outcome.
-    pub(super) fn finish_if_settled(&mut self, id: UnitId) {
+    pub(super) fn finish_if_settled(&mut self, id: UnitId, now: Now) {
         let is_done = self.units.get(&id).is_some_and(|unit| matches!(unit.stage, Stage::Settling) && unit.unsettled == 0);
         if !is_done {
             return;
@@ -247,6 +249,7 @@ impl Session {
         self.forget_overflows();
         match unit.purpose {
             Purpose::Batch(batch) => self.batch_unit_ended(batch, unit.method, None),
+            Purpose::Poll(slot) => self.polled(slot, now),
             Purpose::Announcements | Purpose::Gap(_) => {}
         }
     }
@@ -261,6 +264,7 @@ impl Session {
                 self.batch_unit_ended(batch, method, Some((why, text.to_owned())));
             }
             Purpose::Announcements | Purpose::Gap(_) => self.read_later(id, now),
+            Purpose::Poll(slot) => self.poll_failed(slot, now),
         }
     }
 

@@ -81,10 +81,18 @@ impl Shell {
         self.fetch_with(batch, names, live_repos(0, names), method);
     }
 
+    /// A batch whose live filters have no room.
+    pub(crate) fn fetch_polled(&mut self, batch: i64, names: &[&str], polled: Vec<LiveFilter>) {
+        let items: Vec<Item> = names.iter().map(|name| repo(name)).collect();
+        let history = engine::filters::history(ItemKind::Repo, &items);
+        let batch = BatchId(batch);
+        self.order(Ask::Fetch { batch, live: Vec::new(), polled, history, method: Method::Negentropy });
+    }
+
     pub(crate) fn fetch_with(&mut self, batch: i64, names: &[&str], live: Vec<LiveFilter>, method: Method) {
         let items: Vec<Item> = names.iter().map(|name| repo(name)).collect();
         let history = engine::filters::history(ItemKind::Repo, &items);
-        self.order(Ask::Fetch { batch: BatchId(batch), live, history, method });
+        self.order(Ask::Fetch { batch: BatchId(batch), live, polled: Vec::new(), history, method });
     }
 
     pub(crate) fn hear(&mut self, frame: Frame) {

@@ -9,6 +9,7 @@ mod live;
 mod opening;
 mod overflow;
 mod pages;
+mod polls;
 mod rate_limits;
 
 use std::collections::BTreeSet;
@@ -95,7 +96,7 @@ fn play(shell: &mut Shell, n: usize, step: &Step) {
         }
         Step::Rebuild { chunks } => {
             let live = chunks.iter().flat_map(|(chunk, n)| live_repos(*chunk, &[&format!("r{n}")])).collect();
-            shell.order(Ask::Rebuild { live, since: at(START) });
+            shell.order(Ask::Rebuild { live, polled: Vec::new(), since: at(START) });
         }
         Step::Closed { nth, text } => {
             if let Some(sub) = shell.relay.open.keys().nth(*nth).cloned() {
