@@ -119,6 +119,13 @@ impl Book {
         Ok(UpGranted { epoch: relay.epoch, resume })
     }
 
+    /// A session says since when something may be missed on its link.
+    pub fn note_behind(&mut self, upstream: UpstreamId, behind: Option<Timestamp>) {
+        if let Some(relay) = self.relays.get_mut(&upstream) {
+            relay.behind = behind;
+        }
+    }
+
     /// Nobody renewed the lease of this link since `last_seen`: it ends, and is known good until then if it had caught up.
     pub fn lapse(&mut self, upstream: UpstreamId, last_seen: Timestamp, now: Timestamp) {
         if let Some(relay) = self.relays.get_mut(&upstream).filter(|relay| relay.is_up()) {

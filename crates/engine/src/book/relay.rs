@@ -48,6 +48,8 @@ pub struct Relay {
     pub link: LinkView,
     /// Everything up to this moment was covered by a link that lived.
     pub last_up: Option<Timestamp>,
+    /// Since when something may be missed on this link: `last_up` does not pass it.
+    pub behind: Option<Timestamp>,
     pub health: Health,
     pub learned: Learned,
     /// Nothing is asked before this moment.
@@ -70,6 +72,7 @@ impl Relay {
             epoch: Epoch(0),
             link: LinkView::Down { dial_at: now },
             last_up: None,
+            behind: None,
             health: Health::default(),
             learned: Learned::default(),
             ask_at: None,
@@ -119,7 +122,10 @@ impl Relay {
     pub(super) fn end_link(&mut self, last_up: Option<Timestamp>, now: Timestamp) {
         self.release_all();
         if self.is_up() {
-            self.last_up = last_up;
+            self.last_up = match self.behind.take() {
+                Some(behind) => last_up.map(|last_up| last_up.min(behind)),
+                None => last_up,
+            };
             self.ask_at = None;
             self.link = LinkView::Down { dial_at: now };
         }

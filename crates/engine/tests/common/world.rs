@@ -130,6 +130,7 @@ impl World {
         let mut link = self.links.remove(&number).expect("its link is up");
         link.shell.relay.open.clear();
         link.sequence += 1;
+        self.book.note_behind(number, link.shell.session.behind_since());
         self.report(number, link.epoch, link.sequence, Said::Down { class, detail: String::new() });
         self.look_again.remove(&number);
         self.relays.insert(format!("wss://{}", self.name(number)), link.shell.relay);
