@@ -24,6 +24,8 @@ CREATE TABLE relay (
     last_up       INTEGER,                         -- written when a link ends
     behind        INTEGER,
     last_sequence INTEGER NOT NULL DEFAULT -1,     -- of this epoch
+    layout        INTEGER NOT NULL DEFAULT 0,      -- counts the changes of chunks while the link is up
+    layout_taken  INTEGER NOT NULL DEFAULT 0,      -- the layout whose live filters the session has taken
     dial_at       INTEGER NOT NULL,
     failures      INTEGER NOT NULL DEFAULT 0,
     failing_since INTEGER,

@@ -115,6 +115,7 @@ impl Book {
         }
         relay.epoch = Epoch(relay.epoch.0 + 1);
         relay.last_sequence = None;
+        relay.layout_taken = relay.layout;
         relay.link = LinkView::Up { resume, opened: false, caught_up: false };
         Ok(UpGranted { epoch: relay.epoch, resume })
     }

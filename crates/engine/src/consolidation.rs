@@ -5,6 +5,9 @@ use model::{Item, LinkView, LiveFilter, Resume};
 use crate::filters;
 use crate::rules::REFS_PER_FILTER;
 
+/// One above the highest chunk number, and the items that have a place: each by repos and by roots.
+pub type Crowd = ((u32, u32), (u64, u64));
+
 /// Live subscriptions of a link: layer 1, and three for each chunk. Repos and roots share one row of chunk numbers;
 /// `chunks` is one above the highest number in use by each.
 #[must_use]
@@ -48,13 +51,14 @@ pub fn is_due(chunks: (u32, u32), members: (u64, u64), limit: usize) -> bool {
     live_count(chunks) + 3 > limit && dense_chunks(members) < chunks.0.max(chunks.1)
 }
 
-/// Whether a plan needs every covered item: to catch up a new link, or to rebuild its live filters.
+/// Whether a plan needs every covered item: to catch up a new link, or to rebuild its live filters, because chunks changed or
+/// because fewer would do.
 #[must_use]
-pub fn needs_covered(link: &LinkView, chunks: (u32, u32), members: (u64, u64), limit: usize) -> bool {
+pub fn needs_covered(link: &LinkView, rebuild: Option<u64>, (chunks, members): Crowd, limit: usize) -> bool {
     match link {
         LinkView::Down { .. } => false,
         LinkView::Up { opened: false, resume: Resume::CatchUp { .. }, .. } => true,
-        LinkView::Up { .. } => is_due(chunks, members, limit),
+        LinkView::Up { .. } => rebuild.is_some() || is_due(chunks, members, limit),
     }
 }
 

@@ -123,6 +123,9 @@ pub enum Ask {
         #[serde(default)]
         polled: Vec<LiveFilter>,
         since: Timestamp,
+        /// Which layout of chunks these are.
+        #[serde(default)]
+        layout: u64,
     },
     HangUp {
         reason: HangUpReason,
@@ -150,6 +153,10 @@ pub struct Report {
 pub enum Said {
     /// The opening orders of this link were taken: layer 1 is open, and on a catch-up the confirmed filters too.
     Opened,
+    /// The live filters of this layout of chunks were taken: they are being opened, and others will be closed.
+    Rebuilt {
+        layout: u64,
+    },
     /// Every live subscription stands and the gap before this link is filled.
     CaughtUp,
     Down {

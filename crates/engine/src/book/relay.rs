@@ -59,6 +59,9 @@ pub struct Relay {
     /// Drawn when the first link comes up; before that nothing can be due.
     pub refresh_at: Option<Timestamp>,
     pub empty_since: Option<Timestamp>,
+    /// Counts the changes of chunks, and the count that the session has taken.
+    pub layout: u64,
+    pub layout_taken: u64,
     pub(super) last_sequence: Option<u64>,
     pub(crate) rows: BTreeMap<Item, Row>,
     pub(crate) batches: BTreeMap<BatchId, Batch>,
@@ -79,6 +82,8 @@ impl Relay {
             ask_failures: 0,
             refresh_at: None,
             empty_since: Some(now),
+            layout: 0,
+            layout_taken: 0,
             last_sequence: None,
             rows: BTreeMap::new(),
             batches: BTreeMap::new(),
@@ -88,6 +93,12 @@ impl Relay {
     #[must_use]
     pub fn is_up(&self) -> bool {
         matches!(self.link, LinkView::Up { .. })
+    }
+
+    /// The layout that the live filters of this link are to be rebuilt to.
+    #[must_use]
+    pub fn rebuild(&self) -> Option<u64> {
+        (self.is_up() && self.layout != self.layout_taken).then_some(self.layout)
     }
 
     #[must_use]
@@ -159,6 +170,7 @@ impl Relay {
         if places.is_empty() {
             return;
         }
+        self.layout += 1;
         for row in self.rows.values_mut() {
             row.chunk = None;
         }
@@ -177,7 +189,8 @@ impl Relay {
         if is_target {
             self.rows.insert(item.clone(), Row { status: Status::Wanted, chunk: None, wanted_at: now });
         } else {
-            self.rows.remove(item);
+            let had_place = self.rows.remove(item).is_some_and(|row| row.chunk.is_some());
+            self.layout += u64::from(had_place && self.is_up());
             for batch in self.batches.values_mut() {
                 batch.items.remove(item);
             }

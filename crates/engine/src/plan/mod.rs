@@ -63,7 +63,13 @@ impl Plan {
 #[must_use]
 pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
     let LinkView::Up { resume, opened, .. } = look.link else { return passed_over(look) };
-    if let Some(plan) = refresh(look, policy, roll).or_else(|| hang_up(look)) {
+    if let Some(plan) = refresh(look, policy, roll) {
+        return plan;
+    }
+    let empty = hang_up(look);
+    // What it still has open of an upstream that became empty is closed before it is hung up.
+    let rebuild = || rebuild(look, policy).filter(|_| opened);
+    if let Some(plan) = empty.clone().filter(|plan| !plan.asks.is_empty()).or_else(rebuild).or(empty) {
         return plan;
     }
     if !opened {
@@ -138,7 +144,20 @@ fn cool_down(look: &Snapshot) -> Option<Plan> {
     Some(Plan { look_again: Some(until), report: Report::of(look, Reason::CoolDown { until }), ..Plan::default() })
 }
 
-/// S14: rebuild the live filters without holes, once nothing is pending.
+/// The live filters are not those of the chunks: items left, or a consolidation was claimed. Ordered until the session says
+/// that it took them, so that no order can be lost.
+fn rebuild(look: &Snapshot, policy: &Policy) -> Option<Plan> {
+    let layout = look.rebuild?;
+    if let Some(plan) = consolidate(look, policy).filter(|plan| !plan.rechunk.is_empty()) {
+        return Some(plan);
+    }
+    let (live, polled) = consolidation::parted(filters::live_of_all(covered(look)), live_limit(look, policy));
+    let report = Report::of(look, Reason::Rebuild { filters: live.len() + polled.len() });
+    let since = resume::overlapped(look.now);
+    Some(Plan { asks: vec![Ask::Rebuild { live, polled, since, layout }], report, ..Plan::default() })
+}
+
+/// S14: rebuild the live filters without holes, once nothing is pending. The claim makes the rebuild due.
 fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
     let limit = live_limit(look, policy);
     if !consolidation::is_due(look.chunks, members(look), limit) || covered(look).is_empty() {
@@ -154,13 +173,9 @@ fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
         // What stands alone in its filters fills no chunk: a rebuild would gain nothing, again and again.
         return None;
     }
-    let rebuilt: Vec<Covered> =
-        rechunk.iter().map(|(item, chunk)| Covered { item: item.clone(), chunk: Some(*chunk) }).collect();
     let from = consolidation::live_count(look.chunks);
-    let (live, polled) = consolidation::parted(filters::live_of_all(&rebuilt), limit);
-    let to = live.len() + 1;
+    let to = consolidation::live_count((top, 0));
     Some(Plan {
-        asks: vec![Ask::Rebuild { live, polled, since: resume::overlapped(look.now) }],
         rechunk,
         look_again: Some(look.now),
         report: Report::of(look, Reason::Consolidate { from, to }),

@@ -21,6 +21,7 @@ fn up() -> Snapshot {
         batches_in_flight: 0,
         tails: Vec::new(),
         chunks: (0, 0),
+        rebuild: None,
         covered: None,
         refresh_at: at(NOW + 10_000),
         ask_at: None,
@@ -118,10 +119,30 @@ fn s14_a_rebuild_waits_for_pending_then_packs_the_chunks() {
     let waiting = planned(&Snapshot { pending: 1, ..look.clone() });
     assert!(waiting.asks_for_nothing());
     let plan = planned(&look);
-    let [Ask::Rebuild { live, since, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
-    assert_eq!((live.len(), *since), (3, at(NOW - 900)));
+    assert_eq!((plan.asks.len(), plan.look_again), (0, Some(at(NOW))), "its claim makes the rebuild due");
     assert_eq!(plan.report.reasons[0], Reason::Consolidate { from: 73, to: 4 });
     assert!(plan.rechunk.iter().all(|(_, chunk)| *chunk == 0));
+}
+
+#[test]
+fn s14_a_rebuild_is_ordered_until_the_session_has_taken_it_and_nothing_is_asked_for_before() {
+    let covered = vec![Covered { item: repo("x"), chunk: Some(0) }, Covered { item: root(1), chunk: Some(1) }];
+    let look = Snapshot { covered: Some(covered), rebuild: Some(7), pending: 1, ..missing(repos(0..3)) };
+    let plan = planned(&look);
+    let [Ask::Rebuild { live, since, layout: 7, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
+    assert_eq!((live.len(), *since), (6, at(NOW - 900)));
+    assert_eq!((plan.batches.len(), &plan.report.reasons[..]), (0, &[Reason::Rebuild { filters: 6 }][..]));
+    let link = LinkView::Up { resume: Resume::Fresh, opened: false, caught_up: false };
+    assert!(!planned(&Snapshot { link, ..look }).asks.iter().any(|ask| matches!(ask, Ask::Rebuild { .. })));
+}
+
+#[test]
+fn scenario_13_an_upstream_that_became_empty_closes_its_live_filters_at_once_and_is_hung_up_later() {
+    let empty = Snapshot { empty_since: Some(at(NOW - 1)), confirmed: 0, rebuild: Some(1), covered: Some(vec![]), ..up() };
+    let plan = planned(&empty);
+    assert!(matches!(&plan.asks[..], [Ask::Rebuild { live, polled, .. }] if live.is_empty() && polled.is_empty()), "{plan:?}");
+    let minute = Snapshot { empty_since: Some(at(NOW - 60)), ..empty };
+    assert_eq!(planned(&minute).asks, [Ask::HangUp { reason: HangUpReason::Empty }]);
 }
 
 #[test]

@@ -284,7 +284,11 @@ impl Session {
         let wanted: BTreeSet<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
         let staying: BTreeSet<Slot> = polled.iter().map(|polled| polled.slot).collect();
         for LiveFilter { slot, filter } in live {
-            self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
+            let key = LiveKey::Slot(slot);
+            // A chunk that is as it was needs nothing.
+            if self.lives.get(&key).is_none_or(|live| live.filter != filter || live.unread_since().is_some()) {
+                self.open_live(key, filter, Some(since), now);
+            }
         }
         for filter in polled {
             self.poll(filter, unoverlapped(since), false);

@@ -92,6 +92,8 @@ pub struct Session {
     overflows: BTreeMap<UnitId, Overflow>,
     /// S14: the live subscriptions that stay when all of them stand.
     rebuilding: Option<BTreeSet<LiveKey>>,
+    /// The layout of chunks of the last rebuild.
+    layout: Option<u64>,
     taken: Taken,
     /// The pause that is on: since when, until when. Both 0 without one.
     paused_since_ms: u64,
@@ -133,6 +135,7 @@ impl Session {
             batches: BTreeMap::new(),
             overflows: BTreeMap::new(),
             rebuilding: None,
+            layout: None,
             taken: Taken::default(),
             paused_since_ms: 0,
             paused_until_ms: 0,
@@ -238,7 +241,13 @@ impl Session {
                 self.say_opened();
             }
             Ask::Fetch { batch, live, polled, history, method } => self.fetch(batch, (live, polled), history, method, now),
-            Ask::Rebuild { live, polled, since } => self.rebuild(live, polled, since, now),
+            Ask::Rebuild { live, polled, since, layout } => {
+                if self.layout != Some(layout) {
+                    self.layout = Some(layout);
+                    self.rebuild(live, polled, since, now);
+                }
+                self.out.push_back(Output::Report(Said::Rebuilt { layout }));
+            }
             Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
         }
     }

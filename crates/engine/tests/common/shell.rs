@@ -71,6 +71,11 @@ impl Shell {
         self.quiet();
     }
 
+    /// A number for a rebuild that differs from those before.
+    pub(crate) fn next_layout(&self) -> u64 {
+        self.reports().filter(|said| matches!(said, Said::Rebuilt { .. })).count() as u64 + 1
+    }
+
     /// Opens layer 1 of a fresh link.
     pub(crate) fn open_fresh(&mut self, method: Method) {
         self.order(Ask::OpenAnnouncements { filter: engine::filters::layer1(Role::Listed), since: None, method });
@@ -235,6 +240,7 @@ impl Shell {
         let ended = |said: &Said| match said {
             Said::BatchEnded { batch, outcome, .. } => Some((*batch, outcome.clone())),
             Said::Opened
+            | Said::Rebuilt { .. }
             | Said::CaughtUp
             | Said::Down { .. }
             | Said::Progress { .. }

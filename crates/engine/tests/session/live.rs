@@ -11,7 +11,8 @@ fn up(names: &[&str]) -> Shell {
 }
 
 fn rebuild(shell: &mut Shell, live: Vec<LiveFilter>, since: u64) {
-    shell.order(Ask::Rebuild { live, polled: Vec::new(), since: at(since) });
+    let layout = shell.next_layout();
+    shell.order(Ask::Rebuild { live, polled: Vec::new(), since: at(since), layout });
 }
 
 #[test]

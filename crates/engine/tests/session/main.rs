@@ -96,7 +96,8 @@ fn play(shell: &mut Shell, n: usize, step: &Step) {
         }
         Step::Rebuild { chunks } => {
             let live = chunks.iter().flat_map(|(chunk, n)| live_repos(*chunk, &[&format!("r{n}")])).collect();
-            shell.order(Ask::Rebuild { live, polled: Vec::new(), since: at(START) });
+            let layout = shell.next_layout();
+            shell.order(Ask::Rebuild { live, polled: Vec::new(), since: at(START), layout });
         }
         Step::Closed { nth, text } => {
             if let Some(sub) = shell.relay.open.keys().nth(*nth).cloned() {

@@ -128,7 +128,7 @@ fn a_filter_that_finds_room_again_is_opened_from_where_it_was_read() {
     let missed = comment("beta", shell.now().wall.as_secs(), 1);
     shell.relay.events.push(missed.clone());
     let since = START + 90 - 900;
-    shell.order(Ask::Rebuild { live: live_repos(0, &["alpha", "beta"]), polled: vec![], since: at(since) });
+    shell.order(Ask::Rebuild { live: live_repos(0, &["alpha", "beta"]), polled: vec![], since: at(since), layout: 1 });
     assert!(shell.ledger.contains(&missed.id));
     assert!(shell.reqs(Which::Page).iter().any(|(_, _, filter)| filter.since == Some(at(read_until.as_secs() - 900))));
     shell.sent.clear();
