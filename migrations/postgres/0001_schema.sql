@@ -27,6 +27,8 @@ CREATE TABLE relay (
     behind        bigint,
     last_sequence bigint NOT NULL DEFAULT -1,           -- of this epoch; which of the 64 below it were applied
     seen_below    bigint NOT NULL DEFAULT 0,
+    layout        bigint NOT NULL DEFAULT 0,            -- counts the changes of chunks while the link is up
+    layout_taken  bigint NOT NULL DEFAULT 0,            -- the layout whose live filters the session has taken
     dial_at       bigint NOT NULL,
     failures      bigint NOT NULL DEFAULT 0,
     failing_since bigint,

@@ -25,6 +25,8 @@ CREATE TABLE relay (
     behind        INTEGER,
     last_sequence INTEGER NOT NULL DEFAULT -1,     -- of this epoch; which of the 64 below it were applied
     seen_below    INTEGER NOT NULL DEFAULT 0,
+    layout        INTEGER NOT NULL DEFAULT 0,      -- counts the changes of chunks while the link is up
+    layout_taken  INTEGER NOT NULL DEFAULT 0,      -- the layout whose live filters the session has taken
     dial_at       INTEGER NOT NULL,
     failures      INTEGER NOT NULL DEFAULT 0,
     failing_since INTEGER,

@@ -159,7 +159,8 @@ async fn messages_larger_than_the_server_takes_arrive_whole() {
         id[..4].copy_from_slice(&number.to_be_bytes());
         EventId::from_byte_array(id)
     }));
-    let ask = Ask::Rebuild { live: vec![LiveFilter { slot, filter }], since: Timestamp::from_secs(1) };
+    let ask =
+        Ask::Rebuild { live: vec![LiveFilter { slot, filter }], polled: Vec::new(), since: Timestamp::from_secs(1), layout: 1 };
     let large = Order { upstream: UpstreamId(1), epoch: Epoch(1), ask };
     planner.order(large.clone()).await.unwrap();
     assert_eq!(timeout(SOON, orders.recv()).await.unwrap().unwrap().message, large);

@@ -37,6 +37,7 @@ pub(crate) fn report(said: &Said) {
     let kind = match said {
         Said::Opened => "opened",
         Said::CaughtUp => "caught-up",
+        Said::Rebuilt { .. } => "rebuilt",
         Said::Down { .. } => "down",
         Said::BatchEnded { outcome, .. } => {
             let outcome = match outcome {

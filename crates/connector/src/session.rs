@@ -51,12 +51,15 @@ const MOST_FORGED: usize = 10;
 pub(crate) struct Pulse {
     /// Unix seconds since when something has been on its way without a break; 0 when nothing is.
     behind_since: AtomicU64,
+    /// Unix seconds since when something may have been missed on the link and not been read yet; 0 when nothing is.
+    gap_since: AtomicU64,
 }
 
 impl Pulse {
     /// Since when an event may be without a final outcome.
     pub(crate) fn behind_since(&self) -> Option<Timestamp> {
-        Some(self.behind_since.load(Ordering::Relaxed)).filter(|secs| *secs > 0).map(Timestamp::from_secs)
+        let moments = [&self.behind_since, &self.gap_since].map(|moment| moment.load(Ordering::Relaxed));
+        moments.into_iter().filter(|secs| *secs > 0).min().map(Timestamp::from_secs)
     }
 }
 
@@ -376,6 +379,8 @@ impl Link<'_> {
 
     /// Does what the session asks for, in order.
     async fn act(&mut self) -> Result<(), Ended> {
+        let gap_since = self.session.behind_since().map_or(0, |since| since.as_secs().max(1));
+        self.leash.pulse.gap_since.store(gap_since, Ordering::Relaxed);
         let mut wrote = false;
         while let Some(output) = self.session.poll_output() {
             match output {
@@ -383,7 +388,7 @@ impl Link<'_> {
                     self.feed(&request).await?;
                     wrote = true;
                 }
-                Output::LoadSet { unit, filter, again } => self.sets.load(unit, filter, again),
+                Output::LoadSet { unit, filter, again, most } => self.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => self.sets.reconcile(unit, message),
                 Output::DropSet { unit } => self.sets.drop_set(unit),
                 Output::Report(said) => {

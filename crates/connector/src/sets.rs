@@ -6,6 +6,7 @@ use bus::{AskError, StateClient};
 use engine::session::{Input, UnitId};
 use model::{EventId, Filter, LedgerScope, Timestamp};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::warn;
 
@@ -36,29 +37,44 @@ pub(crate) struct Sets {
     /// Events that came while their unit's set was being worked on, or since it was loaded.
     fetched: BTreeMap<UnitId, Vec<Record>>,
     work: JoinSet<Worked>,
+    /// Units of which another part of the set was read.
+    moved: (mpsc::UnboundedSender<UnitId>, mpsc::UnboundedReceiver<UnitId>),
 }
 
 impl Sets {
     /// `at_home`: the exchange is with home itself, so only what home holds counts.
     pub(crate) fn new(state: StateClient, at_home: bool) -> Self {
-        Self { state, at_home, sets: BTreeMap::new(), fetched: BTreeMap::new(), work: JoinSet::new() }
+        Self {
+            state,
+            at_home,
+            sets: BTreeMap::new(),
+            fetched: BTreeMap::new(),
+            work: JoinSet::new(),
+            moved: mpsc::unbounded_channel(),
+        }
     }
 
-    /// Loads the set of a unit; with `again`, takes the former one and what the unit fetched since.
-    pub(crate) fn load(&mut self, unit: UnitId, filter: Filter, again: bool) {
+    /// Loads the set of a unit, unless it has more than `most` ids; with `again`, takes the former one and what the unit fetched since.
+    pub(crate) fn load(&mut self, unit: UnitId, filter: Filter, again: bool, most: usize) {
         let former = self.sets.remove(&unit).filter(|_| again).map(|set| set.records);
         let fetched = self.fetched.insert(unit, Vec::new()).unwrap_or_default();
         let (state, scope) = (self.state.clone(), LedgerScope { filter, at_home: self.at_home });
+        let moved = self.moved.0.clone();
+        let say_moved = move || {
+            // The session has ended: nobody waits.
+            let _ = moved.send(unit);
+        };
         self.work.spawn(async move {
             let loaded = match former {
                 Some(mut records) => {
                     records.extend(fetched);
-                    Ok(records)
+                    Ok(Some(records))
                 }
-                None => read_ledger(&state, scope).await,
+                None => read_ledger(&state, scope, most, say_moved).await,
             };
             let begun = match loaded {
-                Ok(records) => begin(records).await.map_err(|error| error.to_string()),
+                Ok(None) => return Worked { unit, set: None, input: Input::SetTooLarge { unit } },
+                Ok(Some(records)) => begin(records).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             match begun {
@@ -94,7 +110,12 @@ impl Sets {
 
     /// The next finished piece of work; waits for ever when there is none. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
-        match self.work.join_next().await {
+        let worked = tokio::select! {
+            biased;
+            Some(unit) = self.moved.1.recv() => return Input::SetMoved { unit },
+            worked = self.work.join_next() => worked,
+        };
+        match worked {
             Some(Ok(worked)) => {
                 let is_wanted = self.fetched.contains_key(&worked.unit);
                 if let Some(set) = worked.set.filter(|_| is_wanted) {
@@ -111,14 +132,24 @@ impl Sets {
     }
 }
 
-async fn read_ledger(state: &StateClient, scope: LedgerScope) -> Result<Vec<Record>, AskError> {
+/// `moved` is called after each page. None if there are more than `most`.
+async fn read_ledger(
+    state: &StateClient,
+    scope: LedgerScope,
+    most: usize,
+    moved: impl Fn(),
+) -> Result<Option<Vec<Record>>, AskError> {
     let (mut records, mut after) = (Vec::new(), None);
     loop {
         let page = state.ledger(scope.clone(), after).await?;
         records.extend(page.rows.iter().map(|row| (row.created_at.as_secs(), row.id.to_bytes())));
         after = page.rows.last().copied();
+        moved();
+        if records.len() > most {
+            return Ok(None);
+        }
         if page.is_last || after.is_none() {
-            return Ok(records);
+            return Ok(Some(records));
         }
     }
 }

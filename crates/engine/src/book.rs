@@ -115,8 +115,16 @@ impl Book {
         }
         relay.epoch = Epoch(relay.epoch.0 + 1);
         relay.applied = crate::sequence::Applied::default();
+        relay.layout_taken = relay.layout;
         relay.link = LinkView::Up { resume, opened: false, caught_up: false };
         Ok(UpGranted { epoch: relay.epoch, resume })
+    }
+
+    /// A session says since when something may be missed on its link.
+    pub fn note_behind(&mut self, upstream: UpstreamId, behind: Option<Timestamp>) {
+        if let Some(relay) = self.relays.get_mut(&upstream) {
+            relay.behind = behind;
+        }
     }
 
     /// Nobody renewed the lease of this link since `last_seen`: it ends, and is known good until then if it had caught up.

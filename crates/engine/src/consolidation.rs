@@ -1,9 +1,12 @@
 //! Live subscriptions and their number (S14): how many a link has, when rebuilding them makes fewer.
 
-use model::{Item, LinkView, Resume};
+use model::{Item, LinkView, LiveFilter, Resume};
 
 use crate::filters;
 use crate::rules::REFS_PER_FILTER;
+
+/// One above the highest chunk number, and the items that have a place: each by repos and by roots.
+pub type Crowd = ((u32, u32), (u64, u64));
 
 /// Live subscriptions of a link: layer 1, and three for each chunk. Repos and roots share one row of chunk numbers;
 /// `chunks` is one above the highest number in use by each.
@@ -21,6 +24,18 @@ pub fn is_live(chunk: u32, limit: usize) -> bool {
     above < limit
 }
 
+/// The filters that are open, and those that are asked for in rotation because there is no room for them (I3).
+#[must_use]
+pub fn parted(filters: Vec<LiveFilter>, limit: usize) -> (Vec<LiveFilter>, Vec<LiveFilter>) {
+    filters.into_iter().partition(|filter| is_live(filter.slot.chunk, limit))
+}
+
+/// The lowest chunk that has no room under the limit.
+#[must_use]
+pub fn first_polled(limit: usize) -> u32 {
+    u32::try_from(limit.saturating_sub(1) / 3).unwrap_or(u32::MAX)
+}
+
 /// One above the highest chunk number that `members` (repos, roots) would need without holes.
 #[must_use]
 pub fn dense_chunks(members: (u64, u64)) -> u32 {
@@ -36,13 +51,14 @@ pub fn is_due(chunks: (u32, u32), members: (u64, u64), limit: usize) -> bool {
     live_count(chunks) + 3 > limit && dense_chunks(members) < chunks.0.max(chunks.1)
 }
 
-/// Whether a plan needs every covered item: to catch up a new link, or to rebuild its live filters.
+/// Whether a plan needs every covered item: to catch up a new link, or to rebuild its live filters, because chunks changed or
+/// because fewer would do.
 #[must_use]
-pub fn needs_covered(link: &LinkView, chunks: (u32, u32), members: (u64, u64), limit: usize) -> bool {
+pub fn needs_covered(link: &LinkView, rebuild: Option<u64>, (chunks, members): Crowd, limit: usize) -> bool {
     match link {
         LinkView::Down { .. } => false,
         LinkView::Up { opened: false, resume: Resume::CatchUp { .. }, .. } => true,
-        LinkView::Up { .. } => is_due(chunks, members, limit),
+        LinkView::Up { .. } => rebuild.is_some() || is_due(chunks, members, limit),
     }
 }
 
@@ -95,5 +111,8 @@ mod tests {
     fn i03_as_many_chunks_are_live_as_fit_beside_layer_1() {
         assert_eq!((0..100).filter(|chunk| is_live(*chunk, 70)).count(), 23);
         assert_eq!((0..100).filter(|chunk| is_live(*chunk, 3)).count(), 0);
+        for limit in 0..80 {
+            assert_eq!((0..100).find(|chunk| !is_live(*chunk, limit)), Some(first_polled(limit)), "{limit}");
+        }
     }
 }

@@ -23,6 +23,12 @@ pub fn overlapped(moment: Timestamp) -> Timestamp {
     Timestamp::from_secs(moment.as_secs().saturating_sub(SINCE_OVERLAP_SECS))
 }
 
+/// The moment that [`overlapped`] reached back from.
+#[must_use]
+pub fn unoverlapped(since: Timestamp) -> Timestamp {
+    Timestamp::from_secs(since.as_secs().saturating_add(SINCE_OVERLAP_SECS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

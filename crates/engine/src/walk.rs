@@ -81,12 +81,12 @@ struct Page {
 }
 
 impl Walk {
-    /// A walk of `filter`, down to its `since` if it has one.
+    /// A walk of `filter`, from its `until` down to its `since` if it has them.
     #[must_use]
     pub fn new(filter: Filter, manners: Manners) -> Self {
         Self {
+            until: filter.until.map(|until| until.as_secs()),
             base: filter,
-            until: None,
             boundary: BTreeSet::new(),
             page: Page::default(),
             mode: Mode::Pages,

@@ -242,7 +242,8 @@ mod plans {
                 let look = self.look();
                 let plan = self.plan(&look);
                 assert_eq!(plan, self.plan(&look), "a plan of one look is one plan");
-                let is_over = plan.refresh.is_none() && plan.rechunk.is_empty() && plan.batches.is_empty();
+                let rebuilds_now = plan.asks.iter().any(|ask| matches!(ask, Ask::Rebuild { .. }));
+                let is_over = plan.refresh.is_none() && plan.rechunk.is_empty() && plan.batches.is_empty() && !rebuilds_now;
                 let (before, rebuilds) = (self.chunks(), self.rebuilds);
                 let asks = self.carry_out(&look, plan);
                 self.hold_chunks(&before, self.rebuilds > rebuilds);
@@ -291,8 +292,9 @@ mod plans {
                     Ask::CatchUp { live, .. } | Ask::Rebuild { live, .. } => (live, [].as_slice()),
                     Ask::OpenAnnouncements { .. } | Ask::HangUp { .. } => continue,
                 };
-                if matches!(ask, Ask::Rebuild { .. }) {
+                if let Ask::Rebuild { layout, .. } = ask {
                     self.slots.clear();
+                    self.say(Said::Rebuilt { layout: *layout });
                 }
                 self.slots.extend(live.iter().map(|live| live.slot));
                 invariants::i04_no_filter_names_too_many(live.iter().map(|live| &live.filter).chain(history)).unwrap();

@@ -56,6 +56,7 @@ impl Script {
                 self.world.relay(url).events.extend(events);
             }
             ["relay", url, "serves", "pages", "of", cap] => self.world.relay(url).page_cap = cap.parse().unwrap(),
+            ["the", "next", "rebuild", "is", "lost"] => self.world.lost_rebuilds = 1,
             ["relay", url, "answers", "negentropy"] => self.world.relay(url).negentropy = Negentropy::Works,
             ["relay", url, "refuses", "negentropy"] => {
                 self.world.relay(url).negentropy = Negentropy::NegErr("blocked: negentropy is disabled".into());
@@ -189,6 +190,11 @@ fn stale_reconnect() {
 #[test]
 fn consolidation() {
     tell("consolidation", include_str!("scripts/consolidation.txt"));
+}
+
+#[test]
+fn scenario_13_retired() {
+    tell("retired", include_str!("scripts/retired.txt"));
 }
 
 #[test]

@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use common::deployment::{Deployment, Size};
-use testkit::fleet::Role;
-use testkit::wait_until;
+use testkit::ChaosProxy;
+use testkit::fleet::{Role, Wiring};
 
 const START: Duration = Duration::from_secs(30);
 const COMPLETE: Duration = Duration::from_secs(120);
@@ -30,7 +31,7 @@ async fn f1_a_connector_that_is_killed_in_a_backfill_loses_nothing() {
     let connectors = deployment.add(Role::Connector, 3);
     deployment.until_owned(START).await;
     deployment.until_spread(&connectors, START).await;
-    wait_until("some of it to be at home", COMPLETE, || async { deployment.home.held().await.len() > 2_000 }).await;
+    deployment.until_some_is_home().await;
     let killed = &connectors[1];
     assert!(deployment.owned_by(killed).await > 0);
     killed.kill().await;
@@ -49,7 +50,7 @@ async fn f2_a_connector_that_was_stopped_can_neither_write_nor_keep_a_session() 
     deployment.add(Role::Planner, 1);
     let connectors = deployment.add(Role::Connector, 3);
     deployment.until_spread(&connectors, START).await;
-    wait_until("some of it to be at home", COMPLETE, || async { deployment.home.held().await.len() > 2_000 }).await;
+    deployment.until_some_is_home().await;
     let zombie = &connectors[1];
     zombie.suspend().await;
     let took = deployment.until_handed_over(zombie.name(), AFTER_DEATH).await;
@@ -90,4 +91,187 @@ async fn f3_connectors_come_and_go_without_a_gap() {
     deployment.until_up(START).await;
     deployment.check().await;
     assert_eq!(deployment.sent_twice(), sent, "a hand-over is a quick reconnect: no event is fetched again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_a_planner_that_is_killed_is_made_up_for_by_the_other() {
+    let mut deployment = Deployment::of(&BACKFILL).await;
+    deployment.add(Role::State, 1);
+    let planners = deployment.add(Role::Planner, 2);
+    deployment.add(Role::Connector, 2);
+    deployment.until_some_is_home().await;
+    planners[0].kill().await;
+    let began = Instant::now();
+    let completed = deployment.until_complete(COMPLETE).await;
+    println!("F4 kill -9 of a planner: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
+    let published = deployment.publish_everywhere("after a planner's death").await;
+    let took = deployment.until_home_has_all(&published, AFTER_DEATH).await;
+    println!("F4: new roots were home {took:?} after they were published, {:?} after the kill", began.elapsed());
+    assert_eq!(planners[1].error_lines(), [""; 0]);
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f5_a_state_replica_that_is_killed_while_it_commits_loses_nothing() {
+    let mut deployment = Deployment::of(&BACKFILL).await;
+    let replicas = deployment.add(Role::State, 2);
+    deployment.add(Role::Planner, 1);
+    deployment.add(Role::Connector, 2);
+    deployment.until_some_is_home().await;
+    replicas[0].kill().await;
+    let completed = deployment.until_complete(COMPLETE).await;
+    println!("F5 kill -9 of a state replica: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
+    // What it had taken and not committed is delivered again after the wait of the stream.
+    let ledger = format!("SELECT count(*) FROM event HAVING count(*) <> {}", deployment.expected().len());
+    let took = deployment.until(AFTER_FAULT, "every outcome to be on the books", &ledger).await;
+    println!("F5: every outcome on the books {took:?} later");
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f6_a_bus_that_is_killed_stopped_or_wiped_costs_time_and_nothing_else() {
+    let mut deployment = Deployment::of(&BACKFILL).await;
+    deployment.add(Role::State, 1);
+    deployment.add(Role::Planner, 1);
+    let connectors = deployment.add(Role::Connector, 2);
+    deployment.until_some_is_home().await;
+    let epochs = deployment.epochs().await;
+    deployment.fleet.nats.kill().await;
+    deployment.fleet.nats.start_again().await;
+    let completed = deployment.until_complete(COMPLETE).await;
+    println!("F6 kill -9 of NATS: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
+    assert_eq!(deployment.epochs().await, epochs, "no lease was lost, no link was ended");
+
+    deployment.fleet.nats.kill().await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    for connector in &connectors {
+        assert!(!connector.is_ready().await, "its lease is gone");
+    }
+    deployment.fleet.nats.wipe().await;
+    let published = deployment.publish_everywhere("while the bus was away").await;
+    deployment.fleet.nats.start_again().await;
+    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
+    let up = deployment.until_up(AFTER_FAULT).await;
+    println!("F6 NATS stopped and wiped: what came meanwhile was home {took:?} after its return, all up {up:?} later");
+    deployment.until_complete(AFTER_FAULT).await;
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f7_a_database_that_restarts_or_is_away_costs_time_and_nothing_else() {
+    let mut deployment = Deployment::of(&BACKFILL).await;
+    deployment.add(Role::State, 2);
+    deployment.add(Role::Planner, 1);
+    deployment.add(Role::Connector, 2);
+    deployment.until_some_is_home().await;
+    let epochs = deployment.epochs().await;
+    deployment.fleet.postgres.restart_fast().await;
+    let completed = deployment.until_complete(COMPLETE).await;
+    println!("F7 fast restart of Postgres: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
+    assert_eq!(deployment.epochs().await, epochs, "no lease was lost, no link was ended");
+
+    deployment.fleet.postgres.kill().await;
+    deployment.fleet.postgres.start_again().await;
+    let published = deployment.publish_everywhere("after the database was killed").await;
+    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
+    println!("F7 kill -9 of Postgres: what came then was home after {took:?}");
+
+    deployment.fleet.postgres.stop().await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let published = deployment.publish_everywhere("while the database was away").await;
+    deployment.fleet.postgres.start_again().await;
+    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
+    let up = deployment.until_up(AFTER_FAULT).await;
+    println!("F7 Postgres stopped 30 s: what came meanwhile was home {took:?} after its return, all up {up:?} later");
+    deployment.until_complete(AFTER_FAULT).await;
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_a_connector_cut_off_from_the_bus_is_replaced_and_comes_back() {
+    let mut deployment = Deployment::of(&BACKFILL).await;
+    deployment.add(Role::State, 1);
+    deployment.add(Role::Planner, 1);
+    let mut to_nats = ChaosProxy::to(&deployment.fleet.nats.addr()).await;
+    let cut_off = deployment.fleet.add_with(Role::Connector, Wiring { nats: Some(&to_nats), ..Wiring::default() });
+    let connectors = [cut_off, deployment.fleet.add(Role::Connector), deployment.fleet.add(Role::Connector)];
+    deployment.until_spread(&connectors, START).await;
+    deployment.until_some_is_home().await;
+    to_nats.hold();
+    let took = deployment.until_handed_over(connectors[0].name(), AFTER_DEATH).await;
+    println!("F8 connector without NATS: owned again after {took:?}");
+    let completed = deployment.until_complete(COMPLETE).await;
+    println!("F8 connector without NATS: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
+    to_nats.pass().await;
+    let took = deployment.until_spread(&connectors, AFTER_FAULT).await;
+    println!("F8: the connector has its share again {took:?} after the cut");
+    deployment.until_up(AFTER_FAULT).await;
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_a_state_replica_cut_off_from_the_database_stops_nobody_for_long() {
+    let mut deployment = Deployment::of(&BACKFILL).await;
+    let mut to_postgres = ChaosProxy::to(&deployment.fleet.postgres.addr()).await;
+    let cut_off = deployment.fleet.add_with(Role::State, Wiring { postgres: Some(&to_postgres), ..Wiring::default() });
+    deployment.add(Role::Planner, 1);
+    deployment.add(Role::Connector, 2);
+    deployment.until_some_is_home().await;
+    to_postgres.hold();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(!cut_off.is_ready().await);
+    let published = deployment.publish_everywhere("while the database was out of reach").await;
+    to_postgres.pass().await;
+    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
+    let completed = deployment.until_complete(AFTER_FAULT).await;
+    println!("F8 state without Postgres: what came meanwhile was home after {took:?}, complete after {completed:?}");
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_a_home_out_of_reach_holds_up_the_sockets_and_loses_nothing() {
+    let (mut deployment, mut to_home) = Deployment::with_home_behind_a_proxy(&BACKFILL).await;
+    deployment.add(Role::State, 1);
+    deployment.add(Role::Planner, 1);
+    let connectors = deployment.add(Role::Connector, 2);
+    deployment.until_some_is_home().await;
+    to_home.hold();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let memory: Vec<u64> = connectors.iter().map(|connector| connector.rss_kb() / 1024).collect();
+    println!("F8 connectors without home: {memory:?} MB");
+    assert!(memory.iter().all(|mb| *mb < 256), "{memory:?}");
+    to_home.cut();
+    to_home.pass().await;
+    let completed = deployment.until_complete(AFTER_FAULT + AFTER_FAULT).await;
+    println!("F8 connectors without home: complete {completed:?} after its return");
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f9_a_database_restored_from_an_older_dump_and_a_wiped_home_converge() {
+    let mut deployment = Deployment::of(&Size { upstreams: 3, repositories_each: 100, comments_each: 4 }).await;
+    deployment.add(Role::State, 1);
+    deployment.add(Role::Planner, 1);
+    let connectors = deployment.add(Role::Connector, 2);
+    deployment.until_complete(COMPLETE).await;
+    deployment.fleet.postgres.stop().await;
+    deployment.fleet.postgres.back_up().await;
+    deployment.fleet.postgres.start_again().await;
+    let backed_up = deployment.epochs().await;
+    let published = deployment.publish_everywhere("after the backup").await;
+    deployment.until_home_has_all(&published, AFTER_FAULT).await;
+    connectors[0].kill().await;
+    deployment.until_handed_over(connectors[0].name(), AFTER_DEATH).await;
+    let forgotten: BTreeSet<String> = deployment.epochs().await.difference(&backed_up).cloned().collect();
+    assert!(!forgotten.is_empty());
+    deployment.fleet.postgres.stop().await;
+    deployment.fleet.postgres.restore().await;
+    deployment.fleet.postgres.start_again().await;
+    let newer = deployment.publish_everywhere("after the restore").await;
+    let took = deployment.until_home_has_all(&newer, AFTER_FAULT).await;
+    println!("F9 database restored from an older backup: news were home after {took:?}");
+    deployment.until_up(AFTER_FAULT).await;
+    deployment.until_complete(AFTER_FAULT).await;
+    assert!(deployment.epochs().await.is_disjoint(&forgotten), "no epoch is used twice");
+    deployment.check().await;
 }

@@ -103,19 +103,29 @@ pub enum Ask {
     /// Layers 2 and 3 of everything confirmed, live, with what came since (S9). No batch.
     CatchUp {
         live: Vec<LiveFilter>,
+        /// For these there is no room: they are asked for in rotation (I3).
+        #[serde(default)]
+        polled: Vec<LiveFilter>,
         since: Timestamp,
     },
     /// Open `live`, then fetch `history`; the batch ends when all of it reached its proven end.
     Fetch {
         batch: BatchId,
         live: Vec<LiveFilter>,
+        #[serde(default)]
+        polled: Vec<LiveFilter>,
         history: Vec<Filter>,
         method: Method,
     },
     /// Open these with `since`, then close every other live subscription of layers 2 and 3 (S14).
     Rebuild {
         live: Vec<LiveFilter>,
+        #[serde(default)]
+        polled: Vec<LiveFilter>,
         since: Timestamp,
+        /// Which layout of chunks these are.
+        #[serde(default)]
+        layout: u64,
     },
     HangUp {
         reason: HangUpReason,
@@ -143,6 +153,10 @@ pub struct Report {
 pub enum Said {
     /// The opening orders of this link were taken: layer 1 is open, and on a catch-up the confirmed filters too.
     Opened,
+    /// The live filters of this layout of chunks were taken: they are being opened, and others will be closed.
+    Rebuilt {
+        layout: u64,
+    },
     /// Every live subscription stands and the gap before this link is filled.
     CaughtUp,
     Down {
@@ -196,6 +210,10 @@ pub enum Incomplete {
     Unpageable,
     /// The live subscription of the batch could not be opened.
     NotLive,
+    /// Our own ledger's set of the filter was not loaded in time.
+    NotLoaded,
+    /// Everything was read; home gave no outcome of some of its events in time.
+    Unsettled,
 }
 
 impl Incomplete {
@@ -208,6 +226,8 @@ impl Incomplete {
             Self::DenseSecond => "dense-second",
             Self::Unpageable => "unpageable",
             Self::NotLive => "not-live",
+            Self::NotLoaded => "not-loaded",
+            Self::Unsettled => "unsettled",
         }
     }
 }

@@ -169,7 +169,9 @@ pub struct Snapshot {
     pub tails: Vec<Tail>,
     /// One above the highest chunk number in use: by repos, by roots. They share one row of numbers.
     pub chunks: (u32, u32),
-    /// Every pending or confirmed item: only when the link is not opened yet, or a consolidation is due.
+    /// The chunks are not those that the session has taken: the layout that its live filters are to be rebuilt to.
+    pub rebuild: Option<u64>,
+    /// Every pending or confirmed item: only when the link is not opened yet, or its live filters are to be rebuilt.
     pub covered: Option<Vec<Covered>>,
     pub refresh_at: Timestamp,
     /// Nothing is asked before this moment (S18, or after incomplete batches).

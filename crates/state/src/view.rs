@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use engine::consolidation;
 use engine::rules::HOME_FIRST_SECS;
-use model::{Covered, Epoch, ItemKind, Snapshot, Tail, UpstreamId};
+use model::{Covered, Epoch, ItemKind, LinkView, Snapshot, Tail, UpstreamId};
 
 use crate::codec::{self, LinkColumns};
 use crate::failure::Failure;
@@ -23,6 +23,16 @@ pub(crate) struct RelayRow {
     refresh_at: Option<i64>,
     ask_at: Option<i64>,
     empty_since: Option<i64>,
+    layout: i64,
+    layout_taken: i64,
+}
+
+impl RelayRow {
+    /// The layout that the live filters of the link are to be rebuilt to.
+    fn rebuild(&self) -> Option<u64> {
+        let is_up = matches!(self.link.view(), LinkView::Up { .. });
+        (is_up && self.layout != self.layout_taken).then(|| codec::unsigned(self.layout))
+    }
 }
 
 /// Rows of one upstream that share state, kind and chunk.
@@ -89,7 +99,7 @@ impl Figures {
         let most = settings.policy.live_limit;
         let limit = codec::learned(&relay.learned)?.live_limit.map_or(most, |allowed| allowed.min(most));
         let members = (self.members[0], self.members[1]);
-        Ok(consolidation::needs_covered(&relay.link.view(), self.chunks(), members, limit))
+        Ok(consolidation::needs_covered(&relay.link.view(), relay.rebuild(), (self.chunks(), members), limit))
     }
 
     /// The newest chunk of each kind, and every chunk that a missing item belongs to.
@@ -151,6 +161,7 @@ pub(crate) fn snapshot(
         confirmed: figures.confirmed,
         batches_in_flight: usize::try_from(in_flight).unwrap_or(0),
         chunks: figures.chunks(),
+        rebuild: relay.rebuild(),
         tails,
         covered,
         // Drawn when the first link comes up; before that nothing can be due.

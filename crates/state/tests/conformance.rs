@@ -130,6 +130,8 @@ conformance! {
             a_new_link_that_catches_up_is_shown_everything_it_covers
             tails_hold_the_newest_chunk_with_the_wanted_items_that_keep_their_place
             s14_a_consolidation_is_shown_everything_when_chunks_have_holes
+            scenario_13_an_item_that_leaves_its_chunk_makes_a_rebuild_due_until_it_is_taken
+            a_rebuild_is_due_on_a_link_that_is_up_and_a_new_link_needs_none
         }
         claims {
             a_draft_with_an_item_that_is_not_wanted_takes_nothing
@@ -137,6 +139,7 @@ conformance! {
             s12_a_refresh_forgets_that_negentropy_was_refused
             s15_a_refresh_wants_everything_again
             s14_new_chunks_replace_old_ones
+            s14_new_chunks_make_a_rebuild_due_and_a_report_of_an_older_layout_does_not_settle_it
             a_claim_of_an_old_epoch_or_a_link_that_is_down_is_fenced
             an_upstream_is_planned_by_one_planner_at_a_time
         }

@@ -17,7 +17,8 @@ impl Book {
         let relay = self.relays.get(&upstream).ok_or(StateError::NoSuchUpstream)?;
         let missing = self.missing(relay, now);
         let (counts, chunks) = (relay.counts(), relay.chunks());
-        let needs_covered = consolidation::needs_covered(&relay.link, chunks, relay.members(), limit(&self.policy, relay));
+        let (rebuild, limit) = (relay.rebuild(), limit(&self.policy, relay));
+        let needs_covered = consolidation::needs_covered(&relay.link, rebuild, (chunks, relay.members()), limit);
         Ok(Snapshot {
             upstream,
             url: relay.url.clone(),
@@ -33,6 +34,7 @@ impl Book {
             tails: tails(relay, &missing),
             missing,
             chunks,
+            rebuild,
             covered: needs_covered.then(|| covered(relay)),
             refresh_at: relay.refresh_at.unwrap_or(Timestamp::max()),
             ask_at: relay.ask_at,
@@ -48,7 +50,7 @@ impl Book {
         let is_missing = relay.rows.iter().any(|(item, row)| self.may_be_asked_for(relay, item, row, now));
         let is_refresh_due = relay.refresh_at.is_some_and(|at| at <= now);
         let is_empty = relay.role == Role::Listed && relay.empty_since.is_some();
-        !opened || is_refresh_due || is_empty || (may_ask && is_missing)
+        !opened || relay.rebuild().is_some() || is_refresh_due || is_empty || (may_ask && is_missing)
     }
 
     /// What may be asked for now: repos before roots, items that have a place before those that need one; cut at a bound.

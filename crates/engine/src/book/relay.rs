@@ -49,6 +49,8 @@ pub struct Relay {
     pub link: LinkView,
     /// Everything up to this moment was covered by a link that lived.
     pub last_up: Option<Timestamp>,
+    /// Since when something may be missed on this link: `last_up` does not pass it.
+    pub behind: Option<Timestamp>,
     pub health: Health,
     pub learned: Learned,
     /// Nothing is asked before this moment.
@@ -59,6 +61,9 @@ pub struct Relay {
     pub refresh_at: Option<Timestamp>,
     pub empty_since: Option<Timestamp>,
     pub(super) applied: Applied,
+    /// Counts the changes of chunks, and the count that the session has taken.
+    pub layout: u64,
+    pub layout_taken: u64,
     pub(crate) rows: BTreeMap<Item, Row>,
     pub(crate) batches: BTreeMap<BatchId, Batch>,
 }
@@ -71,6 +76,7 @@ impl Relay {
             epoch: Epoch(0),
             link: LinkView::Down { dial_at: now },
             last_up: None,
+            behind: None,
             health: Health::default(),
             learned: Learned::default(),
             ask_at: None,
@@ -78,6 +84,8 @@ impl Relay {
             refresh_at: None,
             empty_since: Some(now),
             applied: Applied::default(),
+            layout: 0,
+            layout_taken: 0,
             rows: BTreeMap::new(),
             batches: BTreeMap::new(),
         }
@@ -86,6 +94,12 @@ impl Relay {
     #[must_use]
     pub fn is_up(&self) -> bool {
         matches!(self.link, LinkView::Up { .. })
+    }
+
+    /// The layout that the live filters of this link are to be rebuilt to.
+    #[must_use]
+    pub fn rebuild(&self) -> Option<u64> {
+        (self.is_up() && self.layout != self.layout_taken).then_some(self.layout)
     }
 
     #[must_use]
@@ -120,7 +134,10 @@ impl Relay {
     pub(super) fn end_link(&mut self, last_up: Option<Timestamp>, now: Timestamp) {
         self.release_all();
         if self.is_up() {
-            self.last_up = last_up;
+            self.last_up = match self.behind.take() {
+                Some(behind) => last_up.map(|last_up| last_up.min(behind)),
+                None => last_up,
+            };
             self.ask_at = None;
             self.link = LinkView::Down { dial_at: now };
         }
@@ -154,6 +171,7 @@ impl Relay {
         if places.is_empty() {
             return;
         }
+        self.layout += 1;
         for row in self.rows.values_mut() {
             row.chunk = None;
         }
@@ -172,7 +190,8 @@ impl Relay {
         if is_target {
             self.rows.insert(item.clone(), Row { status: Status::Wanted, chunk: None, wanted_at: now });
         } else {
-            self.rows.remove(item);
+            let had_place = self.rows.remove(item).is_some_and(|row| row.chunk.is_some());
+            self.layout += u64::from(had_place && self.is_up());
             for batch in self.batches.values_mut() {
                 batch.items.remove(item);
             }

@@ -28,7 +28,12 @@ impl Book {
                 relay.moved(batches, now);
                 return Ok(Vec::new());
             }
-            Said::Opened | Said::CaughtUp | Said::Down { .. } | Said::Learned { .. } | Said::RateLimited { .. } => {}
+            Said::Opened
+            | Said::Rebuilt { .. }
+            | Said::CaughtUp
+            | Said::Down { .. }
+            | Said::Learned { .. }
+            | Said::RateLimited { .. } => {}
         }
         let is_dirty = is_new && relay.take_word(&report.said, now, roll);
         Ok(if is_dirty { vec![report.upstream] } else { Vec::new() })
@@ -63,6 +68,10 @@ impl Relay {
     fn take_word(&mut self, said: &Said, now: Timestamp, roll: u64) -> bool {
         match said {
             Said::Opened => self.mark(|opened, _| *opened = true),
+            Said::Rebuilt { layout } => {
+                self.layout_taken = self.layout_taken.max(*layout);
+                true
+            }
             Said::CaughtUp => {
                 self.health = self.health.after_success();
                 self.mark(|_, caught_up| *caught_up = true)

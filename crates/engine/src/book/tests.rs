@@ -59,6 +59,16 @@ fn counts(book: &Book) -> (u64, u64, u64) {
 }
 
 #[test]
+fn s09_last_up_does_not_pass_what_the_link_may_have_missed() {
+    let mut book = book_of(1);
+    let epoch = book.up(A, at(NOW), 0).unwrap().epoch;
+    say(&mut book, epoch, 1, Said::CaughtUp, NOW).unwrap();
+    book.note_behind(A, Some(at(NOW + 50)));
+    say(&mut book, epoch, 2, down(), NOW + 100).unwrap();
+    assert_eq!(book.relays[&A].last_up, Some(at(NOW + 50)));
+}
+
+#[test]
 fn s10_pending_is_released_when_the_link_goes_down_and_not_later() {
     let mut book = book_of(3);
     let epoch = book.up(A, at(NOW), 0).unwrap().epoch;

@@ -13,13 +13,15 @@ use crate::filters;
 pub struct BatchPlan {
     pub draft: Draft,
     pub live: Vec<LiveFilter>,
+    /// Live filters without room for a subscription: they are asked for in rotation.
+    pub polled: Vec<LiveFilter>,
     pub history: Vec<Filter>,
 }
 
 impl BatchPlan {
     pub(super) fn into_ask(self, batch: BatchId) -> Ask {
-        let Self { draft, live, history } = self;
-        Ask::Fetch { batch, live, history, method: draft.method }
+        let Self { draft, live, polled, history } = self;
+        Ask::Fetch { batch, live, polled, history, method: draft.method }
     }
 }
 
@@ -90,10 +92,7 @@ impl Chunks {
         let mut members = self.members.get(&place).cloned().unwrap_or_default();
         members.extend(items.iter().filter(|item| !members.contains(item)).cloned().collect::<Vec<_>>());
         members.sort();
-        BatchPlan {
-            live: if consolidation::is_live(chunk, live_limit) { filters::live(kind, chunk, &members) } else { Vec::new() },
-            history: filters::history(kind, &items),
-            draft: Draft { items, chunk, method: method(look) },
-        }
+        let (live, polled) = consolidation::parted(filters::live(kind, chunk, &members), live_limit);
+        BatchPlan { live, polled, history: filters::history(kind, &items), draft: Draft { items, chunk, method: method(look) } }
     }
 }

@@ -63,16 +63,28 @@ impl Plan {
 #[must_use]
 pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
     let LinkView::Up { resume, opened, .. } = look.link else { return passed_over(look) };
-    if let Some(plan) = refresh(look, policy, roll).or_else(|| hang_up(look)) {
+    if let Some(plan) = refresh(look, policy, roll) {
+        return plan;
+    }
+    let empty = hang_up(look);
+    // What it still has open of an upstream that became empty is closed before it is hung up.
+    let rebuild = || rebuild(look, policy).filter(|_| opened);
+    if let Some(plan) = empty.clone().filter(|plan| !plan.asks.is_empty()).or_else(rebuild).or(empty) {
         return plan;
     }
     if !opened {
         return open(look, resume, policy);
     }
-    if let Some(plan) = cool_down(look).or_else(|| consolidate(look, policy)) {
-        return plan;
-    }
-    fetch(look, policy)
+    let mut plan = cool_down(look).or_else(|| consolidate(look, policy)).unwrap_or_else(|| fetch(look, policy));
+    plan.report.reasons.extend(polls(look, policy));
+    plan
+}
+
+/// I3: the chunks whose news are asked for in rotation.
+fn polls(look: &Snapshot, policy: &Policy) -> Option<Reason> {
+    let (limit, above) = (live_limit(look, policy), look.chunks.0.max(look.chunks.1));
+    let first = consolidation::first_polled(limit);
+    (above > first).then(|| Reason::Polled { first, last: above - 1, limit })
 }
 
 /// S4: an upstream that is not up is passed over; it is asked when it comes up.
@@ -115,10 +127,15 @@ fn open(look: &Snapshot, resume: Resume, policy: &Policy) -> Plan {
         Resume::Fresh => vec![Ask::OpenAnnouncements { filter, since: None, method: method(look) }],
         Resume::CatchUp { since } => vec![
             Ask::OpenAnnouncements { filter, since: Some(since), method: Method::Req },
-            Ask::CatchUp { live: live_within(covered(look), live_limit(look, policy)), since },
+            catch_up(look, since, live_limit(look, policy)),
         ],
     };
     Plan { asks, report: Report::of(look, Reason::Open { resume }), ..Plan::default() }
+}
+
+fn catch_up(look: &Snapshot, since: Timestamp, limit: usize) -> Ask {
+    let (live, polled) = consolidation::parted(filters::live_of_all(covered(look)), limit);
+    Ask::CatchUp { live, polled, since }
 }
 
 /// S18, and the wait after incomplete batches.
@@ -127,7 +144,20 @@ fn cool_down(look: &Snapshot) -> Option<Plan> {
     Some(Plan { look_again: Some(until), report: Report::of(look, Reason::CoolDown { until }), ..Plan::default() })
 }
 
-/// S14: rebuild the live filters without holes, once nothing is pending.
+/// The live filters are not those of the chunks: items left, or a consolidation was claimed. Ordered until the session says
+/// that it took them, so that no order can be lost.
+fn rebuild(look: &Snapshot, policy: &Policy) -> Option<Plan> {
+    let layout = look.rebuild?;
+    if let Some(plan) = consolidate(look, policy).filter(|plan| !plan.rechunk.is_empty()) {
+        return Some(plan);
+    }
+    let (live, polled) = consolidation::parted(filters::live_of_all(covered(look)), live_limit(look, policy));
+    let report = Report::of(look, Reason::Rebuild { filters: live.len() + polled.len() });
+    let since = resume::overlapped(look.now);
+    Some(Plan { asks: vec![Ask::Rebuild { live, polled, since, layout }], report, ..Plan::default() })
+}
+
+/// S14: rebuild the live filters without holes, once nothing is pending. The claim makes the rebuild due.
 fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
     let limit = live_limit(look, policy);
     if !consolidation::is_due(look.chunks, members(look), limit) || covered(look).is_empty() {
@@ -143,13 +173,9 @@ fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
         // What stands alone in its filters fills no chunk: a rebuild would gain nothing, again and again.
         return None;
     }
-    let rebuilt: Vec<Covered> =
-        rechunk.iter().map(|(item, chunk)| Covered { item: item.clone(), chunk: Some(*chunk) }).collect();
     let from = consolidation::live_count(look.chunks);
-    let live = live_within(&rebuilt, limit);
-    let to = live.len() + 1;
+    let to = consolidation::live_count((top, 0));
     Some(Plan {
-        asks: vec![Ask::Rebuild { live, since: resume::overlapped(look.now) }],
         rechunk,
         look_again: Some(look.now),
         report: Report::of(look, Reason::Consolidate { from, to }),
@@ -161,12 +187,8 @@ fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
 fn fetch(look: &Snapshot, policy: &Policy) -> Plan {
     let free = BATCHES_IN_FLIGHT.saturating_sub(look.batches_in_flight);
     let batches = drafts::draft(look, free, live_limit(look, policy));
-    let unlive = batches.iter().filter(|batch| batch.live.is_empty()).count();
     let items = batches.iter().map(|batch| batch.draft.items.len() as u64).sum();
-    let mut report = Report::of(look, drafts::reason(look, batches.len(), items));
-    if unlive > 0 {
-        report.reasons.push(Reason::LiveBudgetSpent { batches: unlive });
-    }
+    let report = Report::of(look, drafts::reason(look, batches.len(), items));
     Plan { batches, report, ..Plan::default() }
 }
 
@@ -184,12 +206,6 @@ fn live_limit(look: &Snapshot, policy: &Policy) -> usize {
 
 fn covered(look: &Snapshot) -> &[Covered] {
     look.covered.as_deref().unwrap_or_default()
-}
-
-/// I3: the live filters of the chunks that fit; news of the others come by refresh.
-fn live_within(covered: &[Covered], limit: usize) -> Vec<model::LiveFilter> {
-    let is_live = |live: &model::LiveFilter| consolidation::is_live(live.slot.chunk, limit);
-    filters::live_of_all(covered).into_iter().filter(is_live).collect()
 }
 
 /// Repos and roots among the covered items; where they are not listed, as many as fill their chunks.

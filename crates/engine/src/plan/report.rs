@@ -50,6 +50,8 @@ pub enum Reason {
     Empty { hang_up_at: Timestamp },
     /// S14.
     Consolidate { from: usize, to: usize },
+    /// S3, S14: the chunks changed, the live filters follow.
+    Rebuild { filters: usize },
     /// S14: it waits for pending items.
     ConsolidationWaits { pending: u64 },
     /// S4: missing items become batches.
@@ -58,8 +60,8 @@ pub enum Reason {
     InFlight { pending: u64, wanted: u64 },
     /// Home's own coverage of these items comes first.
     HomeFirst { waiting: u64 },
-    /// S14: no live subscription is left for these batches: their history is fetched, news of them come by refresh.
-    LiveBudgetSpent { batches: usize },
+    /// I3: these chunks have no room for live subscriptions: their filters are asked for in rotation.
+    Polled { first: u32, last: u32, limit: usize },
     /// I10: everything is confirmed.
     Settled,
 }
@@ -75,12 +77,15 @@ impl fmt::Display for Reason {
             Self::CoolDown { until } => write!(f, "nothing is asked before {}", until.as_secs()),
             Self::Refresh { next } => write!(f, "refresh: start over, the next one is due at {}", next.as_secs()),
             Self::Empty { hang_up_at } => write!(f, "nothing to cover, hang up at {}", hang_up_at.as_secs()),
-            Self::Consolidate { from, to } => write!(f, "rebuild {from} live subscriptions as {to}"),
+            Self::Consolidate { from, to } => write!(f, "consolidate {from} live subscriptions as {to}"),
+            Self::Rebuild { filters } => write!(f, "the live filters become the {filters} of what is covered now"),
             Self::ConsolidationWaits { pending } => write!(f, "a rebuild of live subscriptions waits for {pending} pending"),
             Self::Ask { batches, items, left } => write!(f, "ask for {items} items in {batches} batches, {left} left"),
             Self::InFlight { pending, wanted } => write!(f, "{pending} items are in flight, {wanted} wait"),
             Self::HomeFirst { waiting } => write!(f, "{waiting} items wait for home's own coverage of them"),
-            Self::LiveBudgetSpent { batches } => write!(f, "{batches} batches have no room for live subscriptions"),
+            Self::Polled { first, last, limit } => {
+                write!(f, "chunks {first} to {last} are polled: {limit} live subscriptions are allowed")
+            }
             Self::Settled => f.write_str("settled: nothing is missing"),
         }
     }

@@ -21,6 +21,7 @@ fn up() -> Snapshot {
         batches_in_flight: 0,
         tails: Vec::new(),
         chunks: (0, 0),
+        rebuild: None,
         covered: None,
         refresh_at: at(NOW + 10_000),
         ask_at: None,
@@ -104,7 +105,9 @@ fn s09_a_quick_reconnect_reopens_everything_confirmed_with_since_and_without_a_b
     let link = LinkView::Up { resume: Resume::CatchUp { since: at(5) }, opened: false, caught_up: false };
     let covered = vec![Covered { item: repo("x"), chunk: Some(0) }, Covered { item: root(1), chunk: Some(0) }];
     let plan = planned(&Snapshot { link, covered: Some(covered), ..up() });
-    let [Ask::OpenAnnouncements { since, .. }, Ask::CatchUp { live, since: gap }] = &plan.asks[..] else { panic!("{plan:?}") };
+    let [Ask::OpenAnnouncements { since, .. }, Ask::CatchUp { live, since: gap, .. }] = &plan.asks[..] else {
+        panic!("{plan:?}")
+    };
     assert_eq!((*since, *gap, live.len()), (Some(at(5)), at(5), 6));
 }
 
@@ -116,19 +119,41 @@ fn s14_a_rebuild_waits_for_pending_then_packs_the_chunks() {
     let waiting = planned(&Snapshot { pending: 1, ..look.clone() });
     assert!(waiting.asks_for_nothing());
     let plan = planned(&look);
-    let [Ask::Rebuild { live, since }] = &plan.asks[..] else { panic!("{plan:?}") };
-    assert_eq!((live.len(), *since), (3, at(NOW - 900)));
-    assert_eq!(plan.report.reasons, [Reason::Consolidate { from: 73, to: 4 }]);
+    assert_eq!((plan.asks.len(), plan.look_again), (0, Some(at(NOW))), "its claim makes the rebuild due");
+    assert_eq!(plan.report.reasons[0], Reason::Consolidate { from: 73, to: 4 });
     assert!(plan.rechunk.iter().all(|(_, chunk)| *chunk == 0));
 }
 
 #[test]
-fn i03_a_chunk_beyond_the_live_limit_is_fetched_without_live_subscriptions_and_says_so() {
-    let look = Snapshot { chunks: (11, 23), ..missing([root(1)]) };
-    let tail = Tail { chunk: 22, items: (100..200).map(root).collect() };
+fn s14_a_rebuild_is_ordered_until_the_session_has_taken_it_and_nothing_is_asked_for_before() {
+    let covered = vec![Covered { item: repo("x"), chunk: Some(0) }, Covered { item: root(1), chunk: Some(1) }];
+    let look = Snapshot { covered: Some(covered), rebuild: Some(7), pending: 1, ..missing(repos(0..3)) };
+    let plan = planned(&look);
+    let [Ask::Rebuild { live, since, layout: 7, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
+    assert_eq!((live.len(), *since), (6, at(NOW - 900)));
+    assert_eq!((plan.batches.len(), &plan.report.reasons[..]), (0, &[Reason::Rebuild { filters: 6 }][..]));
+    let link = LinkView::Up { resume: Resume::Fresh, opened: false, caught_up: false };
+    assert!(!planned(&Snapshot { link, ..look }).asks.iter().any(|ask| matches!(ask, Ask::Rebuild { .. })));
+}
+
+#[test]
+fn scenario_13_an_upstream_that_became_empty_closes_its_live_filters_at_once_and_is_hung_up_later() {
+    let empty = Snapshot { empty_since: Some(at(NOW - 1)), confirmed: 0, rebuild: Some(1), covered: Some(vec![]), ..up() };
+    let plan = planned(&empty);
+    assert!(matches!(&plan.asks[..], [Ask::Rebuild { live, polled, .. }] if live.is_empty() && polled.is_empty()), "{plan:?}");
+    let minute = Snapshot { empty_since: Some(at(NOW - 60)), ..empty };
+    assert_eq!(planned(&minute).asks, [Ask::HangUp { reason: HangUpReason::Empty }]);
+}
+
+#[test]
+fn i03_a_chunk_beyond_the_live_limit_is_polled_and_the_report_says_so() {
+    let look = Snapshot { chunks: (11, 25), ..missing([root(1)]) };
+    let tail = Tail { chunk: 24, items: (100..150).map(root).collect() };
     let plan = planned(&Snapshot { tails: vec![tail], ..look });
-    assert!(plan.batches[0].live.is_empty());
-    assert_eq!(plan.report.reasons[1], Reason::LiveBudgetSpent { batches: 1 });
+    assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len()), (0, 3));
+    assert_eq!(plan.report.reasons[1], Reason::Polled { first: 23, last: 24, limit: 70 });
+    let words = plan.report.reasons[1].to_string();
+    assert_eq!(words, "chunks 23 to 24 are polled: 70 live subscriptions are allowed");
 }
 
 #[test]
@@ -187,6 +212,6 @@ fn i03_a_catch_up_opens_no_more_than_the_limit() {
     let link = LinkView::Up { resume: Resume::CatchUp { since: at(5) }, opened: false, caught_up: false };
     let covered = (0..40).map(|n| Covered { item: root(n), chunk: Some(n) }).collect();
     let plan = planned(&Snapshot { link, covered: Some(covered), chunks: (0, 40), ..up() });
-    let [Ask::OpenAnnouncements { .. }, Ask::CatchUp { live, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
-    assert_eq!(live.len() + 1, 70);
+    let [Ask::OpenAnnouncements { .. }, Ask::CatchUp { live, polled, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
+    assert_eq!((live.len() + 1, polled.len()), (70, 51), "three filters of each of 40 chunks");
 }

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::{EventId, Filter, Learned, Nip77};
 
+use super::deadlines::WaitsFor;
 use super::refusal::{self, Refusal};
-use super::unit::Stage;
+use super::unit::{Stage, Unit};
 use super::words::{Now, Output, Request, UnitId};
 use super::{Owner, Session, SubNo};
 
+/// A set of which no part was loaded for this long (milliseconds) does not come: the store is away.
+const LOADING_MS: u64 = 30_000;
 /// A relay that has not answered NEG-OPEN by then (milliseconds) refuses by silence.
 const FIRST_REPLY_MS: u64 = 8_000;
 /// An exchange without a frame of its own for this long (milliseconds) ends.
@@ -22,8 +25,8 @@ const IDS_IN_FLIGHT: usize = 4;
 const IDS_AGAIN: usize = 20;
 /// More rounds than any honest relay needs within the bound on ids.
 const MOST_ROUNDS: u32 = 256;
-/// Ids that a relay may name in one exchange.
-const MOST_IDS: usize = 250_000;
+/// Ids of one set, ours or what a relay names in one exchange: about 40 bytes each in memory.
+pub(super) const MOST_IDS: usize = 250_000;
 /// Passes: the first, the closing one, and two for what arrived meanwhile.
 const MOST_PASSES: u32 = 4;
 
@@ -66,12 +69,13 @@ struct IdsAsked {
 }
 
 impl Exchange {
-    pub(super) fn deadline(&self, moved_ms: u64) -> Option<u64> {
+    /// What it waits for, and for how long (milliseconds) without progress. None while home has the last word.
+    pub(super) fn wait(&self) -> Option<(u64, WaitsFor)> {
         match self.phase {
-            Phase::Loading => None,
-            Phase::Opening => Some(moved_ms + FIRST_REPLY_MS),
-            Phase::Reconciling => Some(moved_ms + PROGRESS_MS),
-            Phase::Fetching => (!self.in_flight.is_empty()).then_some(moved_ms + PROGRESS_MS),
+            Phase::Loading => Some((LOADING_MS, WaitsFor::Set)),
+            Phase::Opening => Some((FIRST_REPLY_MS, WaitsFor::FirstReply)),
+            Phase::Reconciling => Some((PROGRESS_MS, WaitsFor::Round)),
+            Phase::Fetching => (!self.in_flight.is_empty()).then_some((PROGRESS_MS, WaitsFor::Ids)),
         }
     }
 
@@ -111,7 +115,7 @@ impl Session {
 
     pub(super) fn start_exchange(&mut self, id: UnitId, now: Now) -> bool {
         let unproved = !self.is_negentropy_proved();
-        if unproved && self.exchanges().any(|(_, exchange)| exchange.is_unanswered()) {
+        if (unproved && self.exchanges().any(|(_, exchange)| exchange.is_unanswered())) || self.window_must_wait(id) {
             return false;
         }
         let sub = self.new_sub(Owner::Exchange(id));
@@ -130,9 +134,26 @@ impl Session {
             passes: 1,
             rounds: 0,
         }));
-        let filter = unit.filter.clone();
-        self.out.push_back(Output::LoadSet { unit: id, filter, again: false });
+        let filter = unit.asked();
+        self.out.push_back(Output::LoadSet { unit: id, filter, again: false, most: MOST_IDS });
         true
+    }
+
+    /// A part of the set is loaded: the store is slow, not away.
+    pub(super) fn set_moved(&mut self, id: UnitId, now: Now) {
+        if self.exchange_mut(id).is_some_and(|exchange| exchange.phase == Phase::Loading) {
+            self.touch(id, now);
+            self.moved(id, 0);
+        }
+    }
+
+    /// Our own set is more than an exchange may hold.
+    pub(super) fn set_too_large(&mut self, id: UnitId, now: Now) {
+        if self.exchange_mut(id).is_some_and(|exchange| exchange.phase == Phase::Loading) {
+            // That is a count, not a refusal that may mean something else.
+            self.know_to_be_size(id);
+            self.overflowed(id, now);
+        }
     }
 
     pub(super) fn set_ready(&mut self, id: UnitId, message: String, now: Now) {
@@ -143,7 +164,7 @@ impl Session {
         exchange.phase = Phase::Opening;
         let sub = exchange.sub.to_string();
         self.touch(id, now);
-        let Some(filter) = self.units.get(&id).map(|unit| unit.filter.clone()) else { return };
+        let Some(filter) = self.units.get(&id).map(Unit::asked) else { return };
         self.send(Request::NegOpen { sub, filter, message });
     }
 
@@ -157,6 +178,7 @@ impl Session {
             return;
         }
         exchange.phase = Phase::Reconciling;
+        self.window_answered(id);
         self.touch(id, now);
         self.moved(id, 1);
         self.out.push_back(Output::Reconcile { unit: id, message });
@@ -223,10 +245,10 @@ impl Session {
             _ if is_served => self.fetch_ids(id, now),
             Refusal::RateLimited => self.pause(now),
             Refusal::TooManySubscriptions => {
-                self.learn_live_limit();
+                self.learn_live_limit(now);
                 self.wait_for_room(now);
             }
-            Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
+            Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {
                 self.walk_instead(id, text, false, now);
             }
         }
@@ -273,7 +295,7 @@ impl Session {
             let sub = exchange.sub;
             self.subs.remove(&sub);
             self.out.push_back(Output::DropSet { unit: id });
-            self.all_read(id);
+            self.all_read(id, now);
             return;
         }
         if exchange.passes == MOST_PASSES {
@@ -291,8 +313,9 @@ impl Session {
             exchange.sub = sub;
         }
         self.subs.remove(&old);
-        let Some(filter) = self.units.get(&id).map(|unit| unit.filter.clone()) else { return };
-        self.out.push_back(Output::LoadSet { unit: id, filter, again: true });
+        self.touch(id, now);
+        let Some(filter) = self.units.get(&id).map(Unit::asked) else { return };
+        self.out.push_back(Output::LoadSet { unit: id, filter, again: true, most: MOST_IDS });
     }
 
     /// NEG-ERR, or CLOSED on the exchange's id.
@@ -308,7 +331,8 @@ impl Session {
                 self.pause(now);
                 self.walk_instead(id, text, false, now);
             }
-            Refusal::TooLarge | Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
+            Refusal::TooLarge => self.overflowed(id, now),
+            Refusal::Quota | Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
             Refusal::AuthRequired | Refusal::Other => self.walk_instead(id, text, was_unanswered, now),
         }
     }
@@ -376,7 +400,7 @@ impl Session {
         }
     }
 
-    fn exchanges(&self) -> impl Iterator<Item = (UnitId, &Exchange)> {
+    pub(super) fn exchanges(&self) -> impl Iterator<Item = (UnitId, &Exchange)> {
         self.units.iter().filter_map(|(id, unit)| match &unit.stage {
             Stage::Exchange(exchange) => Some((*id, &**exchange)),
             Stage::Queued { .. } | Stage::Walk { .. } | Stage::Settling => None,

@@ -39,12 +39,12 @@ impl Session {
     }
 
     /// The relay refused one more subscription than those that are open now.
-    pub(super) fn learn_live_limit(&mut self) {
+    pub(super) fn learn_live_limit(&mut self, now: Now) {
         let open = self.subs.values().filter(|owner| !matches!(owner, Owner::Exchange(_))).count();
         let limit = open.saturating_sub(SUBSCRIPTIONS_IN_RESERVE).max(1);
         if self.learned.live_limit.is_none_or(|known| limit < known) {
             self.learn(Learned { live_limit: Some(limit), ..Learned::default() });
-            self.keep_live_within(limit);
+            self.keep_live_within(limit, now);
         }
     }
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 
 use model::{BatchId, Filter, Incomplete, Learned, LiveFilter, Slot, Timestamp};
 
+use super::deadlines::{Deadline, WaitsFor};
 use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage};
 use super::words::{Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
 use crate::consolidation::is_live;
-use crate::resume::overlapped;
+use crate::resume::{overlapped, unoverlapped};
 use crate::walk::{EoseHint, PAGE_LIMIT};
 
 /// News only (`limit: 0`) has nothing to read before its EOSE: no relay needs longer (milliseconds).
@@ -73,26 +74,42 @@ impl Live {
     pub(super) fn is_standing(&self) -> bool {
         matches!(self.state, LiveState::Standing { .. })
     }
+
+    /// Since when it may have missed something; none while it, or the one that it replaces, stands.
+    pub(super) fn unread_since(&self) -> Option<Timestamp> {
+        match &self.state {
+            LiveState::Standing { .. } | LiveState::Opening { former: Some(_), .. } => None,
+            LiveState::Opening { former: None, .. } => self.since.map(unoverlapped),
+            LiveState::Lost { since, .. } => since.map(unoverlapped),
+        }
+    }
 }
 
 impl Session {
     /// S11: opens `filter` at `key`. With `since`, what is stored since then is read too, to a proven end, as a unit of
     /// its own. Asking for what already stands changes nothing.
     pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, mut since: Option<Timestamp>, now: Now) {
+        if let LiveKey::Slot(slot) = key
+            && let Some(read_until) = self.stop_polling(slot)
+        {
+            since = since.into_iter().chain([overlapped(read_until)]).min();
+        }
         let known = self.lives.get(&key);
         if known.is_some_and(|live| live.filter == filter && (since.is_none() || live.since == since)) {
             return;
         }
+        let unread = known.and_then(Live::unread_since).map(overlapped);
         let former = match known.map(|live| (live.state.clone(), live.filter.clone())) {
             Some((LiveState::Standing { sub }, filter)) => Some((sub, filter)),
             Some((LiveState::Opening { sub, former, .. }, _)) => {
+                since = since.into_iter().chain(unread).min();
                 self.close(sub);
                 self.read_gap_by_itself(key);
                 former
             }
-            Some((LiveState::Lost { since: lost, .. }, _)) => {
+            Some((LiveState::Lost { .. }, _)) => {
                 // What came while nothing stood here is still to be read.
-                since = since.into_iter().chain(lost).min();
+                since = since.into_iter().chain(unread).min();
                 None
             }
             None => None,
@@ -187,8 +204,8 @@ impl Session {
                 live.refusals += 1;
                 match refusal {
                     Refusal::RateLimited => self.pause(now),
-                    Refusal::TooManySubscriptions => self.learn_live_limit(),
-                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
+                    Refusal::TooManySubscriptions => self.learn_live_limit(now),
+                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }
@@ -223,7 +240,7 @@ impl Session {
                 self.close(sub);
                 self.live_closed(key, sub, Incomplete::Closed, text, now);
             }
-            None => self.learn_live_limit(),
+            None => self.learn_live_limit(now),
         }
     }
 
@@ -261,10 +278,24 @@ impl Session {
     }
 
     /// S14: these and no others, opened before the old ones are closed.
-    pub(super) fn rebuild(&mut self, live: Vec<LiveFilter>, since: Timestamp, now: Now) {
+    pub(super) fn rebuild(&mut self, live: Vec<LiveFilter>, polled: Vec<LiveFilter>, since: Timestamp, now: Now) {
+        // Items change their places: each may come from where the least was read.
+        let since = self.behind_since().map(overlapped).into_iter().chain([since]).min().unwrap_or(since);
         let wanted: BTreeSet<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
+        let staying: BTreeSet<Slot> = polled.iter().map(|polled| polled.slot).collect();
         for LiveFilter { slot, filter } in live {
-            self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
+            let key = LiveKey::Slot(slot);
+            // A chunk that is as it was needs nothing.
+            if self.lives.get(&key).is_none_or(|live| live.filter != filter || live.unread_since().is_some()) {
+                self.open_live(key, filter, Some(since), now);
+            }
+        }
+        for filter in polled {
+            self.poll(filter, unoverlapped(since), false);
+        }
+        let gone: Vec<Slot> = self.polls.keys().filter(|slot| !staying.contains(slot)).copied().collect();
+        for slot in gone {
+            self.stop_polling(slot);
         }
         self.rebuilding = Some(wanted);
         self.finish_rebuild();
@@ -289,17 +320,17 @@ impl Session {
         self.learned.live_limit.is_none_or(|limit| is_live(chunk, limit))
     }
 
-    /// I3: what the planner would not open under this limit is closed, so that history has room.
-    pub(super) fn keep_live_within(&mut self, limit: usize) {
+    /// I3: what the planner would not open under this limit is closed, so that history has room, and polled.
+    pub(super) fn keep_live_within(&mut self, limit: usize, now: Now) {
         let is_surplus = |key: &LiveKey| matches!(key, LiveKey::Slot(slot) if !is_live(slot.chunk, limit));
         let surplus: Vec<LiveKey> = self.lives.keys().filter(|key| is_surplus(key)).copied().collect();
         for key in surplus {
-            self.give_up_live(key, "the relay allows no more subscriptions");
+            self.poll_instead(key, now);
         }
     }
 
     /// Closes a live subscription for good. Its gap is read all the same; a batch of before that waits for it has ended.
-    fn give_up_live(&mut self, key: LiveKey, why: &str) {
+    pub(super) fn give_up_live(&mut self, key: LiveKey, why: &str) {
         self.read_gap_by_itself(key);
         match self.lives.remove(&key).map(|live| live.state) {
             Some(LiveState::Opening { sub, former, .. }) => {
@@ -339,15 +370,17 @@ impl Session {
         }
     }
 
-    pub(super) fn lives_deadline(&self) -> Option<u64> {
-        self.lives
-            .values()
-            .filter_map(|live| match live.state {
-                LiveState::Opening { .. } => Self::opening_deadline(live),
-                LiveState::Lost { retry_ms, .. } => Some(retry_ms.max(self.paused_until_ms)),
-                LiveState::Standing { .. } => None,
-            })
-            .min()
+    pub(super) fn lives_deadline(&self) -> Option<Deadline> {
+        let deadline = |live: &Live| match live.state {
+            LiveState::Opening { .. } => {
+                Self::opening_deadline(live).map(|at_ms| Deadline { at_ms, waits_for: WaitsFor::Standing })
+            }
+            LiveState::Lost { retry_ms, .. } => {
+                Some(Deadline { at_ms: retry_ms.max(self.paused_until_ms), waits_for: WaitsFor::Retry })
+            }
+            LiveState::Standing { .. } => None,
+        };
+        self.lives.values().filter_map(deadline).min()
     }
 
     /// When a subscription without history should stand at the latest; one with history has its page's limit.

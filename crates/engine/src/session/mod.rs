@@ -3,10 +3,13 @@
 //! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
+mod deadlines;
 mod exchange;
 mod frames;
 mod limits;
 mod live;
+mod overflow;
+mod polls;
 mod refusal;
 mod unit;
 mod words;
@@ -14,17 +17,22 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use model::{Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Learned, LiveFilter, Method, Resume, Said};
+use model::{
+    Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Learned, LiveFilter, Method, Resume, Said, Slot,
+    Timestamp,
+};
 
+pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
+use crate::resume::unoverlapped;
 use crate::rules::COOLDOWN_SECS;
 use crate::walk::Manners;
 use live::{Live, LiveKey};
+use overflow::Overflow;
+use polls::Poll;
 use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
-/// A page without a frame for this long (milliseconds) is given up; a page that moves has no limit.
-const PAGE_IDLE_MS: u64 = 30_000;
 /// A live subscription that has no EOSE by then (milliseconds) does not stand.
 const OPEN_LIMIT_MS: u64 = 30_000;
 /// A lost live subscription is asked for again after this long (milliseconds), doubling while it is refused.
@@ -74,15 +82,25 @@ pub struct Session {
     manners: Manners,
     subs: BTreeMap<SubNo, Owner>,
     lives: BTreeMap<LiveKey, Live>,
+    /// I3: live filters without room.
+    polls: BTreeMap<Slot, Poll>,
+    /// When the last poll began (milliseconds).
+    polled_ms: u64,
     units: BTreeMap<UnitId, Unit>,
     batches: BTreeMap<BatchId, Batch>,
+    /// Stretches that were too much for one exchange, by the unit that they were at first.
+    overflows: BTreeMap<UnitId, Overflow>,
     /// S14: the live subscriptions that stay when all of them stand.
     rebuilding: Option<BTreeSet<LiveKey>>,
+    /// The layout of chunks of the last rebuild.
+    layout: Option<u64>,
     taken: Taken,
     /// The pause that is on: since when, until when. Both 0 without one.
     paused_since_ms: u64,
     paused_until_ms: u64,
     cooldown_secs: u64,
+    /// Last outcome of an event of this link (milliseconds).
+    settled_ms: u64,
     last_number: u64,
     moved: BTreeSet<BatchId>,
     /// Frames of subscriptions that are not ours, or events outside their filter.
@@ -111,13 +129,18 @@ impl Session {
             learned,
             subs: BTreeMap::new(),
             lives: BTreeMap::new(),
+            polls: BTreeMap::new(),
+            polled_ms: 0,
             units: BTreeMap::new(),
             batches: BTreeMap::new(),
+            overflows: BTreeMap::new(),
             rebuilding: None,
+            layout: None,
             taken: Taken::default(),
             paused_since_ms: 0,
             paused_until_ms: 0,
             cooldown_secs: COOLDOWN_SECS.0,
+            settled_ms: 0,
             last_number: 0,
             moved: BTreeSet::new(),
             strays: 0,
@@ -130,12 +153,15 @@ impl Session {
         match input {
             Input::Order(ask) => self.order(ask, now),
             Input::Frame(frame) => self.frame(frame, now),
+            Input::SetMoved { unit } => self.set_moved(unit, now),
             Input::SetReady { unit, message } => self.set_ready(unit, message, now),
+            Input::SetTooLarge { unit } => self.set_too_large(unit, now),
             Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
             Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),
             Input::Tick => self.tick(now),
         }
+        self.start_poll(now);
         self.start_units(now);
         self.say_caught_up();
     }
@@ -156,20 +182,27 @@ impl Session {
         self.out.pop_front()
     }
 
-    /// When to call with [`Input::Tick`] (milliseconds), if nothing happens before.
+    /// Since when something of what is covered may have been missed and not been read yet: a lost live subscription, a gap, a
+    /// filter whose turn is to come. What is known good about a link (`last up`) must not pass it.
     #[must_use]
-    pub fn deadline(&self) -> Option<u64> {
-        let units = self.units.values().filter_map(|unit| self.unit_deadline(unit)).min();
-        // What a pause holds back has no deadline of its own.
-        let pause_ends = (self.paused_until_ms > 0).then_some(self.paused_until_ms);
-        units.into_iter().chain(self.lives_deadline()).chain(pause_ends).min()
+    pub fn behind_since(&self) -> Option<Timestamp> {
+        let gap = |unit: &Unit| match unit.purpose {
+            Purpose::Gap(_) => unit.filter.since.map(unoverlapped),
+            Purpose::Announcements | Purpose::Batch(_) | Purpose::Poll(_) => None,
+        };
+        let gaps = self.units.values().filter_map(gap);
+        let lives = self.lives.values().filter_map(Live::unread_since);
+        gaps.chain(lives).chain(self.polls.values().map(|poll| poll.read_until)).min()
     }
 
     /// Batches that moved since this was asked last: their deadlines move too. So do those of batches with a part that waits
     /// here, for its turn, a pause or home: what waits for the relay has deadlines of its own, and ends the batch itself.
     pub fn take_moved(&mut self) -> Vec<BatchId> {
-        let waits_here =
-            |unit: &&Unit| matches!(unit.stage, Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling);
+        let waits_here = |unit: &&Unit| match &unit.stage {
+            Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling => true,
+            Stage::Exchange(exchange) => exchange.wait().is_none(),
+            Stage::Walk { page: Some(_), .. } => false,
+        };
         let waiting = self.units.values().filter(waits_here).filter_map(|unit| batch_of(unit.purpose));
         let mut moved = std::mem::take(&mut self.moved);
         moved.extend(waiting);
@@ -197,21 +230,30 @@ impl Session {
     fn order(&mut self, ask: Ask, now: Now) {
         match ask {
             Ask::OpenAnnouncements { filter, since, method } => self.open_announcements(filter, since, method, now),
-            Ask::CatchUp { live, since } => {
+            Ask::CatchUp { live, polled, since } => {
                 for LiveFilter { slot, filter } in live {
                     self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
+                }
+                for filter in polled {
+                    self.poll(filter, unoverlapped(since), false);
                 }
                 self.taken.catch_up = true;
                 self.say_opened();
             }
-            Ask::Fetch { batch, live, history, method } => self.fetch(batch, live, history, method, now),
-            Ask::Rebuild { live, since } => self.rebuild(live, since, now),
+            Ask::Fetch { batch, live, polled, history, method } => self.fetch(batch, (live, polled), history, method, now),
+            Ask::Rebuild { live, polled, since, layout } => {
+                if self.layout != Some(layout) {
+                    self.layout = Some(layout);
+                    self.rebuild(live, polled, since, now);
+                }
+                self.out.push_back(Output::Report(Said::Rebuilt { layout }));
+            }
             Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
         }
     }
 
     /// S5, S11: live first; then all of its history, or with `since` what came since.
-    fn open_announcements(&mut self, filter: Filter, since: Option<model::Timestamp>, method: Method, now: Now) {
+    fn open_announcements(&mut self, filter: Filter, since: Option<Timestamp>, method: Method, now: Now) {
         let is_under_way = self.units.values().any(|unit| unit.purpose == Purpose::Announcements);
         self.open_live(LiveKey::Announcements, filter.clone(), since, now);
         if since.is_none() && !is_under_way {
@@ -239,12 +281,24 @@ impl Session {
     }
 
     /// S11: the live filters of the batch, then its history.
-    fn fetch(&mut self, batch: BatchId, live: Vec<LiveFilter>, history: Vec<Filter>, method: Method, now: Now) {
+    fn fetch(
+        &mut self,
+        batch: BatchId,
+        (live, polled): (Vec<LiveFilter>, Vec<LiveFilter>),
+        history: Vec<Filter>,
+        method: Method,
+        now: Now,
+    ) {
         if self.batches.contains_key(&batch) {
             return;
         }
         // The order may be older than what the link has learned since.
-        let live: Vec<LiveFilter> = live.into_iter().filter(|live| self.allows_live(live.slot.chunk)).collect();
+        let (live, surplus): (Vec<LiveFilter>, Vec<LiveFilter>) =
+            live.into_iter().partition(|live| self.allows_live(live.slot.chunk));
+        for filter in polled.into_iter().chain(surplus) {
+            // Its history is read now: what comes is to be read from now on.
+            self.poll(filter, now.wall, true);
+        }
         let keys: Vec<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
         for LiveFilter { slot, filter } in live {
             self.open_live(LiveKey::Slot(slot), filter, None, now);
@@ -262,7 +316,9 @@ impl Session {
     }
 
     fn settled(&mut self, ticket: Ticket, fresh: bool, now: Now) {
+        self.settled_ms = now.ms;
         let Some(id) = ticket.unit else { return };
+        self.moved(id, 0);
         if let (true, Some(batch)) = (fresh, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
             batch.counts.fresh += 1;
         }
@@ -270,7 +326,7 @@ impl Session {
         unit.unsettled = unit.unsettled.saturating_sub(1);
         match unit.stage {
             Stage::Exchange(_) => self.end_pass(id, now),
-            Stage::Settling => self.finish_if_settled(id),
+            Stage::Settling => self.finish_if_settled(id, now),
             Stage::Queued { .. } | Stage::Walk { .. } => {}
         }
     }
@@ -296,6 +352,7 @@ impl Session {
     fn say_caught_up(&mut self) {
         let is_opened = self.taken.announcements && (self.taken.catch_up || self.resume == Resume::Fresh);
         let has_gaps = self.units.values().any(|unit| matches!(unit.purpose, Purpose::Announcements | Purpose::Gap(_)));
+        let has_gaps = has_gaps || self.polls.values().any(|poll| !poll.is_caught_up);
         if self.taken.said_caught_up || !is_opened || has_gaps || !self.lives.values().all(Live::is_standing) {
             return;
         }

@@ -10,6 +10,8 @@ pub(super) enum Refusal {
     TooManySubscriptions,
     /// NIP-77: more records than the relay reconciles at once. Says nothing against its NIP-77.
     TooLarge,
+    /// As many requests as the relay allows, whatever their size. Says nothing against its NIP-77 either.
+    Quota,
     /// The relay ended an exchange that it had answered; another one may work.
     TimedOut,
     /// Everything else: policy, faults, words that nobody agreed on.
@@ -21,13 +23,14 @@ pub(super) enum Refusal {
 pub(super) fn read(text: &str) -> Refusal {
     let text = text.trim();
     let text = text.strip_prefix("ERROR: ").unwrap_or(text).to_lowercase();
-    let (prefix, rest) = text.split_once(':').unwrap_or(("", &text));
+    let prefix = text.split_once(':').map_or("", |(prefix, _)| prefix);
     match prefix.trim() {
         _ if names_subscriptions(&text) => Refusal::TooManySubscriptions,
         "rate-limited" => Refusal::RateLimited,
         "auth-required" | "restricted" => Refusal::AuthRequired,
         "closed" => Refusal::TimedOut,
-        _ if names_size(rest) => Refusal::TooLarge,
+        _ if names_size(&text) => Refusal::TooLarge,
+        _ if names_quota(&text) => Refusal::Quota,
         _ => Refusal::Other,
     }
 }
@@ -75,6 +78,11 @@ fn names_size(text: &str) -> bool {
         .any(|words| text.contains(words))
 }
 
+/// Words about how many requests there are, not about what they ask for.
+fn names_quota(text: &str) -> bool {
+    ["too many", "too much", "concurrent", "quota"].iter().any(|words| text.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +101,9 @@ mod tests {
     fn n06_too_many_requests_is_no_overflow_and_too_many_records_is() {
         assert_eq!(read("blocked: too many records (2988225 > 1000000)"), Refusal::TooLarge);
         assert_eq!(read("blocked: too many query results"), Refusal::TooLarge);
-        assert_eq!(read("blocked: too many concurrent requests"), Refusal::Other);
+        assert_eq!(read("blocked: too many concurrent requests"), Refusal::Quota);
+        assert_eq!(read("error: quota exceeded"), Refusal::Quota);
+        assert_eq!(read("too many results"), Refusal::TooLarge);
     }
 
     #[test]
@@ -107,7 +117,7 @@ mod tests {
             assert_eq!(read(text), Refusal::TooManySubscriptions, "{text}");
         }
         assert_eq!(read("error: subscription not found"), Refusal::Other);
-        assert_eq!(read("blocked: too many concurrent requests"), Refusal::Other);
+        assert_eq!(read("blocked: too many concurrent requests"), Refusal::Quota);
     }
 
     #[test]

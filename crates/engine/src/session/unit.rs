@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said};
+use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said, Slot};
 
 use super::exchange::Exchange;
 use super::live::{LiveKey, LiveState};
+use super::overflow::Window;
 use super::refusal::{self, Refusal};
 use super::words::{Now, Output, Request, UnitId};
-use super::{Owner, PAGE_IDLE_MS, RETRY_UNIT_MS, Session, SubNo};
+use super::{Owner, RETRY_UNIT_MS, Session, SubNo};
 use crate::walk::{EoseHint, Step, Walk};
 
 /// What a unit is fetched for.
@@ -19,12 +20,14 @@ pub(super) enum Purpose {
     /// What came between two links, or while a live subscription was lost (S9).
     Gap(LiveKey),
     Batch(BatchId),
+    /// A turn of a live filter without room for a subscription.
+    Poll(Slot),
 }
 
 pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
     match purpose {
         Purpose::Batch(batch) => Some(batch),
-        Purpose::Announcements | Purpose::Gap(_) => None,
+        Purpose::Announcements | Purpose::Gap(_) | Purpose::Poll(_) => None,
     }
 }
 
@@ -32,6 +35,8 @@ pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
 pub(super) struct Unit {
     pub(super) purpose: Purpose,
     pub(super) filter: Filter,
+    /// The time of it that this unit reads.
+    pub(super) window: Window,
     pub(super) stage: Stage,
     /// Events of this unit without a final outcome (I8).
     pub(super) unsettled: usize,
@@ -40,6 +45,17 @@ pub(super) struct Unit {
     pub(super) failures: u32,
     /// Last frame of this unit.
     pub(super) moved_ms: u64,
+}
+
+impl Unit {
+    fn new(purpose: Purpose, filter: Filter, stage: Stage, method: Method) -> Self {
+        Self { purpose, filter, window: Window::default(), stage, unsettled: 0, method, failures: 0, moved_ms: 0 }
+    }
+
+    /// The filter that is asked for.
+    pub(super) fn asked(&self) -> Filter {
+        self.window.of(&self.filter)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -72,8 +88,7 @@ pub(super) struct Batch {
 impl Session {
     pub(super) fn queue_unit(&mut self, purpose: Purpose, filter: Filter, method: Method) -> UnitId {
         let id = self.next_unit();
-        let unit = Unit { purpose, filter, stage: Stage::Queued { at_ms: 0 }, unsettled: 0, method, failures: 0, moved_ms: 0 };
-        self.units.insert(id, unit);
+        self.units.insert(id, Unit::new(purpose, filter, Stage::Queued { at_ms: 0 }, method));
         id
     }
 
@@ -81,8 +96,7 @@ impl Session {
     pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
         let id = self.next_unit();
         let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone(), self.manners)), page: Some(sub) };
-        self.units
-            .insert(id, Unit { purpose, filter, stage, unsettled: 0, method: Method::Req, failures: 0, moved_ms: now.ms });
+        self.units.insert(id, Unit { moved_ms: now.ms, ..Unit::new(purpose, filter, stage, Method::Req) });
         id
     }
 
@@ -108,7 +122,7 @@ impl Session {
         let live_first = match unit.purpose {
             Purpose::Batch(batch) => self.batches.get(&batch).is_some_and(|batch| batch.waits_for.is_empty()),
             Purpose::Announcements => self.lives.get(&LiveKey::Announcements).is_some_and(super::live::Live::is_standing),
-            Purpose::Gap(_) => true,
+            Purpose::Gap(_) | Purpose::Poll(_) => true,
         };
         live_first && now.ms >= at_ms
     }
@@ -128,7 +142,7 @@ impl Session {
     pub(super) fn start_walk(&mut self, id: UnitId, now: Now) {
         let (sub, manners) = (self.new_sub(Owner::Page(id)), self.manners);
         let Some(unit) = self.units.get_mut(&id) else { return };
-        let walk = Box::new(Walk::new(unit.filter.clone(), manners));
+        let walk = Box::new(Walk::new(unit.asked(), manners));
         let filter = walk.request();
         unit.method = Method::Req;
         unit.moved_ms = now.ms;
@@ -146,7 +160,7 @@ impl Session {
         self.moved(id, 1);
         match step {
             Step::Page(_) => self.ask_page(id, now),
-            Step::Complete => self.all_read(id),
+            Step::Complete => self.all_read(id, now),
             Step::Incomplete(why) => self.unit_failed(id, why, "", now),
         }
     }
@@ -205,60 +219,77 @@ impl Session {
             // Others of ours will end meanwhile.
             Refusal::TooManySubscriptions => {
                 walk.restart_page();
-                self.learn_live_limit();
+                self.learn_live_limit(now);
                 self.wait_for_room(now);
             }
             Refusal::AuthRequired => self.unit_failed(id, Incomplete::AuthRequired, text, now),
-            Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => self.unit_failed(id, Incomplete::Closed, text, now),
+            Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {
+                self.unit_failed(id, Incomplete::Closed, text, now)
+            }
         }
     }
 
     /// Everything was read; the unit is done when its events are settled.
-    pub(super) fn all_read(&mut self, id: UnitId) {
+    pub(super) fn all_read(&mut self, id: UnitId, now: Now) {
         self.heal();
         if let Some(unit) = self.units.get_mut(&id) {
             unit.stage = Stage::Settling;
+            unit.moved_ms = now.ms;
         }
-        self.finish_if_settled(id);
+        self.finish_if_settled(id, now);
     }
 
     /// I8, S13: complete only when nothing waits for its outcome.
-    pub(super) fn finish_if_settled(&mut self, id: UnitId) {
+    pub(super) fn finish_if_settled(&mut self, id: UnitId, now: Now) {
         let is_done = self.units.get(&id).is_some_and(|unit| matches!(unit.stage, Stage::Settling) && unit.unsettled == 0);
         if !is_done {
             return;
         }
         let Some(unit) = self.units.remove(&id) else { return };
+        self.forget_overflows();
         match unit.purpose {
             Purpose::Batch(batch) => self.batch_unit_ended(batch, unit.method, None),
+            Purpose::Poll(slot) => self.polled(slot, now),
             Purpose::Announcements | Purpose::Gap(_) => {}
         }
     }
 
     /// A unit that cannot be completed now. What every link needs is tried again; a batch goes back to the planner.
     pub(super) fn unit_failed(&mut self, id: UnitId, why: Incomplete, text: &str, now: Now) {
-        let Some(unit) = self.units.get_mut(&id) else { return };
+        let Some(unit) = self.units.get(&id) else { return };
         match unit.purpose {
             Purpose::Batch(batch) => {
                 let method = unit.method;
                 self.drop_unit(id);
                 self.batch_unit_ended(batch, method, Some((why, text.to_owned())));
             }
-            Purpose::Announcements | Purpose::Gap(_) => {
-                unit.stage = Stage::Queued { at_ms: now.ms + (RETRY_UNIT_MS << unit.failures.min(7)) };
-                unit.failures += 1;
-            }
+            Purpose::Announcements | Purpose::Gap(_) => self.read_later(id, now),
+            Purpose::Poll(slot) => self.poll_failed(slot, now),
+        }
+    }
+
+    /// Reads a stretch anew, from its beginning, ever later. It is a unit of its own: an outcome that comes late settles
+    /// nothing of what is read again.
+    fn read_later(&mut self, id: UnitId, now: Now) {
+        let Some(Unit { purpose, filter, window, method, failures, .. }) = self.drop_unit(id) else { return };
+        let again = self.queue_unit(purpose, filter, method);
+        if let Some(unit) = self.units.get_mut(&again) {
+            unit.stage = Stage::Queued { at_ms: now.ms + (RETRY_UNIT_MS << failures.min(7)) };
+            unit.failures = failures + 1;
+            unit.window = window;
         }
     }
 
     /// Forgets a unit and closes what it has open.
-    pub(super) fn drop_unit(&mut self, id: UnitId) {
-        let Some(unit) = self.units.remove(&id) else { return };
-        match unit.stage {
+    pub(super) fn drop_unit(&mut self, id: UnitId) -> Option<Unit> {
+        let mut unit = self.units.remove(&id)?;
+        match std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {
             Stage::Walk { page: Some(sub), .. } if matches!(self.subs.get(&sub), Some(Owner::Page(_))) => self.close(sub),
             Stage::Exchange(exchange) => self.drop_exchange(id, *exchange),
             Stage::Walk { .. } | Stage::Queued { .. } | Stage::Settling => {}
         }
+        self.forget_overflows();
+        Some(unit)
     }
 
     fn batch_unit_ended(&mut self, id: BatchId, method: Method, failed: Option<(Incomplete, String)>) {
@@ -303,64 +334,6 @@ impl Session {
             in_hand.counts.rounds += rounds;
             self.moved.insert(batch);
         }
-    }
-
-    /// What is overdue among units.
-    pub(super) fn tick_units(&mut self, now: Now) {
-        let overdue: Vec<UnitId> = self
-            .units
-            .iter()
-            .filter(|(_, unit)| self.unit_deadline(unit).is_some_and(|deadline| now.ms >= deadline))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in overdue {
-            match self.units.get(&id).map(|unit| &unit.stage) {
-                Some(Stage::Walk { page, .. }) => {
-                    let page = *page;
-                    self.page_idle(id, page, now);
-                }
-                Some(Stage::Exchange(_)) => self.exchange_overdue(id, now),
-                Some(Stage::Queued { .. }) => self.unit_is_due(id),
-                Some(Stage::Settling) | None => {}
-            }
-        }
-    }
-
-    /// The wait of a unit is over: from now on it waits for its turn, not for a moment.
-    fn unit_is_due(&mut self, id: UnitId) {
-        if let Some(unit) = self.units.get_mut(&id) {
-            unit.stage = Stage::Queued { at_ms: 0 };
-        }
-    }
-
-    /// No frame of the page for the idle limit: it proves nothing, and its cursor does not move.
-    fn page_idle(&mut self, id: UnitId, page: Option<SubNo>, now: Now) {
-        let live = page.and_then(|sub| match self.subs.get(&sub) {
-            Some(Owner::Live(key)) => Some((*key, sub)),
-            Some(Owner::Page(_) | Owner::Ids(_) | Owner::Exchange(_)) | None => None,
-        });
-        match live {
-            Some((key, sub)) => {
-                self.close(sub);
-                self.live_closed(key, sub, Incomplete::Idle, "no EOSE", now);
-            }
-            None => {
-                if let Some(sub) = page {
-                    self.close(sub);
-                }
-                self.unit_failed(id, Incomplete::Idle, "no frame of the page in time", now);
-            }
-        }
-    }
-
-    pub(super) fn unit_deadline(&self, unit: &Unit) -> Option<u64> {
-        let deadline = match &unit.stage {
-            Stage::Walk { page: Some(_), .. } => unit.moved_ms + PAGE_IDLE_MS,
-            Stage::Exchange(exchange) => exchange.deadline(unit.moved_ms)?,
-            Stage::Queued { at_ms } if *at_ms > 0 => *at_ms,
-            Stage::Queued { .. } | Stage::Walk { page: None, .. } | Stage::Settling => return None,
-        };
-        Some(deadline.max(self.paused_until_ms))
     }
 
     /// Whether the stored part of a live subscription is still being read into this unit.

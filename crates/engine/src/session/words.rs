@@ -21,10 +21,18 @@ pub struct UnitId(pub u64);
 pub enum Input {
     Order(model::Ask),
     Frame(Frame),
+    /// A part of a unit's ledger set is loaded.
+    SetMoved {
+        unit: UnitId,
+    },
     /// The ledger set of a unit is loaded; `message` opens the exchange (hex).
     SetReady {
         unit: UnitId,
         message: String,
+    },
+    /// The ledger has more ids for a unit than were to be loaded.
+    SetTooLarge {
+        unit: UnitId,
     },
     /// One round of an exchange: ids to fetch, and the next message unless the sets are reconciled.
     Reconciled {
@@ -78,11 +86,13 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     Send(Request),
-    /// Load the ledger's set for `filter`; with `again`, the former set and all that this unit fetched since.
+    /// Load the ledger's set for `filter`, unless it has more than `most` ids; with `again`, the former set and all that
+    /// this unit fetched since.
     LoadSet {
         unit: UnitId,
         filter: Filter,
         again: bool,
+        most: usize,
     },
     /// Take the relay's message into the unit's exchange.
     Reconcile {

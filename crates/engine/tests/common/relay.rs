@@ -40,6 +40,8 @@ pub(crate) struct ModelRelay {
     pub(crate) page_cap: usize,
     pub(crate) ids_cap: usize,
     pub(crate) negentropy: Negentropy,
+    /// An exchange over more than these is refused for its size.
+    pub(crate) most_records: usize,
     /// Advertised in exchanges, never served.
     pub(crate) absent: BTreeSet<EventId>,
     /// REQs that are answered by CLOSED with this text, this many times.
@@ -50,6 +52,8 @@ pub(crate) struct ModelRelay {
     pub(crate) breaks_off: Option<(usize, String)>,
     /// More subscriptions than these are refused.
     pub(crate) most_open: usize,
+    /// Pages reach from now whatever `until` says.
+    pub(crate) ignores_until: bool,
     /// Answers nothing at all.
     pub(crate) is_silent: bool,
     /// What is open on the wire.
@@ -77,11 +81,13 @@ impl ModelRelay {
             page_cap: 500,
             ids_cap: 500,
             negentropy: Negentropy::Works,
+            most_records: usize::MAX,
             absent: BTreeSet::new(),
             refusals: Vec::new(),
             holds_eose: None,
             breaks_off: None,
             most_open: usize::MAX,
+            ignores_until: false,
             is_silent: false,
             open: BTreeMap::new(),
             peak: 0,
@@ -102,7 +108,7 @@ impl ModelRelay {
                 self.open.remove(sub);
                 Vec::new()
             }
-            Request::NegOpen { sub, .. } => self.neg_open(sub),
+            Request::NegOpen { sub, filter, .. } => self.neg_open(sub, filter),
             Request::NegMsg { .. } | Request::NegClose { .. } => Vec::new(),
         }
     }
@@ -145,6 +151,7 @@ impl ModelRelay {
 
     /// Newest first, at one second the lowest id first, cut silently.
     fn stored(&self, sub: &str, filter: &Filter) -> Vec<Reply> {
+        let filter = &if self.ignores_until { Filter { until: None, ..filter.clone() } } else { filter.clone() };
         let is_served = |event: &&Event| is_match(filter, event) && !self.absent.contains(&event.id);
         let mut matches: Vec<&Event> = self.events.iter().filter(is_served).collect();
         matches.sort_by_key(|event| (std::cmp::Reverse(event.created_at), event.id));
@@ -153,8 +160,13 @@ impl ModelRelay {
         matches.into_iter().map(|event| Reply::Event { sub: sub.to_owned(), event: Box::new(event.clone()) }).collect()
     }
 
-    fn neg_open(&mut self, sub: &str) -> Vec<Reply> {
+    fn neg_open(&mut self, sub: &str, filter: &Filter) -> Vec<Reply> {
         let sub = sub.to_owned();
+        let records = self.advertised(filter).len();
+        if self.negentropy == Negentropy::Works && records > self.most_records {
+            let text = format!("blocked: too many query results ({records} > {})", self.most_records);
+            return vec![Reply::Frame(Frame::NegErr { sub, text })];
+        }
         match self.negentropy.clone() {
             Negentropy::Works | Negentropy::AnswersOnce => {
                 vec![Reply::Frame(Frame::NegMsg { sub, message: "61".into() })]

@@ -8,7 +8,7 @@ use model::{
     Said,
 };
 
-use super::relay::{ModelRelay, Negentropy, Reply, Which, closed, which};
+use super::relay::{ModelRelay, Negentropy, Reply, Which, closed, is_match, which};
 use super::{START, at, live_repos, repo};
 
 pub(crate) struct Shell {
@@ -19,6 +19,10 @@ pub(crate) struct Shell {
     pub(crate) ledger: BTreeSet<EventId>,
     /// Whether every taken event is settled at once.
     pub(crate) settles: bool,
+    /// Whether the ledger's sets are loaded at once, or never.
+    pub(crate) loads_sets: bool,
+    /// Sets of ours that are larger are not loaded.
+    pub(crate) most_ids: usize,
     pub(crate) unsettled: VecDeque<(Ticket, Event)>,
     /// Every event that the relay sent.
     pub(crate) delivered: BTreeMap<EventId, Event>,
@@ -44,6 +48,8 @@ impl Shell {
             ms: 0,
             ledger: BTreeSet::new(),
             settles: true,
+            loads_sets: true,
+            most_ids: usize::MAX,
             unsettled: VecDeque::new(),
             delivered: BTreeMap::new(),
             landed: Vec::new(),
@@ -65,6 +71,11 @@ impl Shell {
         self.quiet();
     }
 
+    /// A number for a rebuild that differs from those before.
+    pub(crate) fn next_layout(&self) -> u64 {
+        self.reports().filter(|said| matches!(said, Said::Rebuilt { .. })).count() as u64 + 1
+    }
+
     /// Opens layer 1 of a fresh link.
     pub(crate) fn open_fresh(&mut self, method: Method) {
         self.order(Ask::OpenAnnouncements { filter: engine::filters::layer1(Role::Listed), since: None, method });
@@ -75,10 +86,18 @@ impl Shell {
         self.fetch_with(batch, names, live_repos(0, names), method);
     }
 
+    /// A batch whose live filters have no room.
+    pub(crate) fn fetch_polled(&mut self, batch: i64, names: &[&str], polled: Vec<LiveFilter>) {
+        let items: Vec<Item> = names.iter().map(|name| repo(name)).collect();
+        let history = engine::filters::history(ItemKind::Repo, &items);
+        let batch = BatchId(batch);
+        self.order(Ask::Fetch { batch, live: Vec::new(), polled, history, method: Method::Negentropy });
+    }
+
     pub(crate) fn fetch_with(&mut self, batch: i64, names: &[&str], live: Vec<LiveFilter>, method: Method) {
         let items: Vec<Item> = names.iter().map(|name| repo(name)).collect();
         let history = engine::filters::history(ItemKind::Repo, &items);
-        self.order(Ask::Fetch { batch: BatchId(batch), live, history, method });
+        self.order(Ask::Fetch { batch: BatchId(batch), live, polled: Vec::new(), history, method });
     }
 
     pub(crate) fn hear(&mut self, frame: Frame) {
@@ -150,12 +169,20 @@ impl Shell {
                 self.sent.push((self.ms, request.clone()));
                 self.incoming.extend(self.relay.take(&request));
             }
-            Output::LoadSet { unit, filter, again } => {
+            Output::LoadSet { unit, filter, again, most } => {
                 let mut ids = self.ledger.clone();
                 if again {
                     ids.extend(self.fetched.get(&unit).into_iter().flatten());
                 }
+                let count = self.landed.iter().filter(|event| is_match(&filter, event)).count();
+                if count > most.min(self.most_ids) && !again {
+                    self.session.handle(Input::SetTooLarge { unit }, self.now());
+                    return;
+                }
                 self.sets.insert(unit, (filter, ids));
+                if !self.loads_sets {
+                    return;
+                }
                 self.session.handle(Input::SetReady { unit, message: "61".into() }, self.now());
             }
             Output::Reconcile { unit, .. } => self.reconcile(unit),
@@ -199,6 +226,11 @@ impl Shell {
 
     // What tests look at.
 
+    /// Units whose set is asked for.
+    pub(crate) fn loading(&self) -> Vec<UnitId> {
+        self.sets.keys().copied().collect()
+    }
+
     pub(crate) fn reports(&self) -> impl Iterator<Item = &Said> {
         self.said.iter().map(|(_, said)| said)
     }
@@ -208,6 +240,7 @@ impl Shell {
         let ended = |said: &Said| match said {
             Said::BatchEnded { batch, outcome, .. } => Some((*batch, outcome.clone())),
             Said::Opened
+            | Said::Rebuilt { .. }
             | Said::CaughtUp
             | Said::Down { .. }
             | Said::Progress { .. }

@@ -98,15 +98,6 @@ fn s12_chatter_does_not_keep_a_silent_exchange_alive() {
 }
 
 #[test]
-fn s12_a_size_refusal_falls_back_for_this_filter_only() {
-    let shape = Negentropy::NegErr("blocked: too many records (2988225 > 1000000)".into());
-    let mut shell = Shell::fresh(ModelRelay { negentropy: shape, ..ModelRelay::with(history(3)) });
-    shell.fetch(1, &["alpha"], Method::Negentropy);
-    assert!(shell.is_complete(1));
-    assert_eq!((refusals(&shell), shell.neg_opens().len()), (0, 3));
-}
-
-#[test]
 fn s12_a_refresh_probes_negentropy_again() {
     let refused = Learned { nip77: Some(Nip77::Refused { at: at(OLD), reason: "silent".into() }), ..Learned::default() };
     let mut shell = Shell::new(Resume::Fresh, refused, ModelRelay::with([announcement("alpha", OLD, &[])]));

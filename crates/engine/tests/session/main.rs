@@ -3,10 +3,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod deadlines;
 mod exchanges;
 mod live;
 mod opening;
+mod overflow;
 mod pages;
+mod polls;
 mod rate_limits;
 
 use std::collections::BTreeSet;
@@ -14,7 +17,7 @@ use std::collections::BTreeSet;
 use common::relay::{ModelRelay, Negentropy, Which, which};
 use common::shell::Shell;
 use common::{START, announcement, at, comment, comments, event, live_repos, reply};
-use engine::session::{Frame, Request};
+use engine::session::{Frame, Input, Request, UnitId, WaitsFor};
 use engine::walk::EoseHint;
 use model::{
     Ask, BatchId, BatchOutcome, DownClass, Event, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter, Method, Nip77,
@@ -93,7 +96,8 @@ fn play(shell: &mut Shell, n: usize, step: &Step) {
         }
         Step::Rebuild { chunks } => {
             let live = chunks.iter().flat_map(|(chunk, n)| live_repos(*chunk, &[&format!("r{n}")])).collect();
-            shell.order(Ask::Rebuild { live, since: at(START) });
+            let layout = shell.next_layout();
+            shell.order(Ask::Rebuild { live, polled: Vec::new(), since: at(START), layout });
         }
         Step::Closed { nth, text } => {
             if let Some(sub) = shell.relay.open.keys().nth(*nth).cloned() {

@@ -10,6 +10,7 @@ use super::project::{Signed, ids};
 /// The repositories and what is said about them.
 #[derive(Debug)]
 pub(crate) struct Crowd {
+    author: Publisher,
     pub(crate) announcements: Vec<Signed>,
     /// Each names its repository by `a` and by nothing else, so each answers exactly one filter.
     pub(crate) comments: Vec<Signed>,
@@ -25,17 +26,23 @@ impl Crowd {
         let author = Publisher::new(&author.to_string().repeat(64));
         let began = super::now() - 60 * 24 * 3600;
         let relays: Vec<&str> = std::iter::once("relays").chain(relays.iter().map(String::as_str)).collect();
-        let mut crowd = Self { announcements: Vec::new(), comments: Vec::new() };
+        let (mut announcements, mut comments) = (Vec::new(), Vec::new());
         for number in 0..repositories {
             let name = format!("repository-{number}");
             let moment = began + number as u64;
-            crowd.announcements.push(author.sign(30617, moment, &[&["d", &name], &relays], "").into());
+            announcements.push(author.sign(30617, moment, &[&["d", &name], &relays], "").into());
             let address = format!("30617:{}:{name}", author.public_key());
             for comment in 0..comments_each {
-                crowd.comments.push(author.sign(1, moment, &[&["a", &address]], &format!("{name}, {comment}")).into());
+                comments.push(author.sign(1, moment, &[&["a", &address]], &format!("{name}, {comment}")).into());
             }
         }
-        crowd
+        Self { author, announcements, comments }
+    }
+
+    /// An issue of now in the first repository: a new root.
+    pub(crate) fn issue(&self, text: &str) -> Signed {
+        let address = format!("30617:{}:repository-0", self.author.public_key());
+        self.author.sign(1621, super::now(), &[&["a", &address]], text).into()
     }
 
     pub(crate) fn events(&self) -> impl Iterator<Item = &Signed> {

@@ -163,6 +163,15 @@ impl Relay {
         }
     }
 
+    /// Ours: loses everything that it holds, and comes back on the same port.
+    pub(crate) async fn is_wiped(&mut self) {
+        self.goes_down().await;
+        if let Self::Builtin(relay) = self {
+            relay.kept.clear();
+        }
+        self.start_again().await;
+    }
+
     pub(crate) fn speaks_negentropy(&self) -> bool {
         match self {
             Self::Local(_) => true,

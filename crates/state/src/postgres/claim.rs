@@ -19,6 +19,7 @@ statements! {
         UPDATE relay SET opened = false, caught_up = false, resume_since = NULL, refresh_at = $2 WHERE id = $1";
     LEARNED = "SELECT learned FROM relay WHERE id = $1";
     LEARN = "UPDATE relay SET learned = $2 WHERE id = $1";
+    NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = $1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = $1 AND status = 0 AND chunk IS NOT NULL";
     RECHUNK = "
@@ -90,6 +91,7 @@ async fn rechunk(conn: &mut PgConnection, relay: i64, places: &[(Item, u32)]) ->
     if places.is_empty() {
         return Ok(());
     }
+    sqlx::query(NEW_LAYOUT).bind(relay).execute(&mut *conn).await?;
     sqlx::query(UNPLACE_WANTED).bind(relay).execute(&mut *conn).await?;
     let numbers = item::known_numbers(conn, places.iter().map(|(item, _)| item.key())).await?;
     let placed = places.iter().filter_map(|(item, chunk)| Some((*numbers.get(&item.key())?, i64::from(*chunk))));

@@ -54,8 +54,9 @@ statements! {
                     OR EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
                                WHERE x.root = c.item AND rr.relay = c.relay)
                 END
-            RETURNING c.relay)
-        SELECT DISTINCT relay FROM dropped";
+            RETURNING c.relay, c.chunk IS NOT NULL AS had_place)
+        SELECT relay, bool_or(had_place) FROM dropped GROUP BY relay";
+    NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE link = 'up' AND id = ANY($1)";
     MARK_EMPTY = "
         UPDATE relay SET empty_since = CASE
             WHEN EXISTS (SELECT 1 FROM coverage c WHERE c.relay = relay.id) THEN NULL
@@ -81,18 +82,24 @@ pub(super) async fn alone(conn: &mut PgConnection) -> Result<(), Failure> {
 /// Brings the coverage of `items` in line with the targets (S3); answers with the upstreams where rows came or went.
 pub(super) async fn retarget(conn: &mut PgConnection, items: &BTreeSet<i64>, now: i64) -> Result<BTreeSet<i64>, Failure> {
     let items: Vec<i64> = items.iter().copied().collect();
-    let mut dirty = BTreeSet::new();
+    let (mut dirty, mut changed) = (BTreeSet::new(), BTreeSet::new());
     if items.is_empty() {
         return Ok(dirty);
     }
     sqlx::query(LOCK_TOUCHED).bind(&items).execute(&mut *conn).await?;
     for chunk in items.chunks(ROWS_PER_STATEMENT) {
-        let dropped: Vec<i64> = sqlx::query_scalar(DROP_WHAT_IS_NO_TARGET).bind(chunk).fetch_all(&mut *conn).await?;
-        dirty.extend(dropped);
+        let dropped: Vec<(i64, bool)> = sqlx::query_as(DROP_WHAT_IS_NO_TARGET).bind(chunk).fetch_all(&mut *conn).await?;
+        // A live filter of theirs names what is gone.
+        changed.extend(dropped.iter().filter(|(_, had_place)| *had_place).map(|(relay, _)| *relay));
+        dirty.extend(dropped.into_iter().map(|(relay, _)| relay));
         for add in [ADD_ITEMS_OF_UPSTREAMS, ADD_ITEMS_OF_HOME] {
             let added: Vec<i64> = sqlx::query_scalar(add).bind(chunk).bind(now).fetch_all(&mut *conn).await?;
             dirty.extend(added);
         }
+    }
+    if !changed.is_empty() {
+        let changed: Vec<i64> = changed.into_iter().collect();
+        sqlx::query(NEW_LAYOUT).bind(changed).execute(&mut *conn).await?;
     }
     mark_empty(conn, &dirty, now).await?;
     Ok(dirty)

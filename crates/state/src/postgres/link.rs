@@ -25,8 +25,8 @@ statements! {
         WHERE r.id = $1";
     LAST_UP = "SELECT last_up FROM relay WHERE id = $1";
     BEGIN = "
-        UPDATE relay SET epoch = epoch + 1, link = 'up', up_since = $2, opened = false, caught_up = false, last_sequence = -1, seen_below = 0,
-            resume_since = $3, refresh_at = $4
+        UPDATE relay SET epoch = epoch + 1, link = 'up', up_since = $2, opened = false, caught_up = false, last_sequence = -1,
+            seen_below = 0, resume_since = $3, refresh_at = $4, layout_taken = layout
         WHERE id = $1 RETURNING epoch";
     CALM = "UPDATE relay SET ask_at = NULL, ask_failures = 0 WHERE id = $1";
 }

@@ -24,7 +24,8 @@ pub(super) use may_be_asked_for;
 
 statements! {
     RELAY = "
-        SELECT url, role, epoch, link, opened, caught_up, resume_since, dial_at, learned, refresh_at, ask_at, empty_since
+        SELECT url, role, epoch, link, opened, caught_up, resume_since, dial_at, learned, refresh_at, ask_at, empty_since,
+            layout, layout_taken
         FROM relay WHERE id = $1";
     GROUPS = "
         SELECT status::bigint, kind::bigint, chunk, count(*) AS members FROM coverage

@@ -20,6 +20,7 @@ statements! {
     FORGET_REFUSAL = "
         UPDATE relay SET learned = json_remove(learned, '$.nip77')
         WHERE id = ?1 AND json_extract(learned, '$.nip77.refused') IS NOT NULL";
+    NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = ?1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
     RECHUNK = "UPDATE coverage SET chunk = ?3 WHERE relay = ?1 AND item IN (SELECT value FROM json_each(?2))";
@@ -75,6 +76,7 @@ async fn rechunk(conn: &mut SqliteConnection, relay: i64, places: &[(Item, u32)]
     if places.is_empty() {
         return Ok(());
     }
+    sqlx::query(NEW_LAYOUT).bind(relay).execute(&mut *conn).await?;
     sqlx::query(UNPLACE_WANTED).bind(relay).execute(&mut *conn).await?;
     let numbers = item::known_numbers(conn, places.iter().map(|(item, _)| item.key())).await?;
     let mut chunks: BTreeMap<u32, Vec<i64>> = BTreeMap::new();

@@ -50,7 +50,9 @@ statements! {
                 OR EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
                            WHERE x.root = coverage.item AND rr.relay = coverage.relay)
             END
-        RETURNING relay";
+        RETURNING relay, chunk IS NOT NULL";
+    NEW_LAYOUT = "
+        UPDATE relay SET layout = layout + 1 WHERE link = 'up' AND id IN (SELECT value FROM json_each(?1))";
     MARK_EMPTY = "
         UPDATE relay SET empty_since = CASE
             WHEN EXISTS (SELECT 1 FROM coverage c WHERE c.relay = relay.id) THEN NULL
@@ -75,15 +77,21 @@ statements! {
 /// Brings the coverage of `items` in line with the targets (S3); answers with the upstreams where rows came or went.
 pub(super) async fn retarget(conn: &mut SqliteConnection, items: &BTreeSet<i64>, now: i64) -> Result<BTreeSet<i64>, Failure> {
     let items: Vec<i64> = items.iter().copied().collect();
-    let mut dirty = BTreeSet::new();
+    let (mut dirty, mut changed) = (BTreeSet::new(), BTreeSet::new());
     for chunk in items.chunks(ITEMS_PER_STATEMENT) {
         let touched = super::json(chunk);
-        let dropped: Vec<i64> = sqlx::query_scalar(DROP_WHAT_IS_NO_TARGET).bind(&touched).fetch_all(&mut *conn).await?;
-        dirty.extend(dropped);
+        let dropped: Vec<(i64, bool)> = sqlx::query_as(DROP_WHAT_IS_NO_TARGET).bind(&touched).fetch_all(&mut *conn).await?;
+        // A live filter of theirs names what is gone.
+        changed.extend(dropped.iter().filter(|(_, had_place)| *had_place).map(|(relay, _)| *relay));
+        dirty.extend(dropped.into_iter().map(|(relay, _)| relay));
         for add in [ADD_REPOS_OF_UPSTREAMS, ADD_ROOTS_OF_UPSTREAMS, ADD_REPOS_OF_HOME, ADD_ROOTS_OF_HOME] {
             let added: Vec<i64> = sqlx::query_scalar(add).bind(&touched).bind(now).fetch_all(&mut *conn).await?;
             dirty.extend(added);
         }
+    }
+    if !changed.is_empty() {
+        let changed: Vec<i64> = changed.into_iter().collect();
+        sqlx::query(NEW_LAYOUT).bind(super::json(&changed)).execute(&mut *conn).await?;
     }
     mark_empty(conn, &dirty, now).await?;
     Ok(dirty)

@@ -22,8 +22,8 @@ statements! {
     STANDING = "SELECT link FROM relay WHERE id = ?1 AND owner IS NOT NULL";
     HISTORY = "SELECT last_up, refresh_at FROM relay WHERE id = ?1";
     BEGIN = "
-        UPDATE relay SET epoch = epoch + 1, link = 'up', up_since = ?2, opened = 0, caught_up = 0, last_sequence = -1, seen_below = 0,
-            resume_since = ?3, refresh_at = ?4
+        UPDATE relay SET epoch = epoch + 1, link = 'up', up_since = ?2, opened = 0, caught_up = 0, last_sequence = -1,
+            seen_below = 0, resume_since = ?3, refresh_at = ?4, layout_taken = layout
         WHERE id = ?1 RETURNING epoch";
     CALM = "UPDATE relay SET ask_at = NULL, ask_failures = 0 WHERE id = ?1";
 }

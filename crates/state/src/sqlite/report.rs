@@ -18,6 +18,7 @@ statements! {
     RELAY = "SELECT role, last_sequence, seen_below, failures, failing_since, ask_failures, learned FROM relay WHERE id = ?1";
     SEEN = "UPDATE relay SET last_sequence = ?2, seen_below = ?3 WHERE id = ?1";
     OPENED = "UPDATE relay SET opened = 1 WHERE id = ?1 AND link = 'up'";
+    REBUILT = "UPDATE relay SET layout_taken = max(layout_taken, ?2) WHERE id = ?1";
     CAUGHT_UP = "UPDATE relay SET caught_up = 1 WHERE id = ?1 AND link = 'up'";
     SUCCESS = "UPDATE relay SET failures = 0, failing_since = NULL WHERE id = ?1 AND failures > 0";
     DOWN = "
@@ -94,6 +95,7 @@ pub(super) async fn apply(
         Said::Progress { batches, rows, counts } => applied.progress(batches, rows, *counts).await,
         _ if !is_new => Ok(Vec::new()),
         Said::Opened => applied.opened().await,
+        Said::Rebuilt { layout } => applied.rebuilt(*layout).await,
         Said::CaughtUp => applied.caught_up().await,
         Said::Down { class, detail } => applied.down(*class, detail, (settings.rolls)()).await,
         Said::Learned { facts } => applied.learned(facts).await,
@@ -112,6 +114,11 @@ impl Applied<'_> {
 
     async fn opened(&mut self) -> Result<Vec<UpstreamId>, Failure> {
         sqlx::query(OPENED).bind(self.upstream()).execute(&mut *self.conn).await?;
+        Ok(self.this())
+    }
+
+    async fn rebuilt(&mut self, layout: u64) -> Result<Vec<UpstreamId>, Failure> {
+        sqlx::query(REBUILT).bind(self.upstream()).bind(codec::signed(layout)).execute(&mut *self.conn).await?;
         Ok(self.this())
     }
 

@@ -97,3 +97,20 @@ pub(crate) async fn an_upstream_is_planned_by_one_planner_at_a_time(world: World
     assert_eq!(world.store.holds_plan(one, "a").await, Ok(false));
     assert_eq!(world.store.begin_plan(one, "b").await, Ok(true));
 }
+
+pub(crate) async fn s14_new_chunks_make_a_rebuild_due_and_a_report_of_an_older_layout_does_not_settle_it(world: World) {
+    world.discover(&[announced(1, 5, &[]), announced(2, 5, &[])], &[]).await;
+    let mut link = world.caught_up(&home()).await;
+    world.confirm(&mut link, &[repo_item(1)], 3).await;
+    assert_eq!(world.snapshot(&home()).await.rebuild, None, "a batch brings its live filters itself");
+    world.claim(&link, |claim| claim.rechunk = vec![(repo_item(1), 1)]).await.unwrap();
+    let first = world.snapshot(&home()).await.rebuild.expect("due");
+    world.claim(&link, |claim| claim.rechunk = vec![(repo_item(1), 0)]).await.unwrap();
+    let second = world.snapshot(&home()).await.rebuild.expect("due");
+    assert!(second > first);
+    world.say(&mut link, Said::Rebuilt { layout: first }).await;
+    assert_eq!(world.snapshot(&home()).await.rebuild, Some(second));
+    world.say(&mut link, Said::Rebuilt { layout: second }).await;
+    world.say(&mut link, Said::Rebuilt { layout: first }).await;
+    assert_eq!(world.snapshot(&home()).await.rebuild, None);
+}

@@ -97,3 +97,37 @@ pub(crate) async fn s14_a_consolidation_is_shown_everything_when_chunks_have_hol
     assert!(matches!(snapshot.link, LinkView::Up { caught_up: true, .. }));
     assert_eq!(snapshot.covered.unwrap().len(), 3, "one more chunk would pass 12");
 }
+
+pub(crate) async fn scenario_13_an_item_that_leaves_its_chunk_makes_a_rebuild_due_until_it_is_taken(world: World) {
+    world.discover(&[announced(1, 5, &[1]), announced(2, 5, &[1]), announced(3, 5, &[1])], &[]).await;
+    let mut at_home = world.caught_up(&home()).await;
+    world.confirm(&mut at_home, &repos(1..4), 0).await;
+    let mut link = world.caught_up(&relay(1)).await;
+    world.confirm(&mut link, &repos(1..3), 0).await;
+    world.discover(&[announced(3, 6, &[])], &[]).await;
+    assert_eq!(world.snapshot(&relay(1)).await.rebuild, None, "it was never live there");
+    world.discover(&[announced(2, 6, &[])], &[]).await;
+    let look = world.snapshot(&relay(1)).await;
+    let layout = look.rebuild.expect("a live filter names what is gone");
+    assert_eq!(look.covered.unwrap(), [placed(repo_item(1), 0)]);
+    assert_eq!(world.snapshot(&home()).await.rebuild, None);
+    assert!(world.store.sweep().await.unwrap().contains(&link.upstream), "a lost order is repeated");
+    let dirty = world.say(&mut link, Said::Rebuilt { layout }).await;
+    assert_eq!(world.urls(&dirty).await, [relay(1)]);
+    assert_eq!(world.snapshot(&relay(1)).await.rebuild, None);
+    assert!(!world.store.sweep().await.unwrap().contains(&link.upstream));
+}
+
+pub(crate) async fn a_rebuild_is_due_on_a_link_that_is_up_and_a_new_link_needs_none(world: World) {
+    world.discover(&[announced(1, 5, &[1]), announced(2, 5, &[1])], &[]).await;
+    let mut at_home = world.caught_up(&home()).await;
+    world.confirm(&mut at_home, &repos(1..3), 0).await;
+    let mut link = world.caught_up(&relay(1)).await;
+    world.confirm(&mut link, &repos(1..3), 0).await;
+    world.discover(&[announced(2, 6, &[])], &[]).await;
+    assert!(world.snapshot(&relay(1)).await.rebuild.is_some());
+    world.say(&mut link, Said::Down { class: DownClass::Closed, detail: String::new() }).await;
+    assert_eq!(world.snapshot(&relay(1)).await.rebuild, None);
+    world.link(&relay(1)).await;
+    assert_eq!(world.snapshot(&relay(1)).await.rebuild, None, "it opens what is covered now");
+}

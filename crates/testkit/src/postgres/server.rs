@@ -105,6 +105,34 @@ impl PostgresServer {
         self.start_again().await;
     }
 
+    /// Keeps a copy of everything that was committed. It must be stopped.
+    ///
+    /// # Panics
+    /// While it runs, or when its files cannot be copied.
+    pub async fn back_up(&self) {
+        self.copy_files(&self.directory, &self.backup()).await;
+    }
+
+    /// Puts the copy of [`Self::back_up`] in the place of what it has now. It must be stopped.
+    ///
+    /// # Panics
+    /// While it runs, or when there is no copy.
+    pub async fn restore(&self) {
+        self.copy_files(&self.backup(), &self.directory).await;
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.directory.with_extension("backup")
+    }
+
+    async fn copy_files(&self, from: &Path, to: &Path) {
+        assert!(self.server.is_none(), "stop Postgres before its files are copied");
+        // Ownership matters: the server does not run as root.
+        let script = r#"rm -rf "$1" && cp -a "$0" "$1""#;
+        let copied = Command::new("sh").arg("-c").arg(script).arg(from).arg(to).status().await;
+        assert!(copied.is_ok_and(|status| status.success()), "the files of Postgres can be copied");
+    }
+
     async fn started(&self, command: Command) -> ServerProcess {
         let (log, port) = (self.directory.join("log"), self.port);
         ServerProcess::start_when(command, &log, &self.url(), || {
@@ -127,5 +155,6 @@ impl Drop for PostgresServer {
         }
         // Whoever watches over the server removes what is left.
         let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = std::fs::remove_dir_all(self.backup());
     }
 }
