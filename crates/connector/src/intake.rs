@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bus::StateClient;
 use engine::outcome::gate;
 use engine::session::Ticket;
-use model::{Event, EventId, LedgerRow, Outcome, Role, Stored, Timestamp, UpstreamId, refs_of};
+use model::{Event, EventId, LedgerRow, Outcome, Role, Stored, Timestamp, UpstreamId, refs_of, shortened};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -61,7 +61,7 @@ impl Offer {
     }
 
     fn row(&self, outcome: Outcome, words: &str) -> LedgerRow {
-        let reason = (!words.is_empty() && !outcome.is_at_home()).then(|| words.chars().take(200).collect());
+        let reason = (!words.is_empty() && !outcome.is_at_home()).then(|| shortened(words));
         LedgerRow {
             id: self.event.id,
             created_at: self.event.created_at,

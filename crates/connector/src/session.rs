@@ -439,7 +439,12 @@ impl Link<'_> {
         let ended = if let Said::BatchEnded { batch, .. } = &said { self.traces.remove(batch) } else { None };
         let span = info_span!("send report.{upstream}", upstream = %self.assignment.upstream);
         let span = ended.unwrap_or_default().begin(span);
-        let report = Report { upstream: self.assignment.upstream, epoch: self.epoch, sequence: self.sequence, said };
+        let report = Report {
+            upstream: self.assignment.upstream,
+            epoch: self.epoch,
+            sequence: self.sequence,
+            said: said.in_few_words(),
+        };
         tokio::select! {
             biased;
             reported = self.shared.bus.report(report).instrument(span) => {

@@ -50,7 +50,7 @@ impl Window {
     }
 
     fn gather_repo(&mut self, event: &Event) -> bool {
-        let seen = read_announcement(event);
+        let Some(seen) = read_announcement(event) else { return false };
         match self.repos.get(&seen.addr) {
             Some(known) if !is_newer(&seen, known) => false,
             Some(_) | None => self.repos.insert(seen.addr.clone(), seen).is_none_or(|_| true),
@@ -80,9 +80,9 @@ pub fn is_discovery(kind: Kind) -> bool {
 }
 
 /// A 30617 in our words. Its relays are the union of all values of all `relays` tags, in normal form, each once;
-/// values that are no relay URL say nothing.
+/// values that are no relay URL say nothing. None if its identifier is too long for an address.
 #[must_use]
-pub fn read_announcement(event: &Event) -> RepoSeen {
+pub fn read_announcement(event: &Event) -> Option<RepoSeen> {
     let mut relays: Vec<RelayUrl> = Vec::new();
     let values = event.tags.iter().filter(|tag| tag.kind() == "relays").flat_map(|tag| tag.as_slice().iter().skip(1));
     for relay in values.filter_map(|value| RelayUrl::parse(value).ok()) {
@@ -90,8 +90,8 @@ pub fn read_announcement(event: &Event) -> RepoSeen {
             relays.push(relay);
         }
     }
-    let identifier = first_values(event, "d").next().unwrap_or_default().to_owned();
-    RepoSeen { addr: RepoAddr { pubkey: event.pubkey, identifier }, event: event.id, created_at: event.created_at, relays }
+    let addr = RepoAddr::new(event.pubkey, first_values(event, "d").next().unwrap_or_default()).ok()?;
+    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays })
 }
 
 /// A root under every repo that it tags by `a`; none if it tags no repo.
@@ -154,7 +154,16 @@ mod tests {
             &["relays"],
             &["relays", "wss://b.example", "git@x"],
         ];
-        assert_eq!(read_announcement(&event(30617, 1, tags)).relays, [url("wss://a.example"), url("wss://b.example")]);
+        let seen = read_announcement(&event(30617, 1, tags)).expect("a repo");
+        assert_eq!(seen.relays, [url("wss://a.example"), url("wss://b.example")]);
+    }
+
+    #[test]
+    fn an_announcement_whose_identifier_is_too_long_says_nothing() {
+        let mut window = Window::default();
+        let long = "x".repeat(model::MAX_IDENTIFIER_BYTES + 1);
+        assert!(!window.gather(&announcement(&long, 1, &["wss://a.example"]), 0));
+        assert!(window.take().is_empty());
     }
 
     #[test]

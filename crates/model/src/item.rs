@@ -6,9 +6,14 @@ use std::str::FromStr;
 use nostr::prelude::{EventId, PublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The longest identifier of a repo, in bytes: an item is named in orders, snapshots and filters by the hundred. The
+/// longest that is known in the wild has 190.
+pub const MAX_IDENTIFIER_BYTES: usize = 512;
+
 /// A repository address, `30617:<pubkey>:<identifier>` (NIP-34, NIP-01 `a` tags).
 ///
-/// The identifier may hold `:` and anything else, or be empty; it is case-sensitive.
+/// The identifier may hold `:` and anything else, or be empty; it is case-sensitive. One that is longer than
+/// [`MAX_IDENTIFIER_BYTES`] makes no address, and so never an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoAddr {
     pub pubkey: PublicKey,
@@ -24,6 +29,19 @@ pub enum RepoAddrError {
     BadAuthor,
     #[error("a repository address has three parts: kind, author, identifier")]
     TooShort,
+    #[error("the identifier of a repository is longer than {MAX_IDENTIFIER_BYTES} bytes")]
+    TooLong,
+}
+
+impl RepoAddr {
+    /// # Errors
+    /// The identifier is too long.
+    pub fn new(pubkey: PublicKey, identifier: &str) -> Result<Self, RepoAddrError> {
+        if identifier.len() > MAX_IDENTIFIER_BYTES {
+            return Err(RepoAddrError::TooLong);
+        }
+        Ok(Self { pubkey, identifier: identifier.to_owned() })
+    }
 }
 
 impl FromStr for RepoAddr {
@@ -42,7 +60,7 @@ impl FromStr for RepoAddr {
             return Err(RepoAddrError::BadAuthor);
         }
         let pubkey = PublicKey::from_hex(author).map_err(|_| RepoAddrError::BadAuthor)?;
-        Ok(Self { pubkey, identifier: identifier.to_owned() })
+        Self::new(pubkey, identifier)
     }
 }
 
@@ -126,6 +144,13 @@ mod tests {
     #[test]
     fn an_empty_identifier_is_an_identifier() {
         assert_eq!(format!("30617:{HEX}:").parse::<RepoAddr>().unwrap().identifier, "");
+    }
+
+    #[test]
+    fn an_identifier_longer_than_512_bytes_makes_no_address() {
+        let of = |identifier: &str| format!("30617:{HEX}:{identifier}").parse::<RepoAddr>();
+        assert!(of(&"é".repeat(MAX_IDENTIFIER_BYTES / 2)).is_ok());
+        assert_eq!(of(&format!("{}x", "é".repeat(MAX_IDENTIFIER_BYTES / 2))), Err(RepoAddrError::TooLong));
     }
 
     #[test]

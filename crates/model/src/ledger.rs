@@ -7,6 +7,12 @@ use crate::link::{BatchId, UpstreamId};
 
 /// References kept per event. An event may carry 2,000 tags; what lies beyond this bound costs bytes, never an event.
 pub const REFS_PER_EVENT: usize = 64;
+/// The longest value of a reference, in bytes: more than any address or id has. With [`REFS_PER_EVENT`] and
+/// [`MAX_REASON_CHARS`] it keeps a row under 512 kB, the room of one message on the bus, even where JSON writes every byte
+/// as six.
+pub const MAX_REF_BYTES: usize = 1024;
+/// The words of a relay that are kept, in characters: on a refusal, or on why a batch or a link ended.
+pub const MAX_REASON_CHARS: usize = 200;
 
 /// A tag by which one event names another (each filter names exactly one of them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,6 +114,12 @@ impl Outcome {
     }
 }
 
+/// A relay's words, shortened to [`MAX_REASON_CHARS`].
+#[must_use]
+pub fn shortened(words: &str) -> String {
+    words.chars().take(MAX_REASON_CHARS).collect()
+}
+
 /// One event id with a final outcome, as a session reports it and the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRow {
@@ -121,4 +133,27 @@ pub struct LedgerRow {
     /// The upstream that served it first; home itself for what home served.
     pub upstream: UpstreamId,
     pub batch: Option<BatchId>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_largest_row_fits_into_a_message_of_512_kb() {
+        // U+0000 is what JSON makes most of: six bytes of one.
+        let value = |n: usize| "\0".repeat(MAX_REF_BYTES - 2) + &format!("{n:02}");
+        let row = LedgerRow {
+            id: EventId::from_byte_array([255; 32]),
+            created_at: Timestamp::from_secs(u64::MAX),
+            kind: Kind::Custom(u16::MAX),
+            refs: (0..REFS_PER_EVENT).map(|n| Ref { tag: RefTag::RootAddress, value: value(n) }).collect(),
+            outcome: Outcome::Gated(GateReason::Protected),
+            reason: Some(shortened(&"\0".repeat(1_000_000))),
+            upstream: UpstreamId(i64::MIN),
+            batch: Some(BatchId(i64::MIN)),
+        };
+        assert!(serde_json::to_vec(&row).unwrap().len() < 400 * 1024);
+    }
 }

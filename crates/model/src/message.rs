@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
 use crate::item::{ItemKind, RepoAddr};
-use crate::ledger::{LedgerRow, Ref, RefTag};
-use crate::link::{BatchId, Epoch, Learned, Method, UpstreamId};
+use crate::ledger::{LedgerRow, Ref, RefTag, shortened};
+use crate::link::{BatchId, Epoch, Learned, Method, Nip77, UpstreamId};
 
 /// What one discovery window gathered from home (S2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +184,29 @@ pub enum Said {
     },
 }
 
+impl Said {
+    /// The same, with an upstream's own words no longer than [`MAX_REASON_CHARS`](crate::MAX_REASON_CHARS): it may close a
+    /// subscription with a megabyte of them.
+    #[must_use]
+    pub fn in_few_words(mut self) -> Self {
+        let words = match &mut self {
+            Self::Down { detail, .. } => Some(detail),
+            Self::BatchEnded { outcome: BatchOutcome::Incomplete { detail, .. }, .. } => Some(detail),
+            Self::Learned { facts: Learned { nip77: Some(Nip77::Refused { reason, .. }), .. } } => Some(reason),
+            Self::Opened
+            | Self::CaughtUp
+            | Self::BatchEnded { .. }
+            | Self::Progress { .. }
+            | Self::Learned { .. }
+            | Self::RateLimited { .. } => None,
+        };
+        if let Some(words) = words {
+            *words = shortened(words);
+        }
+        self
+    }
+}
+
 /// How a batch ended. Only `Complete` confirms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -315,4 +338,28 @@ pub struct Stored {
     pub created_at: Timestamp,
     pub refs: Vec<Ref>,
     pub upstream: UpstreamId,
+}
+
+#[cfg(test)]
+mod tests {
+    use nostr::prelude::Timestamp;
+
+    use super::*;
+    use crate::ledger::MAX_REASON_CHARS;
+
+    #[test]
+    fn an_upstreams_words_are_shortened_wherever_a_report_holds_them() {
+        let detail = || "é".repeat(1_000_000);
+        let nip77 = Some(Nip77::Refused { at: Timestamp::from_secs(1), reason: detail() });
+        let outcome = BatchOutcome::Incomplete { why: Incomplete::Closed, detail: detail() };
+        let counts = BatchCounts::default();
+        for said in [
+            Said::Down { class: DownClass::Closed, detail: detail() },
+            Said::Learned { facts: Learned { nip77, ..Learned::default() } },
+            Said::BatchEnded { batch: BatchId(1), outcome, method: Method::Req, counts },
+        ] {
+            let text = format!("{:?}", said.in_few_words());
+            assert_eq!(text.matches('é').count(), MAX_REASON_CHARS, "{text:.80}");
+        }
+    }
 }

@@ -51,12 +51,13 @@ pub(super) fn context(client: Client) -> Context {
 pub(super) async fn publish(jetstream: &Context, settings: &NatsSettings, report: Report) -> Result<(), BusError> {
     let room = jetstream.client().max_payload().saturating_sub(16 * 1024).min(MOST_BYTES);
     let origin = Origin::here();
-    for (piece, report) in pieces(report, room).into_iter().enumerate() {
-        let message = serde_json::to_vec(&report).expect("reports are plain data");
+    let upstream = report.upstream;
+    let name = format!("{upstream}.{}.{}", report.epoch, report.sequence);
+    for (piece, message) in pieces(report, room).into_iter().enumerate() {
         let mut parts = envelope::parts(settings.writes, &origin, message, usize::MAX);
         let Some((mut headers, payload)) = parts.pop() else { continue };
-        headers.insert(NATS_MESSAGE_ID, format!("{}.{}.{}.{piece}", report.upstream, report.epoch, report.sequence));
-        keep(jetstream, subject::report(report.upstream), headers, payload).await?;
+        headers.insert(NATS_MESSAGE_ID, format!("{name}.{piece}"));
+        keep(jetstream, subject::report(upstream), headers, payload).await?;
     }
     Ok(())
 }
@@ -78,16 +79,16 @@ async fn keep(jetstream: &Context, subject: String, headers: HeaderMap, payload:
     }
 }
 
-/// The report in pieces of at most about `most` bytes: only outcomes can be many. The figures go with the first piece.
-fn pieces(report: Report, most: usize) -> Vec<Report> {
-    let Said::Progress { rows, .. } = &report.said else { return vec![report] };
-    // Escaped text may double; the ids, times and words of a row are about 300 bytes.
-    let bytes: usize = rows.iter().map(|row| 400 + row.refs.iter().map(|one| 2 * one.value.len() + 40).sum::<usize>()).sum();
-    if bytes <= most || rows.len() < 2 {
-        return vec![report];
+/// The report as JSON, in pieces of at most `most` bytes: only outcomes can be many, and one of them always fits. The
+/// figures go with the first piece.
+fn pieces(report: Report, most: usize) -> Vec<Vec<u8>> {
+    let message = serde_json::to_vec(&report).expect("reports are plain data");
+    let Report { upstream, epoch, sequence, said: Said::Progress { batches, mut rows, counts } } = report else {
+        return vec![message];
+    };
+    if message.len() <= most || rows.len() < 2 {
+        return vec![message];
     }
-    let Report { upstream, epoch, sequence, said } = report;
-    let Said::Progress { batches, mut rows, counts } = said else { unreachable!("checked above") };
     let rest = rows.split_off(rows.len() / 2);
     let first = Said::Progress { batches: batches.clone(), rows, counts };
     let second = Said::Progress { batches, rows: rest, counts: BatchCounts::default() };
@@ -209,7 +210,7 @@ mod tests {
             id: EventId::from_byte_array([number; 32]),
             created_at: Timestamp::from_secs(1),
             kind: Kind::Custom(1621),
-            refs: vec![Ref { tag: RefTag::Address, value: "x".repeat(300) }],
+            refs: vec![Ref { tag: RefTag::Address, value: "\0".repeat(300) }],
             outcome: Outcome::Stored,
             reason: None,
             upstream: UpstreamId(1),
@@ -227,7 +228,8 @@ mod tests {
         let mut again = Vec::new();
         let mut counted = 0;
         for piece in pieces {
-            assert!(serde_json::to_vec(&piece).unwrap_or_default().len() <= 20_000);
+            assert!(piece.len() <= 20_000);
+            let piece: Report = serde_json::from_slice(&piece).expect("a report");
             let Said::Progress { rows, counts, .. } = piece.said else { panic!("another word") };
             again.extend(rows);
             counted += counts.events;

@@ -76,7 +76,7 @@ pub(crate) fn reply(root: &Event, created_at: u64, n: usize) -> Event {
 }
 
 pub(crate) fn seen(name: &str, created_at: u64, relays: &[&str]) -> RepoSeen {
-    discovery::read_announcement(&announcement(name, created_at, relays))
+    discovery::read_announcement(&announcement(name, created_at, relays)).expect("a short identifier")
 }
 
 pub(crate) fn root_seen(n: u32, repos: &[&str]) -> RootSeen {

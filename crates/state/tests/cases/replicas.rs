@@ -311,7 +311,7 @@ async fn the_clock_of_the_database_decides() {
 #[tokio::test]
 async fn words_of_strangers_are_kept_whatever_they_are_made_of() {
     let world = world().await;
-    let identifier = format!("\0{}", "long ".repeat(4_000));
+    let identifier = format!("\0{}", "é".repeat(250));
     let base = announced(1, 5, &[1]);
     let addr = model::RepoAddr { identifier, ..base.addr.clone() };
     world.discover(&[RepoSeen { addr: addr.clone(), ..base }], &[]).await;

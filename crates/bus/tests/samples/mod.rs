@@ -1,0 +1,313 @@
+//! One message of every kind, and every variant of every enum that one may hold. The lists that build them name each
+//! variant in a `match`, and structs name each field: what is forgotten does not compile.
+
+use model::{
+    Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass, Draft, Epoch,
+    EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest, LedgerCursor,
+    LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag, RelayUrl,
+    Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Status, Stored, Tail,
+    Timestamp, UpGranted, UpstreamId, UpstreamStatus, WorkerId,
+};
+
+/// All variants of an enum without fields.
+macro_rules! units {
+    ($($name:ident: $enum:ident = [$($variant:ident),* $(,)?];)*) => {
+        $(fn $name() -> Vec<$enum> {
+            let _each_has_a_sample = |value: $enum| match value { $($enum::$variant => ()),* };
+            vec![$($enum::$variant),*]
+        })*
+    };
+}
+
+/// A value of each variant of an enum with fields.
+macro_rules! variants {
+    ($($name:ident: $enum:ident = [$($variant:pat => $value:expr),* $(,)?];)*) => {
+        $(fn $name() -> Vec<$enum> {
+            let _each_has_a_sample = |value: &$enum| match value { $($variant => ()),* };
+            vec![$($value),*]
+        })*
+    };
+}
+
+units! {
+    methods: Method = [Negentropy, Req];
+    roles: Role = [Home, Bootstrap, Listed];
+    item_kinds: ItemKind = [Repo, Root];
+    ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
+    gate_reasons: GateReason = [Ephemeral, Expired, Protected, Future];
+    incompletes: Incomplete = [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive];
+    hang_up_reasons: HangUpReason = [Empty];
+    down_classes: DownClass = [
+        NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
+    ];
+}
+
+variants! {
+    items: Item = [
+        Item::Repo(_) => Item::Repo(addr()),
+        Item::Root(_) => Item::Root(id(1)),
+    ];
+    resumes: Resume = [
+        Resume::Fresh => Resume::Fresh,
+        Resume::CatchUp { since: _ } => Resume::CatchUp { since: at(100) },
+    ];
+    links: LinkView = [
+        LinkView::Down { dial_at: _ } => LinkView::Down { dial_at: at(100) },
+        LinkView::Up { resume: _, opened: _, caught_up: _ } =>
+            LinkView::Up { resume: Resume::Fresh, opened: true, caught_up: false },
+    ];
+    nip77s: Nip77 = [
+        Nip77::Works { at: _ } => Nip77::Works { at: at(100) },
+        Nip77::Refused { at: _, reason: _ } => Nip77::Refused { at: at(100), reason: "blocked: no".to_owned() },
+    ];
+    own_outcomes: Outcome = [
+        Outcome::Stored => Outcome::Stored,
+        Outcome::Duplicate => Outcome::Duplicate,
+        Outcome::Superseded => Outcome::Superseded,
+        Outcome::Held => Outcome::Held,
+        Outcome::Refused => Outcome::Refused,
+        Outcome::NeedsParent => Outcome::NeedsParent,
+        Outcome::Gated(_) => Outcome::Gated(GateReason::Expired),
+    ];
+    complete_or_not: BatchOutcome = [
+        BatchOutcome::Complete => BatchOutcome::Complete,
+        BatchOutcome::Incomplete { why: _, detail: _ } =>
+            BatchOutcome::Incomplete { why: Incomplete::Closed, detail: "error: no".to_owned() },
+    ];
+    errors: StateError = [
+        StateError::Fenced => StateError::Fenced,
+        StateError::NoSuchUpstream => StateError::NoSuchUpstream,
+        StateError::BeingPlanned => StateError::BeingPlanned,
+        StateError::Store(_) => StateError::Store("disk full".to_owned()),
+    ];
+    plain_said: Said = [
+        Said::Opened => Said::Opened,
+        Said::CaughtUp => Said::CaughtUp,
+        Said::Down { class: _, detail: _ } => Said::Down { class: DownClass::Dns, detail: "no such name".to_owned() },
+        Said::BatchEnded { batch: _, outcome: _, method: _, counts: _ } =>
+            Said::BatchEnded { batch: BatchId(8), outcome: BatchOutcome::Complete, method: Method::Req, counts: counts() },
+        Said::Progress { batches: _, rows: _, counts: _ } =>
+            Said::Progress { batches: vec![BatchId(8)], rows: rows(), counts: counts() },
+        Said::Learned { facts: _ } => Said::Learned { facts: learned(nip77s().remove(0)) },
+        Said::RateLimited { seconds: _ } => Said::RateLimited { seconds: 60 },
+    ];
+    asks: Ask = [
+        Ask::OpenAnnouncements { filter: _, since: _, method: _ } =>
+            Ask::OpenAnnouncements { filter: filter(), since: Some(at(100)), method: Method::Req },
+        Ask::CatchUp { live: _, since: _ } => Ask::CatchUp { live: live(), since: at(100) },
+        Ask::Fetch { batch: _, live: _, history: _, method: _ } =>
+            Ask::Fetch { batch: BatchId(8), live: live(), history: vec![filter()], method: Method::Negentropy },
+        Ask::Rebuild { live: _, since: _ } => Ask::Rebuild { live: live(), since: at(100) },
+        Ask::HangUp { reason: _ } => Ask::HangUp { reason: HangUpReason::Empty },
+    ];
+    queries_of_each_kind: Query = [
+        Query::Lease(_) => Query::Lease(lease()),
+        Query::Discover(_) => Query::Discover(discovery()),
+        Query::Up { upstream: _, epoch: _ } => Query::Up { upstream: UPSTREAM, epoch: EPOCH },
+        Query::Snapshot { upstream: _, planner: _ } => Query::Snapshot { upstream: UPSTREAM, planner: planner() },
+        Query::Claim { claim: _, planner: _ } => Query::Claim { claim: claim(), planner: planner() },
+        Query::Planned { upstream: _, planner: _ } => Query::Planned { upstream: UPSTREAM, planner: planner() },
+        Query::Due => Query::Due,
+        Query::Ledger { scope: _, after: _ } => Query::Ledger { scope: scope(), after: Some(cursor()) },
+        Query::Known { ids: _ } => Query::Known { ids: vec![id(1), id(2)] },
+        Query::Status => Query::Status,
+    ];
+    answers_of_each_kind: Answer = [
+        Answer::Leases(_) => Answer::Leases(roles().into_iter().map(assignment).collect()),
+        Answer::Discovered(_) => Answer::Discovered(vec![UPSTREAM]),
+        Answer::Up(_) => Answer::Up(UpGranted { epoch: EPOCH, resume: Resume::CatchUp { since: at(100) } }),
+        Answer::Snapshot(_) => Answer::Snapshot(Box::new(snapshot(Resume::Fresh))),
+        Answer::Claimed(_) => Answer::Claimed(Claimed { batches: vec![Some(BatchId(8)), None] }),
+        Answer::Planned(_) => Answer::Planned(true),
+        Answer::Due(_) => Answer::Due(vec![UPSTREAM]),
+        Answer::Ledger(_) => Answer::Ledger(LedgerPage { rows: vec![cursor()], is_last: true }),
+        Answer::Known(_) => Answer::Known(vec![id(1)]),
+        Answer::Status(_) => Answer::Status(status()),
+        Answer::Failed(_) => Answer::Failed(StateError::Fenced),
+    ];
+}
+
+const UPSTREAM: UpstreamId = UpstreamId(3);
+const EPOCH: Epoch = Epoch(1_700_000_000_000);
+
+pub(crate) fn reports() -> Vec<Report> {
+    let downs = down_classes().into_iter().map(|class| Said::Down { class, detail: String::new() });
+    let ends = incompletes().into_iter().map(|why| BatchOutcome::Incomplete { why, detail: String::new() });
+    let ends = ends.chain(complete_or_not()).zip(methods().into_iter().cycle());
+    let ends = ends.map(|(outcome, method)| Said::BatchEnded { batch: BatchId(9), outcome, method, counts: counts() });
+    let facts = nip77s().into_iter().map(learned).chain([Learned::default()]).map(|facts| Said::Learned { facts });
+    let said = plain_said().into_iter().chain(downs).chain(ends).chain(facts);
+    said.zip(1..).map(|(said, sequence)| Report { upstream: UPSTREAM, epoch: EPOCH, sequence, said }).collect()
+}
+
+pub(crate) fn orders() -> Vec<Order> {
+    let from_the_start = Ask::OpenAnnouncements { filter: filter(), since: None, method: Method::Negentropy };
+    let hang_ups = hang_up_reasons().into_iter().map(|reason| Ask::HangUp { reason });
+    let asks = asks().into_iter().chain([from_the_start]).chain(hang_ups);
+    asks.map(|ask| Order { upstream: UPSTREAM, epoch: EPOCH, ask }).collect()
+}
+
+pub(crate) fn queries() -> Vec<Query> {
+    let first_page = Query::Ledger { scope: scope(), after: None };
+    let plain = Claim { refresh: None, rechunk: vec![], ..claim() };
+    let mut queries = queries_of_each_kind();
+    queries.extend([first_page, Query::Claim { claim: plain, planner: planner() }]);
+    queries
+}
+
+pub(crate) fn answers() -> Vec<Answer> {
+    let snapshots = resumes().into_iter().map(snapshot).map(|one| Answer::Snapshot(Box::new(one)));
+    let bare =
+        Snapshot { covered: None, ask_at: None, empty_since: None, missing: vec![], tails: vec![], ..snapshot(Resume::Fresh) };
+    let failures = errors().into_iter().map(Answer::Failed);
+    answers_of_each_kind().into_iter().chain(snapshots).chain([Answer::Snapshot(Box::new(bare))]).chain(failures).collect()
+}
+
+pub(crate) fn stored() -> Vec<Stored> {
+    vec![Stored { id: id(1), kind: Kind::Custom(1621), created_at: at(100), refs: refs(), upstream: UPSTREAM }]
+}
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+fn id(n: u8) -> EventId {
+    EventId::from_byte_array([n; 32])
+}
+
+fn url() -> RelayUrl {
+    RelayUrl::parse("wss://relay.example/path").unwrap()
+}
+
+fn addr() -> RepoAddr {
+    "30617:aa4fc8665f5696e33db7e1a572e3b0f5b3d615837b0f362dcb1c8068b098c7b4:a repo: \"it\"".parse().unwrap()
+}
+
+fn planner() -> String {
+    "planner-1".to_owned()
+}
+
+fn counts() -> BatchCounts {
+    BatchCounts { events: 10, fresh: 2, rounds: 3, bytes_in: 1000, bytes_out: 100 }
+}
+
+fn learned(nip77: Nip77) -> Learned {
+    Learned {
+        nip77: Some(nip77),
+        page_cap: Some(500),
+        ids_per_req: Some(100),
+        live_limit: Some(20),
+        excludes_until: Some(true),
+        ignores_limit_zero: Some(false),
+    }
+}
+
+fn filter() -> Filter {
+    let addresses = [addr().to_string()];
+    let filter = serde_json::json!({ "kinds": [30617], "#a": addresses, "since": 1, "until": 2, "limit": 500 });
+    serde_json::from_value(filter).unwrap()
+}
+
+fn live() -> Vec<LiveFilter> {
+    let families = item_kinds().into_iter().flat_map(Family::of);
+    families.map(|family| LiveFilter { slot: Slot { family, chunk: 7 }, filter: filter() }).collect()
+}
+
+fn refs() -> Vec<Ref> {
+    ref_tags().into_iter().map(|tag| Ref { tag, value: "a \"value\"".to_owned() }).collect()
+}
+
+/// One for each outcome.
+fn rows() -> Vec<LedgerRow> {
+    let outcomes = own_outcomes().into_iter().chain(gate_reasons().into_iter().map(Outcome::Gated));
+    let row = |(outcome, n): (Outcome, u8)| LedgerRow {
+        id: id(n),
+        created_at: at(100),
+        kind: Kind::Custom(1621),
+        refs: if n == 0 { refs() } else { vec![] },
+        outcome,
+        reason: (!outcome.is_at_home()).then(|| "blocked: no".to_owned()),
+        upstream: UPSTREAM,
+        batch: outcome.is_at_home().then_some(BatchId(8)),
+    };
+    outcomes.zip(0..).map(row).collect()
+}
+
+fn lease() -> LeaseRequest {
+    let worker = WorkerId { name: "connector-1".to_owned(), incarnation: "x7".to_owned() };
+    LeaseRequest { worker, ttl_ms: 6000, behind: vec![(UPSTREAM, at(100))], leaving: false }
+}
+
+fn assignment(role: Role) -> Assignment {
+    let learned = learned(nip77s().remove(0));
+    Assignment { upstream: UPSTREAM, url: url(), role, epoch: EPOCH, dial_at: at(100), learned }
+}
+
+fn discovery() -> Discovery {
+    Discovery {
+        repos: vec![RepoSeen { addr: addr(), event: id(1), created_at: at(100), relays: vec![url()] }],
+        roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
+        removals: vec![Removal { addr: addr(), until: at(100) }],
+    }
+}
+
+fn claim() -> Claim {
+    Claim {
+        upstream: UPSTREAM,
+        epoch: EPOCH,
+        refresh: Some(at(100)),
+        rechunk: items().into_iter().map(|item| (item, 7)).collect(),
+        drafts: methods().into_iter().map(|method| Draft { items: items(), chunk: 7, method }).collect(),
+    }
+}
+
+fn scope() -> LedgerScope {
+    LedgerScope { filter: filter(), at_home: true }
+}
+
+fn cursor() -> LedgerCursor {
+    LedgerCursor { created_at: at(100), id: id(1) }
+}
+
+fn snapshot(resume: Resume) -> Snapshot {
+    let covered: Vec<Covered> = items().into_iter().map(|item| Covered { item, chunk: Some(7) }).collect();
+    Snapshot {
+        upstream: UPSTREAM,
+        url: url(),
+        role: Role::Listed,
+        epoch: EPOCH,
+        link: LinkView::Up { resume, opened: true, caught_up: true },
+        learned: learned(nip77s().remove(1)),
+        now: at(100),
+        missing: vec![Covered { item: Item::Repo(addr()), chunk: None }],
+        wanted: 3,
+        pending: 2,
+        confirmed: 1,
+        batches_in_flight: 1,
+        tails: vec![Tail { chunk: 7, items: items() }],
+        chunks: (8, 9),
+        covered: Some(covered),
+        refresh_at: at(200),
+        ask_at: Some(at(150)),
+        empty_since: Some(at(50)),
+    }
+}
+
+fn status() -> Status {
+    let outcomes = rows().iter().map(|row| (row.outcome.as_str().to_owned(), 5)).collect();
+    let upstream = |link: LinkView| UpstreamStatus {
+        upstream: UPSTREAM,
+        url: url(),
+        role: Role::Bootstrap,
+        link,
+        wanted: 3,
+        pending: 2,
+        confirmed: 1,
+        learned: Learned::default(),
+        failures: 4,
+        last_down: Some(DownClass::Tls),
+        incomplete: Some("idle".to_owned()),
+        counts: counts(),
+    };
+    Status { repos: 1, roots: 2, at_home: 3, outcomes, upstreams: links().into_iter().map(upstream).collect() }
+}
