@@ -150,7 +150,7 @@ impl Session {
                 if let Some(sub) = page {
                     self.close(sub);
                 }
-                self.unit_failed(id, Incomplete::Idle, "no frame of the page in time", now);
+                self.page_refused(id, Incomplete::Idle, "no frame of the page in time", now);
             }
         }
     }

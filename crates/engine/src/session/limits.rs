@@ -24,7 +24,7 @@ impl Session {
     /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
     pub(super) fn heal(&mut self) {
         self.cooldown_secs = (self.cooldown_secs / 2).max(COOLDOWN_SECS.0);
-        let Manners { largest_page, excludes_until } = self.manners;
+        let Manners { largest_page, excludes_until, cuts_at: _, unproved: _ } = self.manners;
         if largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
             self.learn(Learned { page_cap: Some(largest_page), ..Learned::default() });
         }

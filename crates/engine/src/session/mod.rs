@@ -125,6 +125,7 @@ impl Session {
             manners: Manners {
                 largest_page: learned.page_cap.unwrap_or(0),
                 excludes_until: learned.excludes_until.unwrap_or(false),
+                ..Manners::default()
             },
             learned,
             subs: BTreeMap::new(),

@@ -158,10 +158,29 @@ impl Session {
         unit.moved_ms = now.ms;
         let step = walk.page_ended(hint, &mut self.manners);
         self.moved(id, 1);
+        self.take_step(id, step, now);
+    }
+
+    fn take_step(&mut self, id: UnitId, step: Step, now: Now) {
         match step {
             Step::Page(_) => self.ask_page(id, now),
             Step::Complete => self.all_read(id, now),
             Step::Incomplete(why) => self.unit_failed(id, why, "", now),
+        }
+    }
+
+    /// A page that got no answer: a walk goes on without the answer to a question beside what it reads.
+    pub(super) fn page_refused(&mut self, id: UnitId, why: Incomplete, text: &str, now: Now) {
+        let step = match self.units.get_mut(&id).map(|unit| &mut unit.stage) {
+            Some(Stage::Walk { walk, page }) => {
+                *page = None;
+                walk.calibration_refused(&mut self.manners)
+            }
+            Some(Stage::Queued { .. } | Stage::Exchange(_) | Stage::Settling) | None => None,
+        };
+        match step {
+            Some(step) => self.take_step(id, step, now),
+            None => self.unit_failed(id, why, text, now),
         }
     }
 
@@ -222,9 +241,9 @@ impl Session {
                 self.learn_live_limit(now);
                 self.wait_for_room(now);
             }
-            Refusal::AuthRequired => self.unit_failed(id, Incomplete::AuthRequired, text, now),
+            Refusal::AuthRequired => self.page_refused(id, Incomplete::AuthRequired, text, now),
             Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {
-                self.unit_failed(id, Incomplete::Closed, text, now)
+                self.page_refused(id, Incomplete::Closed, text, now);
             }
         }
     }

@@ -26,6 +26,8 @@ pub(crate) enum Which {
     Live,
     Page,
     Ids,
+    /// By many kinds and no tag: what a walk asks to learn about the relay.
+    Question,
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +67,7 @@ pub(crate) struct ModelRelay {
 pub(crate) fn which(filter: &Filter) -> Which {
     match filter.limit {
         _ if filter.ids.is_some() => Which::Ids,
+        _ if filter.kinds.as_ref().is_some_and(|kinds| kinds.len() > 2) => Which::Question,
         Some(0) => Which::Live,
         Some(_) | None => Which::Page,
     }
