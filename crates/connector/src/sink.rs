@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::outcome::{Answer, read_ok};
+use engine::pace::{Pace, WRITING};
 use futures_util::{SinkExt, StreamExt};
 use model::{Event, EventId, Outcome, RelayUrl, kinds};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -27,7 +28,7 @@ const OK_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// "error:" and words that nobody agreed on: so many tries, then it counts as refused.
 const MOST_TRIES: u8 = 5;
-/// The waits between connections, and after `rate-limited:`, double up to this.
+/// The waits between connections double up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Home down is said once in this time.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
@@ -128,8 +129,11 @@ struct Writer<'a> {
     queue: &'a Queue,
     unanswered: HashMap<EventId, Offer>,
     window: usize,
+    /// Nothing is written before: a cooldown, or the distance to the last event.
     paused_until: Instant,
-    pause: Duration,
+    cooling_until: Instant,
+    pace: Pace,
+    began: Instant,
     answered: Instant,
 }
 
@@ -144,7 +148,9 @@ impl<'a> Writer<'a> {
             unanswered: HashMap::new(),
             window,
             paused_until: now,
-            pause: Duration::from_secs(1),
+            cooling_until: now,
+            pace: Pace::new(WRITING),
+            began: now,
             answered: now,
         })
     }
@@ -155,7 +161,7 @@ impl<'a> Writer<'a> {
             if let Err(why) = self.fill_window().await {
                 return why;
             }
-            let has_room = self.unanswered.len() < self.window;
+            let has_room = self.unanswered.len() < self.width();
             let overdue = if self.unanswered.is_empty() { None } else { Some(self.answered + OK_LIMIT) };
             let paused = (self.paused_until > Instant::now()).then_some(self.paused_until);
             tokio::select! {
@@ -176,7 +182,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let mut wrote = false;
-        while self.unanswered.len() < self.window {
+        while self.unanswered.len() < self.width() {
             let Some(offer) = self.queue.pop() else { break };
             if self.unanswered.is_empty() {
                 self.answered = Instant::now();
@@ -187,12 +193,26 @@ impl<'a> Writer<'a> {
             let fed = timeout(WRITE_LIMIT, self.socket.feed(Message::text(text))).await;
             fed.map_err(|_| "home reads nothing".to_owned())?.map_err(|error| error.to_string())?;
             wrote = true;
+            let apart = self.pace.spacing_ms();
+            if apart > 0 {
+                self.paused_until = Instant::now() + Duration::from_millis(apart);
+                break;
+            }
         }
         if wrote {
             let flushed = timeout(WRITE_LIMIT, self.socket.flush()).await;
             flushed.map_err(|_| "home reads nothing".to_owned())?.map_err(|error| error.to_string())?;
         }
         Ok(())
+    }
+
+    /// Events without an OK that home may have at a time.
+    fn width(&self) -> usize {
+        self.window.min(self.pace.width())
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn take_frame(&mut self, message: &Message) {
@@ -202,12 +222,17 @@ impl<'a> Writer<'a> {
         let Some(mut offer) = self.unanswered.remove(&id) else { return };
         match read_ok(accepted, &text) {
             Answer::Final(outcome) => {
-                self.pause = Duration::from_secs(1);
+                self.pace.answered(self.elapsed_ms());
+                self.pace.ended_well();
                 (offer.done)(outcome, &text);
             }
             Answer::RateLimited => {
-                self.paused_until = Instant::now() + self.pause;
-                self.pause = (self.pause * 2).min(LONGEST_WAIT);
+                // What was written before the cooldown is refused with the first: that is one refusal.
+                if self.cooling_until <= Instant::now() {
+                    let cooldown = self.pace.rate_limited(self.elapsed_ms());
+                    self.cooling_until = Instant::now() + Duration::from_secs(cooldown);
+                    self.paused_until = self.cooling_until;
+                }
                 self.queue.lock()[offer.rank].push_front(offer);
             }
             Answer::Failed if offer.tries + 1 < MOST_TRIES => {

@@ -10,6 +10,7 @@ pub mod filters;
 pub mod health;
 pub mod invariants;
 pub mod outcome;
+pub mod pace;
 pub mod placement;
 pub mod plan;
 pub mod resume;

@@ -1,15 +1,19 @@
 //! The paged read of one filter (a *walk*): every REQ that fetches history goes through here.
 //!
 //! Ends only on proof: an empty page below the cursor, a hint of NIP-67, or the floor of time. Frames are counted raw,
-//! before any policy. Relays cap pages silently, so "fewer than the limit" proves nothing.
+//! before any policy. Relays cap pages silently, so "fewer than the limit" proves nothing; that a second was read in full
+//! is proved by a larger page of the same relay.
+
+mod dense;
 
 use std::collections::{BTreeSet, VecDeque};
 
+use dense::Doubt;
 use model::{EventId, Filter, Incomplete, Timestamp};
 
 /// Events asked for per page where the relay's own limit is not known.
 pub const PAGE_LIMIT: usize = 500;
-/// A page smaller than this is not suspected of being cut by the relay.
+/// A smaller page is not taken for cut unless the relay was seen to cut pages that small.
 pub const SMALLEST_CAP: usize = 20;
 
 /// A NIP-67 hint on EOSE.
@@ -29,6 +33,10 @@ pub struct Manners {
     pub largest_page: usize,
     /// `until` leaves out the second that it names.
     pub excludes_until: bool,
+    /// Events of a page that was cut: older ones were left out.
+    pub cuts_at: Option<usize>,
+    /// No question to this relay could prove that it serves more than this.
+    pub unproved: usize,
 }
 
 /// What to do after a page.
@@ -51,6 +59,10 @@ pub struct Walk {
     mode: Mode,
     /// A second could not be read in full.
     has_gap: bool,
+    /// A page that reached down to this second had so many events, all of it, as many as any page of the relay.
+    suspect: Option<(u64, usize)>,
+    /// An empty page has proved that nothing is older.
+    is_at_bottom: bool,
     /// Asks one second further, because the relay leaves out the one that `until` names.
     excludes_until: bool,
     pub pages: u64,
@@ -66,7 +78,10 @@ enum Mode {
         second: u64,
         part: Box<Filter>,
         rest: VecDeque<Filter>,
+        limit: usize,
     },
+    /// Asks something else, to learn how large this relay's pages may be.
+    Calibrate(Box<Doubt>),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -91,6 +106,8 @@ impl Walk {
             page: Page::default(),
             mode: Mode::Pages,
             has_gap: false,
+            suspect: None,
+            is_at_bottom: false,
             excludes_until: manners.excludes_until,
             pages: 0,
         }
@@ -103,12 +120,19 @@ impl Walk {
             Mode::Pages | Mode::Probe => match self.until {
                 Some(until) => self.base.clone().until(self.bound(until)),
                 None => self.base.clone(),
-            },
-            Mode::Second { second, part, .. } => {
-                Filter::clone(part).since(Timestamp::from_secs(*second)).until(self.bound(*second))
             }
+            .limit(PAGE_LIMIT),
+            Mode::Second { second, part, limit, .. } => {
+                Filter::clone(part).since(Timestamp::from_secs(*second)).until(self.bound(*second)).limit(*limit)
+            }
+            Mode::Calibrate(doubt) => doubt.question(|second| self.bound(second)),
         }
-        .limit(PAGE_LIMIT)
+    }
+
+    /// Whether the page in flight asks for something else than this walk is about: its events are of no interest.
+    #[must_use]
+    pub fn is_calibrating(&self) -> bool {
+        matches!(self.mode, Mode::Calibrate(_))
     }
 
     /// The filter without the walk's own bounds: what every event of it must match.
@@ -122,6 +146,10 @@ impl Walk {
         let created_at = created_at.as_secs();
         let page = &mut self.page;
         page.frames += 1;
+        if matches!(self.mode, Mode::Calibrate(_)) {
+            page.oldest = Some(page.oldest.map_or(created_at, |oldest| oldest.min(created_at)));
+            return false;
+        }
         if let Some(until) = self.until.filter(|until| created_at > *until) {
             page.newer_than_asked += usize::from(created_at > until + u64::from(self.excludes_until));
             return false;
@@ -151,10 +179,14 @@ impl Walk {
     pub fn page_ended(&mut self, hint: EoseHint, manners: &mut Manners) -> Step {
         self.pages += 1;
         let page = std::mem::take(&mut self.page);
-        let is_full = page.frames >= manners.largest_page.max(SMALLEST_CAP);
+        let before = *manners;
         manners.largest_page = page.frames.max(manners.largest_page);
         match std::mem::replace(&mut self.mode, Mode::Pages) {
-            Mode::Second { second, part, rest } => self.part_ended(second, &part, rest, is_full),
+            Mode::Second { second, part, rest, limit } => {
+                let is_full = dense::is_full(page.frames, limit, &before);
+                self.part_ended(Doubt::of(second, *part, rest, (page.frames, limit)), is_full, manners)
+            }
+            Mode::Calibrate(doubt) => self.calibrated(*doubt, (page.frames, page.oldest), manners),
             Mode::Pages | Mode::Probe if hint == EoseHint::Finish => self.complete(),
             Mode::Pages if self.skipped_its_boundary(&page) => {
                 // What was read is read again: a second may have been cut by the page before.
@@ -162,7 +194,8 @@ impl Walk {
                 manners.excludes_until = true;
                 Step::Page(self.request())
             }
-            mode @ (Mode::Pages | Mode::Probe) => self.plain_page_ended(&page, mode == Mode::Probe, is_full),
+            Mode::Probe if page.fresh > 0 => self.something_below(&page, manners),
+            mode @ (Mode::Pages | Mode::Probe) => self.plain_page_ended(&page, mode == Mode::Probe, manners),
         }
     }
 
@@ -177,9 +210,9 @@ impl Walk {
         Timestamp::from_secs(second + u64::from(self.excludes_until))
     }
 
-    fn plain_page_ended(&mut self, page: &Page, was_probe: bool, is_full: bool) -> Step {
+    fn plain_page_ended(&mut self, page: &Page, was_probe: bool, manners: &mut Manners) -> Step {
         let Some(oldest) = page.oldest else {
-            return if page.frames == 0 { self.complete() } else { Step::Incomplete(Incomplete::Unpageable) };
+            return if page.frames == 0 { self.nothing_below(manners) } else { Step::Incomplete(Incomplete::Unpageable) };
         };
         if page.fresh > 0 {
             return self.go_on_from(oldest, page);
@@ -188,10 +221,9 @@ impl Walk {
             // Nothing new, and frames that were not asked for: the relay ignores `until`.
             return Step::Incomplete(Incomplete::Unpageable);
         }
-        if is_full {
-            return self.read_second(oldest);
-        }
-        self.probe_below(oldest)
+        self.suspect = dense::is_suspect(page.frames, manners).then_some((oldest, page.frames));
+        self.mode = Mode::Probe;
+        self.below(oldest, manners)
     }
 
     /// At least one new event: there may be more. The boundary second is read again, inclusive.
@@ -204,83 +236,33 @@ impl Walk {
         Step::Page(self.request())
     }
 
-    fn probe_below(&mut self, second: u64) -> Step {
-        self.mode = Mode::Probe;
-        self.below(second)
-    }
-
-    fn below(&mut self, second: u64) -> Step {
+    fn below(&mut self, second: u64, manners: &mut Manners) -> Step {
         let floor = self.base.since.map_or(0, |since| since.as_secs());
-        if second <= floor {
-            return self.complete();
+        if second <= floor || self.is_at_bottom {
+            return self.nothing_below(manners);
         }
         self.until = Some(second - 1);
         self.boundary.clear();
         Step::Page(self.request())
     }
 
-    /// As many events in one second as the relay ever served in a page: there may be more of them than a page holds.
-    fn read_second(&mut self, second: u64) -> Step {
-        match halves(&self.base) {
-            Some((one, other)) => self.read_parts(second, VecDeque::from([one, other])),
-            None => {
-                self.has_gap = true;
-                self.below(second)
-            }
-        }
-    }
-
-    fn part_ended(&mut self, second: u64, part: &Filter, rest: VecDeque<Filter>, is_full: bool) -> Step {
-        let mut parts = rest;
-        if is_full {
-            match halves(part) {
-                Some((one, other)) => parts.extend([one, other]),
-                None => self.has_gap = true,
-            }
-        }
-        self.read_parts(second, parts)
-    }
-
-    fn read_parts(&mut self, second: u64, mut parts: VecDeque<Filter>) -> Step {
+    fn read_parts(&mut self, second: u64, mut parts: VecDeque<Filter>, manners: &mut Manners) -> Step {
         match parts.pop_front() {
-            Some(part) => {
-                self.mode = Mode::Second { second, part: Box::new(part), rest: parts };
-                self.until = Some(second);
-                self.boundary.clear();
-                Step::Page(self.request())
-            }
-            None => self.below(second),
+            Some(part) => self.read_part(second, part, parts, PAGE_LIMIT),
+            None => self.below(second, manners),
         }
     }
 
-    fn complete(&mut self) -> Step {
+    fn read_part(&mut self, second: u64, part: Filter, rest: VecDeque<Filter>, limit: usize) -> Step {
+        self.mode = Mode::Second { second, part: Box::new(part), rest, limit };
+        self.until = Some(second);
+        self.boundary.clear();
+        Step::Page(self.request())
+    }
+
+    fn complete(&self) -> Step {
         if self.has_gap { Step::Incomplete(Incomplete::DenseSecond) } else { Step::Complete }
     }
-}
-
-/// Two filters that together match what `filter` matches: split by tag values, kinds or authors, whichever has several.
-fn halves(filter: &Filter) -> Option<(Filter, Filter)> {
-    if let Some((tag, values)) = filter.generic_tags.iter().find(|(_, values)| values.len() > 1) {
-        let (one, other) = split(values);
-        let with = |values| {
-            let mut half = filter.clone();
-            half.generic_tags.insert(*tag, values);
-            half
-        };
-        return Some((with(one), with(other)));
-    }
-    if let Some(kinds) = filter.kinds.as_ref().filter(|kinds| kinds.len() > 1) {
-        let (one, other) = split(kinds);
-        return Some((Filter { kinds: Some(one), ..filter.clone() }, Filter { kinds: Some(other), ..filter.clone() }));
-    }
-    let authors = filter.authors.as_ref().filter(|authors| authors.len() > 1)?;
-    let (one, other) = split(authors);
-    Some((Filter { authors: Some(one), ..filter.clone() }, Filter { authors: Some(other), ..filter.clone() }))
-}
-
-fn split<T: Ord + Clone>(values: &BTreeSet<T>) -> (BTreeSet<T>, BTreeSet<T>) {
-    let middle = values.len() / 2;
-    (values.iter().take(middle).cloned().collect(), values.iter().skip(middle).cloned().collect())
 }
 
 #[cfg(test)]

@@ -233,6 +233,8 @@ pub enum Incomplete {
     Unpageable,
     /// The live subscription of the batch could not be opened.
     NotLive,
+    /// The upstream asked us to slow down again and again, and served nothing of it.
+    RateLimited,
     /// Our own ledger's set of the filter was not loaded in time.
     NotLoaded,
     /// Everything was read; home gave no outcome of some of its events in time.
@@ -249,6 +251,7 @@ impl Incomplete {
             Self::DenseSecond => "dense-second",
             Self::Unpageable => "unpageable",
             Self::NotLive => "not-live",
+            Self::RateLimited => "rate-limited",
             Self::NotLoaded => "not-loaded",
             Self::Unsettled => "unsettled",
         }

@@ -119,6 +119,7 @@ impl Session {
             return false;
         }
         let sub = self.new_sub(Owner::Exchange(id));
+        self.note_asked(now);
         let Some(unit) = self.units.get_mut(&id) else { return false };
         unit.moved_ms = now.ms;
         unit.stage = Stage::Exchange(Box::new(Exchange {
@@ -179,6 +180,7 @@ impl Session {
         }
         exchange.phase = Phase::Reconciling;
         self.window_answered(id);
+        self.served(id, now);
         self.touch(id, now);
         self.moved(id, 1);
         self.out.push_back(Output::Reconcile { unit: id, message });
@@ -211,9 +213,10 @@ impl Session {
     /// Keeps requests by ids in flight; ends the pass when nothing is left.
     pub(super) fn fetch_ids(&mut self, id: UnitId, now: Now) {
         let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ).max(1);
-        while now.ms >= self.paused_until_ms {
+        let in_flight = IDS_IN_FLIGHT.min(self.pace.width());
+        while self.may_ask(now) {
             let Some(exchange) = self.exchange_mut(id) else { return };
-            if exchange.in_flight.len() >= IDS_IN_FLIGHT {
+            if exchange.in_flight.len() >= in_flight {
                 break;
             }
             let Some(asked) = exchange.next_ids(per_req) else { break };
@@ -223,6 +226,7 @@ impl Session {
                 exchange.in_flight.insert(sub, asked);
             }
             self.touch(id, now);
+            self.note_asked(now);
             self.send(Request::Req { sub: sub.to_string(), filter });
         }
         self.end_pass(id, now);
@@ -241,16 +245,14 @@ impl Session {
         let is_served = asked.left.is_empty();
         exchange.need.extend(asked.left);
         self.touch(id, now);
-        match refusal::read(text) {
-            _ if is_served => self.fetch_ids(id, now),
-            Refusal::RateLimited => self.pause(now),
-            Refusal::TooManySubscriptions => {
-                self.learn_live_limit(now);
-                self.wait_for_room(now);
-            }
-            Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {
-                self.walk_instead(id, text, false, now);
-            }
+        let refusal = refusal::read(text);
+        let is_of_pace = matches!(refusal, Refusal::RateLimited | Refusal::Quota | Refusal::TooManySubscriptions);
+        if is_served {
+            self.fetch_ids(id, now);
+        } else if let Some(before) = is_of_pace.then(|| self.refused_again(id)).flatten() {
+            self.slow_down(refusal, before, now);
+        } else {
+            self.walk_instead(id, text, false, now);
         }
     }
 
@@ -273,6 +275,7 @@ impl Session {
         }
         self.learn_ids_per_req(shown);
         self.touch(id, now);
+        self.served(id, now);
         self.moved(id, 0);
         self.fetch_ids(id, now);
     }
@@ -332,7 +335,11 @@ impl Session {
                 self.walk_instead(id, text, false, now);
             }
             Refusal::TooLarge => self.overflowed(id, now),
-            Refusal::Quota | Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
+            Refusal::Quota => {
+                self.pace.too_many(now.ms);
+                self.walk_instead(id, text, false, now);
+            }
+            Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
             Refusal::AuthRequired | Refusal::Other => self.walk_instead(id, text, was_unanswered, now),
         }
     }
@@ -374,7 +381,7 @@ impl Session {
         if let Stage::Exchange(exchange) = std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {
             self.drop_exchange(id, *exchange);
         }
-        if now.ms >= self.paused_until_ms {
+        if self.may_ask(now) {
             self.start_walk(id, now);
         } else if let Some(unit) = self.units.get_mut(&id) {
             unit.method = model::Method::Req;

@@ -64,6 +64,11 @@ impl Session {
 
     pub(super) fn judge(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
         let Some((sub, owner)) = self.owner(sub) else { return Verdict::Stray };
+        if let Owner::Page(id) = owner
+            && self.calibrates(id, event, now)
+        {
+            return Verdict::Repeat;
+        }
         let (unit, is_asked) = match owner {
             Owner::Live(key) => {
                 let live = self.lives.get(&key);
@@ -86,6 +91,17 @@ impl Session {
         }
         let is_new = unit.is_none_or(|id| self.walk_event(id, event));
         if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }
+    }
+
+    /// Whether the event answers a question that a walk asks beside what it reads; it is only counted.
+    fn calibrates(&mut self, id: UnitId, event: &Event, now: Now) -> bool {
+        let Some(Unit { stage: Stage::Walk { walk, .. }, moved_ms, .. }) = self.units.get_mut(&id) else { return false };
+        let is_answer = walk.is_calibrating() && is_match(&walk.request(), event);
+        if is_answer {
+            *moved_ms = now.ms;
+            walk.event(event.id, event.created_at);
+        }
+        is_answer
     }
 
     /// Counts a frame of a walk; whether the walk sees the event for the first time.

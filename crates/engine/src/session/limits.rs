@@ -2,9 +2,8 @@
 
 use model::{Learned, Said};
 
-use super::words::{Now, Output};
-use super::{Owner, ROOM_MS, SUBSCRIPTIONS_IN_RESERVE, Session};
-use crate::rules::COOLDOWN_SECS;
+use super::words::{Now, Output, UnitId};
+use super::{MOST_REFUSALS, Owner, ROOM_MS, SUBSCRIPTIONS_IN_RESERVE, Session};
 use crate::walk::{Manners, SMALLEST_CAP};
 
 impl Session {
@@ -14,17 +13,16 @@ impl Session {
         if !is_new {
             return;
         }
-        let seconds = self.cooldown_secs;
+        let seconds = self.pace.rate_limited(now.ms);
         self.paused_since_ms = now.ms;
         self.paused_until_ms = now.ms + seconds * 1000;
-        self.cooldown_secs = (seconds * 2).min(COOLDOWN_SECS.1);
         self.out.push_back(Output::Report(Said::RateLimited { seconds }));
     }
 
     /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
     pub(super) fn heal(&mut self) {
-        self.cooldown_secs = (self.cooldown_secs / 2).max(COOLDOWN_SECS.0);
-        let Manners { largest_page, excludes_until } = self.manners;
+        self.pace.ended_well();
+        let Manners { largest_page, excludes_until, cuts_at: _, unproved: _ } = self.manners;
         if largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
             self.learn(Learned { page_cap: Some(largest_page), ..Learned::default() });
         }
@@ -34,8 +32,40 @@ impl Session {
     }
 
     /// Nothing new is asked for a moment: subscriptions of ours end meanwhile. No cooldown of the relay's.
-    pub(super) fn wait_for_room(&mut self, now: Now) {
-        self.paused_until_ms = self.paused_until_ms.max(now.ms + ROOM_MS);
+    pub(super) fn wait_for_room(&mut self, refusals: u32, now: Now) {
+        self.paused_until_ms = self.paused_until_ms.max(now.ms + (ROOM_MS << refusals.min(5)));
+    }
+
+    /// Whether a request may be sent now: no cooldown is on, and the last one is long enough ago.
+    pub(super) fn may_ask(&self, now: Now) -> bool {
+        now.ms >= self.asks_at()
+    }
+
+    /// When the next request may be sent (milliseconds).
+    pub(super) fn asks_at(&self) -> u64 {
+        self.paused_until_ms.max(self.ask_ms)
+    }
+
+    /// A request is sent.
+    pub(super) fn note_asked(&mut self, now: Now) {
+        let spacing = self.pace.spacing_ms();
+        self.ask_ms = if spacing == 0 { 0 } else { now.ms + spacing };
+    }
+
+    /// One more refusal of this stretch, with nothing read in between: how many there were before. None when it is enough.
+    pub(super) fn refused_again(&mut self, id: UnitId) -> Option<u32> {
+        let unit = self.units.get_mut(&id)?;
+        let before = unit.refusals;
+        unit.refusals += 1;
+        (before < MOST_REFUSALS).then_some(before)
+    }
+
+    /// Something of this stretch was read: the relay does not refuse it.
+    pub(super) fn served(&mut self, id: UnitId, now: Now) {
+        self.pace.answered(now.ms);
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.refusals = 0;
+        }
     }
 
     /// The relay refused one more subscription than those that are open now.

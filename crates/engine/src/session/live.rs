@@ -126,6 +126,14 @@ impl Session {
     }
 
     fn ask_live(&mut self, key: LiveKey, filter: Filter, since: Option<Timestamp>, former: Option<(SubNo, Filter)>, now: Now) {
+        let refusals = self.lives.get(&key).map_or(0, |live| live.refusals);
+        if former.is_none() && !self.may_ask(now) {
+            // S18: it waits for its turn; nothing is lost, for it knows since when.
+            let state = LiveState::Lost { retry_ms: now.ms, since };
+            self.lives.insert(key, Live { filter, state, gap: None, since, refusals, stood_ms: now.ms });
+            return;
+        }
+        self.note_asked(now);
         let sub = self.new_sub(Owner::Live(key));
         let gap = since.map(|since| self.gap_unit(key, filter.clone().since(since), sub, now));
         let is_news_only = since.is_none() && !self.ignores_limit_zero();
@@ -135,7 +143,6 @@ impl Session {
             let a_moment_ago = Timestamp::from_secs(now.wall.as_secs().saturating_sub(LIVE_SINCE_SECS));
             filter.clone().since(since.unwrap_or(a_moment_ago)).limit(PAGE_LIMIT)
         };
-        let refusals = self.lives.get(&key).map_or(0, |live| live.refusals);
         let state = LiveState::Opening { sub, asked_ms: now.ms, is_news_only, stored: 0, former };
         self.lives.insert(key, Live { filter, state, gap, since, refusals, stood_ms: now.ms });
         self.send(Request::Req { sub: sub.to_string(), filter: request });
@@ -161,6 +168,7 @@ impl Session {
         if has_stored {
             self.learn_limit_zero();
         }
+        self.pace.answered(now.ms);
         self.live_stands(key);
         self.finish_rebuild();
     }
@@ -205,7 +213,8 @@ impl Session {
                 match refusal {
                     Refusal::RateLimited => self.pause(now),
                     Refusal::TooManySubscriptions => self.learn_live_limit(now),
-                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {}
+                    Refusal::Quota => self.pace.too_many(now.ms),
+                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }
@@ -361,7 +370,7 @@ impl Session {
                     self.close(sub);
                     self.opening_overdue(key, sub, now);
                 }
-                LiveState::Lost { retry_ms, since } if now.ms >= retry_ms.max(self.paused_until_ms) => {
+                LiveState::Lost { retry_ms, since } if now.ms >= retry_ms.max(self.asks_at()) => {
                     let filter = live.filter.clone();
                     self.ask_live(key, filter, since, None, now);
                 }
@@ -376,7 +385,7 @@ impl Session {
                 Self::opening_deadline(live).map(|at_ms| Deadline { at_ms, waits_for: WaitsFor::Standing })
             }
             LiveState::Lost { retry_ms, .. } => {
-                Some(Deadline { at_ms: retry_ms.max(self.paused_until_ms), waits_for: WaitsFor::Retry })
+                Some(Deadline { at_ms: retry_ms.max(self.asks_at()), waits_for: WaitsFor::Retry })
             }
             LiveState::Standing { .. } => None,
         };

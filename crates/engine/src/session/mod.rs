@@ -25,8 +25,8 @@ use model::{
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
+use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
-use crate::rules::COOLDOWN_SECS;
 use crate::walk::Manners;
 use live::{Live, LiveKey};
 use overflow::Overflow;
@@ -41,14 +41,14 @@ const REOPEN_MS: u64 = 5_000;
 const STEADY_MS: u64 = 60_000;
 /// Layer 1 or a gap that could not be read is tried again after this long (milliseconds), doubling while it cannot.
 const RETRY_UNIT_MS: u64 = 30_000;
-/// Stretches of history in flight per link.
-const UNITS_IN_FLIGHT: usize = 6;
-
 /// Where the relay limits subscriptions, this many are kept for history.
 const SUBSCRIPTIONS_IN_RESERVE: usize = 3;
 
-/// How long (milliseconds) a page waits that the relay had no subscription for.
+/// How long (milliseconds) a page waits that the relay had no subscription for, doubling up to 32 times that.
 const ROOM_MS: u64 = 1_000;
+
+/// Refusals of one stretch for its rate or its number, one after the other: then it is incomplete, and asked for again later.
+const MOST_REFUSALS: u32 = 8;
 
 /// A subscription of ours; ids are never used twice on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +98,9 @@ pub struct Session {
     /// The pause that is on: since when, until when. Both 0 without one.
     paused_since_ms: u64,
     paused_until_ms: u64,
-    cooldown_secs: u64,
+    pace: Pace,
+    /// The next request is not sent before this moment (milliseconds).
+    ask_ms: u64,
     /// Last outcome of an event of this link (milliseconds).
     settled_ms: u64,
     last_number: u64,
@@ -125,6 +127,7 @@ impl Session {
             manners: Manners {
                 largest_page: learned.page_cap.unwrap_or(0),
                 excludes_until: learned.excludes_until.unwrap_or(false),
+                ..Manners::default()
             },
             learned,
             subs: BTreeMap::new(),
@@ -139,7 +142,8 @@ impl Session {
             taken: Taken::default(),
             paused_since_ms: 0,
             paused_until_ms: 0,
-            cooldown_secs: COOLDOWN_SECS.0,
+            pace: Pace::new(READING),
+            ask_ms: 0,
             settled_ms: 0,
             last_number: 0,
             moved: BTreeSet::new(),
@@ -337,6 +341,11 @@ impl Session {
                 self.hold_cut_pages(self.paused_since_ms);
             }
             (self.paused_since_ms, self.paused_until_ms) = (0, 0);
+        }
+        if now.ms >= self.ask_ms {
+            self.ask_ms = 0;
+        }
+        if self.may_ask(now) {
             self.ask_held_pages(now);
             let exchanging: Vec<UnitId> =
                 self.units.iter().filter(|(_, unit)| matches!(unit.stage, Stage::Exchange(_))).map(|(id, _)| *id).collect();
@@ -373,8 +382,8 @@ impl Session {
 
     fn free_units(&self) -> usize {
         let is_active = |unit: &&Unit| matches!(unit.stage, Stage::Exchange(_) | Stage::Walk { .. });
-        let most = if self.learned.live_limit.is_some() { SUBSCRIPTIONS_IN_RESERVE } else { UNITS_IN_FLIGHT };
-        most.saturating_sub(self.units.values().filter(is_active).count())
+        let most = if self.learned.live_limit.is_some() { SUBSCRIPTIONS_IN_RESERVE } else { usize::MAX };
+        most.min(self.pace.width()).saturating_sub(self.units.values().filter(is_active).count())
     }
 
     fn owner(&self, sub: &str) -> Option<(SubNo, Owner)> {

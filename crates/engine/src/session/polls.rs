@@ -76,7 +76,7 @@ impl Session {
     /// Gives the next filter its turn, if it is time.
     pub(super) fn start_poll(&mut self, now: Now) {
         let Some((due_ms, slot)) = self.next_poll() else { return };
-        if now.ms < due_ms.max(self.paused_until_ms) {
+        if now.ms < due_ms.max(self.asks_at()) {
             return;
         }
         let Some(poll) = self.polls.get(&slot) else { return };
@@ -101,7 +101,7 @@ impl Session {
 
     pub(super) fn poll_deadline(&self) -> Option<Deadline> {
         let (due_ms, _) = self.next_poll()?;
-        Some(Deadline { at_ms: due_ms.max(self.paused_until_ms), waits_for: WaitsFor::Turn })
+        Some(Deadline { at_ms: due_ms.max(self.asks_at()), waits_for: WaitsFor::Turn })
     }
 
     /// A turn ended at a proven end, and everything in it has its outcome.

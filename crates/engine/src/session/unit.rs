@@ -43,13 +43,15 @@ pub(super) struct Unit {
     pub(super) method: Method,
     /// Times that it failed.
     pub(super) failures: u32,
+    /// Refusals for rate or number since it was last served.
+    pub(super) refusals: u32,
     /// Last frame of this unit.
     pub(super) moved_ms: u64,
 }
 
 impl Unit {
     fn new(purpose: Purpose, filter: Filter, stage: Stage, method: Method) -> Self {
-        Self { purpose, filter, window: Window::default(), stage, unsettled: 0, method, failures: 0, moved_ms: 0 }
+        Self { purpose, filter, window: Window::default(), stage, unsettled: 0, method, failures: 0, refusals: 0, moved_ms: 0 }
     }
 
     /// The filter that is asked for.
@@ -102,13 +104,13 @@ impl Session {
 
     /// Starts queued units, as many as may be in flight, in order.
     pub(super) fn start_units(&mut self, now: Now) {
-        if now.ms < self.paused_until_ms {
+        if !self.may_ask(now) {
             return;
         }
         let mut free = self.free_units();
         let queued: Vec<UnitId> = self.units.iter().filter(|(_, unit)| self.may_start(unit, now)).map(|(id, _)| *id).collect();
         for id in queued {
-            if free == 0 {
+            if free == 0 || !self.may_ask(now) {
                 return;
             }
             if self.start_unit(id, now) {
@@ -147,6 +149,7 @@ impl Session {
         unit.method = Method::Req;
         unit.moved_ms = now.ms;
         unit.stage = Stage::Walk { walk, page: Some(sub) };
+        self.note_asked(now);
         self.send(Request::Req { sub: sub.to_string(), filter });
     }
 
@@ -157,7 +160,12 @@ impl Session {
         *page = None;
         unit.moved_ms = now.ms;
         let step = walk.page_ended(hint, &mut self.manners);
+        self.served(id, now);
         self.moved(id, 1);
+        self.take_step(id, step, now);
+    }
+
+    fn take_step(&mut self, id: UnitId, step: Step, now: Now) {
         match step {
             Step::Page(_) => self.ask_page(id, now),
             Step::Complete => self.all_read(id, now),
@@ -165,9 +173,24 @@ impl Session {
         }
     }
 
-    /// Asks for the page that the walk stands at, unless a cooldown holds it back.
+    /// A page that got no answer: a walk goes on without the answer to a question beside what it reads.
+    pub(super) fn page_refused(&mut self, id: UnitId, why: Incomplete, text: &str, now: Now) {
+        let step = match self.units.get_mut(&id).map(|unit| &mut unit.stage) {
+            Some(Stage::Walk { walk, page }) => {
+                *page = None;
+                walk.calibration_refused(&mut self.manners)
+            }
+            Some(Stage::Queued { .. } | Stage::Exchange(_) | Stage::Settling) | None => None,
+        };
+        match step {
+            Some(step) => self.take_step(id, step, now),
+            None => self.unit_failed(id, why, text, now),
+        }
+    }
+
+    /// Asks for the page that the walk stands at, unless a cooldown or the last request holds it back.
     fn ask_page(&mut self, id: UnitId, now: Now) {
-        if now.ms < self.paused_until_ms {
+        if !self.may_ask(now) {
             return;
         }
         let sub = self.new_sub(Owner::Page(id));
@@ -175,6 +198,7 @@ impl Session {
         *page = Some(sub);
         *moved_ms = now.ms;
         let filter = walk.request();
+        self.note_asked(now);
         self.send(Request::Req { sub: sub.to_string(), filter });
     }
 
@@ -211,21 +235,35 @@ impl Session {
     pub(super) fn page_closed(&mut self, id: UnitId, text: &str, now: Now) {
         let Some(Unit { stage: Stage::Walk { walk, page }, .. }) = self.units.get_mut(&id) else { return };
         *page = None;
-        match refusal::read(text) {
-            Refusal::RateLimited => {
-                walk.restart_page();
-                self.pause(now);
+        let refusal = refusal::read(text);
+        match refusal {
+            Refusal::AuthRequired => return self.page_refused(id, Incomplete::AuthRequired, text, now),
+            Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
+                return self.page_refused(id, Incomplete::Closed, text, now);
+            }
+            Refusal::RateLimited | Refusal::Quota | Refusal::TooManySubscriptions => walk.restart_page(),
+        }
+        let Some(before) = self.refused_again(id) else {
+            let is_rate = refusal == Refusal::RateLimited;
+            return self.page_refused(id, if is_rate { Incomplete::RateLimited } else { Incomplete::Closed }, text, now);
+        };
+        self.slow_down(refusal, before, now);
+    }
+
+    /// The relay refused one request for its rate, or because there are others: it is sent again later.
+    pub(super) fn slow_down(&mut self, refusal: Refusal, refusals: u32, now: Now) {
+        match refusal {
+            Refusal::RateLimited => self.pause(now),
+            Refusal::Quota => {
+                self.pace.too_many(now.ms);
+                self.wait_for_room(refusals, now);
             }
             // Others of ours will end meanwhile.
             Refusal::TooManySubscriptions => {
-                walk.restart_page();
                 self.learn_live_limit(now);
-                self.wait_for_room(now);
+                self.wait_for_room(refusals, now);
             }
-            Refusal::AuthRequired => self.unit_failed(id, Incomplete::AuthRequired, text, now),
-            Refusal::TooLarge | Refusal::Quota | Refusal::TimedOut | Refusal::Other => {
-                self.unit_failed(id, Incomplete::Closed, text, now)
-            }
+            Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
         }
     }
 

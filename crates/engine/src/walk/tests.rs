@@ -5,6 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::event;
 
+/// An announcement, older than all else: what nearly every relay holds that holds anything of a repo.
+fn announcement() -> Event {
+    event(30617, 500, &[&["d", "x"]])
+}
+
 /// A relay that serves the newest `cap` matches of a filter, ties by lowest id.
 struct Relay {
     events: Vec<Event>,
@@ -28,15 +33,21 @@ impl Relay {
 
 /// Walks to the end: what was found, how many pages it took, how it ended.
 fn walk(relay: &Relay, filter: Filter) -> (BTreeSet<EventId>, u64, Step) {
-    let mut manners = Manners::default();
-    let mut walk = Walk::new(filter, manners);
+    walk_with(relay, filter, &mut Manners::default())
+}
+
+fn walk_with(relay: &Relay, filter: Filter, manners: &mut Manners) -> (BTreeSet<EventId>, u64, Step) {
+    let mut walk = Walk::new(filter, *manners);
     let mut found = BTreeSet::new();
     for _ in 0..100_000 {
+        let is_read = !walk.is_calibrating();
         for event in relay.page(&walk.request()) {
             walk.event(event.id, event.created_at);
-            found.insert(event.id);
+            if is_read {
+                found.insert(event.id);
+            }
         }
-        match walk.page_ended(EoseHint::None, &mut manners) {
+        match walk.page_ended(EoseHint::None, manners) {
             Step::Page(_) => {}
             end @ (Step::Complete | Step::Incomplete(_)) => return (found, walk.pages, end),
         }
@@ -165,18 +176,105 @@ proptest! {
     /// Any cap from the smallest that is reckoned with, any clustering of timestamps: everything is found, or a gap is said.
     #[test]
     fn a_walk_finds_every_event_or_says_that_it_did_not(
-        cap in SMALLEST_CAP..60,
+        cap in 1_usize..60,
         excludes_until: bool,
         seconds in proptest::collection::vec(0_u64..9, 0..240),
         values in 1_usize..12,
     ) {
         let events = tagged(seconds.len(), |n| 1000 + seconds[n], values);
-        let relay = Relay { events: events.clone(), cap, excludes_until };
+        let relay = Relay { events: events.iter().cloned().chain([announcement()]).collect(), cap, excludes_until };
         let (found, _, end) = walk(&relay, by_values(values));
         match end {
             Step::Complete => prop_assert_eq!(found, ids(&events)),
             Step::Incomplete(why) => prop_assert_eq!(why, Incomplete::DenseSecond),
             Step::Page(_) => unreachable!("the loop goes on"),
         }
+    }
+}
+
+#[test]
+fn forty_events_in_one_second_of_one_tag_value_are_proved_by_a_larger_page_of_something_else() {
+    let events = tagged(40, |_| 1000, 1);
+    let relay = Relay { events: events.iter().cloned().chain([announcement()]).collect(), cap: 500, excludes_until: false };
+    let mut manners = Manners::default();
+    let (found, pages, end) = walk_with(&relay, by_values(1), &mut manners);
+    assert_eq!((found, pages, end), (ids(&events), 4, Step::Complete), "a page, its boundary, below it, one question");
+    let (_, pages, end) = walk_with(&relay, by_values(1), &mut manners);
+    assert_eq!((pages, end), (3, Step::Complete), "what is known of a relay is not asked again");
+}
+
+#[test]
+fn a_relay_that_holds_nothing_but_one_dense_second_proves_nothing() {
+    let events = tagged(40, |_| 1000, 1);
+    let relay = Relay { events: events.clone(), cap: 500, excludes_until: false };
+    let (found, _, end) = walk(&relay, by_values(1));
+    assert_eq!((found, end), (ids(&events), Step::Incomplete(Incomplete::DenseSecond)));
+}
+
+#[test]
+fn a_cap_below_20_is_found_out_by_what_it_leaves_out() {
+    let events = tagged(8, |_| 1000, 1);
+    let relay = Relay { events: events.iter().cloned().chain([announcement()]).collect(), cap: 5, excludes_until: false };
+    let (_, _, end) = walk(&relay, by_values(1));
+    assert_eq!(end, Step::Incomplete(Incomplete::DenseSecond));
+}
+
+#[test]
+fn a_relay_with_a_single_event_ends_complete() {
+    for events in [tagged(1, |_| 1000, 1), tagged(7, |_| 1000, 1)] {
+        let relay = Relay { events: events.clone(), cap: 500, excludes_until: false };
+        let (found, _, end) = walk(&relay, by_values(1));
+        assert_eq!((found, end), (ids(&events), Step::Complete));
+    }
+}
+
+#[test]
+fn a_second_of_700_events_is_read_whole_where_the_relay_serves_that_much() {
+    let events = tagged(700, |_| 1000, 1);
+    let relay = Relay { events: events.iter().cloned().chain([announcement()]).collect(), cap: 1000, excludes_until: false };
+    let (found, _, end) = walk(&relay, by_values(1));
+    assert_eq!((found, end), (ids(&events), Step::Complete), "500 were our own limit");
+}
+
+#[test]
+fn our_own_limit_is_never_taken_for_all_there_is() {
+    // A larger page was seen, so the relay is known to serve more than we ask for.
+    let mut manners = Manners { largest_page: 5_000, ..Manners::default() };
+    let events = tagged(600, |_| 1000, 1);
+    let relay = Relay { events: events.iter().cloned().chain([announcement()]).collect(), cap: 5_000, excludes_until: false };
+    let (found, _, end) = walk_with(&relay, by_values(1), &mut manners);
+    assert_eq!((found, end), (ids(&events), Step::Complete));
+}
+
+#[test]
+fn a_refused_question_leaves_the_doubt() {
+    let events = tagged(40, |_| 1000, 1);
+    let relay = Relay { events, cap: 500, excludes_until: false };
+    let mut manners = Manners::default();
+    let mut walk = Walk::new(by_values(1), manners);
+    while !walk.is_calibrating() {
+        for event in relay.page(&walk.request()) {
+            walk.event(event.id, event.created_at);
+        }
+        assert!(matches!(walk.page_ended(EoseHint::None, &mut manners), Step::Page(_)));
+    }
+    assert_eq!(walk.calibration_refused(&mut manners), Some(Step::Incomplete(Incomplete::DenseSecond)));
+    assert_eq!(walk.calibration_refused(&mut manners), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// A relay that cuts nothing, and holds one thing more than what is asked for: whatever the seconds, the end is proved.
+    #[test]
+    fn a_relay_that_cuts_nothing_is_read_to_a_proven_end(
+        excludes_until: bool,
+        seconds in proptest::collection::vec(0_u64..3, 0..70),
+        values in 1_usize..4,
+    ) {
+        let events = tagged(seconds.len(), |n| 1000 + seconds[n], values);
+        let relay = Relay { events: events.iter().cloned().chain([announcement()]).collect(), cap: 500, excludes_until };
+        let (found, _, end) = walk(&relay, by_values(values));
+        prop_assert_eq!((found, end), (ids(&events), Step::Complete));
     }
 }

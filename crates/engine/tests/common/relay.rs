@@ -26,6 +26,8 @@ pub(crate) enum Which {
     Live,
     Page,
     Ids,
+    /// By many kinds and no tag: what a walk asks to learn about the relay.
+    Question,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub(crate) struct ModelRelay {
     pub(crate) most_open: usize,
     /// Pages reach from now whatever `until` says.
     pub(crate) ignores_until: bool,
+    /// `until` leaves out the second that it names.
+    pub(crate) excludes_until: bool,
     /// Answers nothing at all.
     pub(crate) is_silent: bool,
     /// What is open on the wire.
@@ -65,6 +69,7 @@ pub(crate) struct ModelRelay {
 pub(crate) fn which(filter: &Filter) -> Which {
     match filter.limit {
         _ if filter.ids.is_some() => Which::Ids,
+        _ if filter.kinds.as_ref().is_some_and(|kinds| kinds.len() > 2) => Which::Question,
         Some(0) => Which::Live,
         Some(_) | None => Which::Page,
     }
@@ -88,6 +93,7 @@ impl ModelRelay {
             breaks_off: None,
             most_open: usize::MAX,
             ignores_until: false,
+            excludes_until: false,
             is_silent: false,
             open: BTreeMap::new(),
             peak: 0,
@@ -152,7 +158,8 @@ impl ModelRelay {
     /// Newest first, at one second the lowest id first, cut silently.
     fn stored(&self, sub: &str, filter: &Filter) -> Vec<Reply> {
         let filter = &if self.ignores_until { Filter { until: None, ..filter.clone() } } else { filter.clone() };
-        let is_served = |event: &&Event| is_match(filter, event) && !self.absent.contains(&event.id);
+        let is_left_out = |event: &Event| self.excludes_until && filter.until == Some(event.created_at);
+        let is_served = |event: &&Event| is_match(filter, event) && !is_left_out(event) && !self.absent.contains(&event.id);
         let mut matches: Vec<&Event> = self.events.iter().filter(is_served).collect();
         matches.sort_by_key(|event| (std::cmp::Reverse(event.created_at), event.id));
         let cap = if filter.ids.is_some() { self.ids_cap } else { self.page_cap };

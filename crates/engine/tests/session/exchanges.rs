@@ -186,7 +186,7 @@ fn s18_an_exchange_refused_by_rate_limit_is_walked_after_the_pause() {
     shell.fetch(1, &["alpha"], Method::Negentropy);
     assert_eq!(shell.reqs(Which::Page), []);
     shell.relay.negentropy = Negentropy::Works;
-    shell.pass(5_000);
+    shell.pass(20_000);
     assert!(shell.is_complete(1), "{:?}", shell.said);
     assert_eq!(refusals(&shell), 0);
 }

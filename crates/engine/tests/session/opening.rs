@@ -10,6 +10,7 @@ fn s11_layer_1_is_live_before_its_history_is_asked_for() {
     assert_eq!((shell.reqs(Which::Live).len(), shell.reqs(Which::Page).len()), (1, 0));
     shell.end_of("s1");
     assert_eq!(shell.reqs(Which::Page).len(), 3);
+    assert_eq!(shell.reqs(Which::Question).len(), 2, "to a relay that holds nothing else");
     assert!(shell.has_caught_up());
 }
 

@@ -128,3 +128,31 @@ fn a_batch_that_waits_its_turn_keeps_its_deadline_moving() {
     let moved: BTreeSet<BatchId> = shell.session.take_moved().into_iter().collect();
     assert!(moved.is_superset(&BTreeSet::from([BatchId(3), BatchId(4)])), "{moved:?}: given back while it waits its turn");
 }
+
+/// Forty comments of one second, and an announcement that nobody asked for by its repo.
+fn dense_second() -> Vec<Event> {
+    (0..40).map(|n| comment("alpha", OLD, n)).chain([announcement("other", OLD - 9, &[])]).collect()
+}
+
+#[test]
+fn a_question_beside_the_walk_proves_a_dense_second_and_its_events_go_nowhere() {
+    let mut shell = Shell::fresh(ModelRelay::without_negentropy(dense_second()));
+    shell.fetch(1, &["alpha"], Method::Req);
+    assert!(shell.is_complete(1), "{:?}", shell.said);
+    assert_eq!(shell.ledger.len(), 40);
+    assert_eq!(shell.session.strays(), 0);
+}
+
+#[test]
+fn a_question_beside_the_walk_that_is_refused_costs_the_walk_nothing_but_the_proof() {
+    for text in ["blocked: filters must specify a tag", "auth-required: who are you", "rate-limited: slow down"] {
+        let mut shell = Shell::fresh(ModelRelay::without_negentropy(dense_second()));
+        shell.relay.refusals.push((Which::Question, 1, text.into()));
+        shell.fetch(1, &["alpha"], Method::Req);
+        shell.pass(30_000);
+        let is_asked_again = text.starts_with("rate-limited");
+        let end = if is_asked_again { None } else { Some(Incomplete::DenseSecond) };
+        assert_eq!((incomplete(&shell, 1), shell.is_complete(1)), (end, is_asked_again), "{text}");
+        assert_eq!(shell.ledger.len(), 40);
+    }
+}
