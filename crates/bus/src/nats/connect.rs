@@ -36,14 +36,14 @@ pub struct NatsSettings {
 pub const MESSAGE_VERSION: u32 = 1;
 
 impl NatsSettings {
-    /// The defaults: 1 GiB of reports, 30 s to commit one, today's messages.
+    /// The defaults: 1 GiB of reports, 15 s to commit one, today's messages.
     #[must_use]
     pub fn new(url: impl Into<String>, service: &'static str) -> Self {
         Self {
             url: url.into(),
             service,
             stream_bytes: 1 << 30,
-            ack_wait: Duration::from_secs(30),
+            ack_wait: Duration::from_secs(15),
             reads: MESSAGE_VERSION,
             writes: MESSAGE_VERSION,
         }
