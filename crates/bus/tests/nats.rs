@@ -288,3 +288,24 @@ async fn an_order_of_the_next_version_is_passed_over_and_the_next_one_heard() {
     planner.order(of_today.clone()).await.unwrap();
     assert_eq!(timeout(SOON, orders.recv()).await.unwrap().unwrap().message, of_today);
 }
+
+#[tokio::test]
+async fn the_login_of_the_url_is_what_the_server_is_told() {
+    let users = r#"authorization { users: [{user: state, password: "p:w@/ü"}] }"#;
+    let server = testkit::Nats::with_authorization(users).await;
+    let told = async |login: &str| Nats::connect(settings(&format!("nats://{login}{}", server.addr()))).await.map(drop);
+    told("state:p%3Aw%40%2F%C3%BC@").await.unwrap();
+    for login in ["", "state:wrong@", "state@", "planner:p%3Aw%40%2F%C3%BC@"] {
+        let refused = told(login).await;
+        assert!(matches!(refused, Err(ConnectError::LoginRefused)), "{login}: {refused:?}");
+    }
+    assert!(matches!(told("state:%FF@").await, Err(ConnectError::BadUrl)));
+}
+
+#[tokio::test]
+async fn a_name_alone_is_a_token() {
+    let server = testkit::Nats::with_authorization("authorization { token: secret }").await;
+    let told = async |login: &str| Nats::connect(settings(&format!("nats://{login}{}", server.addr()))).await.map(drop);
+    told("secret@").await.unwrap();
+    assert!(matches!(told("other@").await, Err(ConnectError::LoginRefused)));
+}

@@ -1,7 +1,7 @@
 //! A throw-away NATS server with JetStream: one process, a port and a store of its own, killed and started again at will.
 //!
 //! It syncs its files as it does by default, so a kill loses what a killed server loses, and a lost machine is not played.
-//! There is no authorisation: who may say what is the deployment's business.
+//! There is no authorisation, unless a test brings one: who may say what is the deployment's business.
 
 use crate::server_process::{ServerProcess, installed, watched};
 use std::path::PathBuf;
@@ -10,9 +10,6 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-/// The server's own default, in bytes.
-const MAX_PAYLOAD: usize = 1024 * 1024;
 
 /// How long one look at a starting server may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -31,14 +28,23 @@ impl Nats {
     /// # Panics
     /// When it is not installed (the message names the command), or does not come up.
     pub async fn start() -> Self {
-        Self::with_max_payload(MAX_PAYLOAD).await
+        Self::configured("").await
     }
 
     /// An empty server that takes no message larger than `bytes`.
     pub async fn with_max_payload(bytes: usize) -> Self {
+        Self::configured(&format!("max_payload: {bytes}")).await
+    }
+
+    /// An empty server that lets in whom this part of a configuration names: `authorization { … }`.
+    pub async fn with_authorization(authorization: &str) -> Self {
+        Self::configured(authorization).await
+    }
+
+    async fn configured(more: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let mut nats = Self { port: crate::free_port(), directory, server: None };
-        std::fs::write(nats.path("nats.conf"), nats.config(bytes)).expect("a temporary directory can be written");
+        std::fs::write(nats.path("nats.conf"), nats.config(more)).expect("a temporary directory can be written");
         nats.start_again().await;
         nats
     }
@@ -98,11 +104,11 @@ impl Nats {
         self.directory.path().join(name)
     }
 
-    fn config(&self, max_payload: usize) -> String {
+    fn config(&self, more: &str) -> String {
         let (addr, store) = (self.addr(), self.path("store"));
         format!(
             "listen: \"{addr}\"
-max_payload: {max_payload}
+{more}
 jetstream {{
   store_dir: \"{}\"
   max_memory_store: 256MB

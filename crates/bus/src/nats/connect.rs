@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -18,7 +19,7 @@ const SLOWEST_RECONNECT: Duration = Duration::from_secs(1);
 /// How to reach the server, and the limits of what is kept there.
 #[derive(Debug, Clone)]
 pub struct NatsSettings {
-    /// `nats://` or `tls://`, with user and password if the server wants them.
+    /// `nats://` or `tls://`, with `user:password@` or `token@` if the server wants them, percent-encoded where they have to be.
     pub url: String,
     /// `state`, `planner`, `connector` or `all`: the prefix of its inboxes, so that its permissions cover no other's.
     pub service: &'static str,
@@ -85,7 +86,7 @@ pub(super) async fn connect(settings: &NatsSettings) -> Result<(Client, watch::R
     let counts = Arc::<Counts>::default();
     let counted = Arc::clone(&counts);
     let connections = Arc::new(connections);
-    let options = ConnectOptions::new()
+    let options = introduced(ConnectOptions::new(), &addr)?
         .name(format!("grasp-sync {}", settings.service))
         .custom_inbox_prefix(format!("_INBOX_{}", settings.service))
         .ping_interval(PING_INTERVAL)
@@ -103,6 +104,19 @@ pub(super) async fn connect(settings: &NatsSettings) -> Result<(Client, watch::R
         return Err(ConnectError::TooOld { found: info.version });
     }
     Ok((client, watched, counts))
+}
+
+/// With the login that the address holds, which the library leaves to its caller. A name alone is a token.
+fn introduced(options: ConnectOptions, addr: &ServerAddr) -> Result<ConnectOptions, ConnectError> {
+    let plain = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        decoded.map(std::borrow::Cow::into_owned).map_err(|_| ConnectError::BadUrl)
+    };
+    Ok(match (addr.username(), addr.password()) {
+        (Some(user), Some(password)) => options.user_and_password(plain(user)?, plain(password)?),
+        (Some(token), None) => options.token(plain(token)?),
+        (None, _) => options,
+    })
 }
 
 fn tell(event: &Event, connections: &watch::Sender<u64>, counts: &Counts) {
