@@ -35,7 +35,7 @@ units! {
     item_kinds: ItemKind = [Repo, Root];
     ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
     gate_reasons: GateReason = [Ephemeral, Expired, Protected, Future];
-    incompletes: Incomplete = [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive];
+    incompletes: Incomplete = [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, NotLoaded, RateLimited, Unsettled];
     hang_up_reasons: HangUpReason = [Empty];
     down_classes: DownClass = [
         NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
@@ -83,6 +83,7 @@ variants! {
     plain_said: Said = [
         Said::Opened => Said::Opened,
         Said::CaughtUp => Said::CaughtUp,
+        Said::Rebuilt { layout: _ } => Said::Rebuilt { layout: 3 },
         Said::Down { class: _, detail: _ } => Said::Down { class: DownClass::Dns, detail: "no such name".to_owned() },
         Said::BatchEnded { batch: _, outcome: _, method: _, counts: _ } =>
             Said::BatchEnded { batch: BatchId(8), outcome: BatchOutcome::Complete, method: Method::Req, counts: counts() },
@@ -94,10 +95,13 @@ variants! {
     asks: Ask = [
         Ask::OpenAnnouncements { filter: _, since: _, method: _ } =>
             Ask::OpenAnnouncements { filter: filter(), since: Some(at(100)), method: Method::Req },
-        Ask::CatchUp { live: _, since: _ } => Ask::CatchUp { live: live(), since: at(100) },
-        Ask::Fetch { batch: _, live: _, history: _, method: _ } =>
-            Ask::Fetch { batch: BatchId(8), live: live(), history: vec![filter()], method: Method::Negentropy },
-        Ask::Rebuild { live: _, since: _ } => Ask::Rebuild { live: live(), since: at(100) },
+        Ask::CatchUp { live: _, polled: _, since: _ } => Ask::CatchUp { live: live(), polled: live(), since: at(100) },
+        Ask::Fetch { batch: _, live: _, polled: _, history: _, method: _ } =>
+            Ask::Fetch {
+                batch: BatchId(8), live: live(), polled: live(), history: vec![filter()], method: Method::Negentropy,
+            },
+        Ask::Rebuild { live: _, polled: _, since: _, layout: _ } =>
+            Ask::Rebuild { live: live(), polled: live(), since: at(100), layout: 3 },
         Ask::HangUp { reason: _ } => Ask::HangUp { reason: HangUpReason::Empty },
     ];
     queries_of_each_kind: Query = [
@@ -288,6 +292,7 @@ fn snapshot(resume: Resume) -> Snapshot {
         chunks: (8, 9),
         covered: Some(covered),
         refresh_at: at(200),
+        rebuild: Some(3),
         ask_at: Some(at(150)),
         empty_since: Some(at(50)),
     }
