@@ -34,8 +34,11 @@ units! {
     roles: Role = [Home, Bootstrap, Listed];
     item_kinds: ItemKind = [Repo, Root];
     ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
-    gate_reasons: GateReason = [Ephemeral, Expired, Protected, Future];
-    incompletes: Incomplete = [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];
+    gate_reasons: GateReason = [
+        Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private,
+    ];
+    incompletes: Incomplete =
+        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];
     hang_up_reasons: HangUpReason = [Empty];
     down_classes: DownClass = [
         NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
