@@ -264,6 +264,8 @@ impl Link<'_> {
         let _entered = span.enter();
         if let Ask::Fetch { batch, .. } = &order.ask {
             self.traces.insert(*batch, Origin::here());
+            // That it was heard is told with the next outcomes, or soon.
+            self.rows_since.get_or_insert_with(Instant::now);
         }
         self.session.handle(Input::Order(order.ask), self.now());
     }

@@ -17,7 +17,7 @@ use model::{
 
 pub use relay::{Batch, Counts, Relay, Row, Status};
 
-use crate::rules::{BATCH_DEADLINE_SECS, Policy, refresh_after};
+use crate::rules::{BATCH_START_SECS, Policy, refresh_after};
 use discover::RepoKept;
 
 /// The whole of it. Methods mirror the `Store` port of the `state` crate.
@@ -191,7 +191,7 @@ fn begin(relay: &mut Relay, draft: &Draft, last_batch: &mut i64, now: Timestamp)
             row.chunk = Some(draft.chunk);
         }
     }
-    let deadline = Timestamp::from_secs(now.as_secs() + BATCH_DEADLINE_SECS);
+    let deadline = Timestamp::from_secs(now.as_secs() + BATCH_START_SECS);
     relay.batches.insert(batch, Batch { epoch: relay.epoch, items: draft.items.iter().cloned().collect(), deadline });
     Some(batch)
 }

@@ -31,6 +31,8 @@ pub const BATCHES_IN_FLIGHT: usize = 4;
 pub const MISSING_PER_LOOK: usize = (BATCHES_IN_FLIGHT + 1) * REFS_PER_FILTER as usize;
 /// A batch without progress for this long (seconds) goes back to wanted. Sessions report progress every few seconds.
 pub const BATCH_DEADLINE_SECS: u64 = 60;
+/// A batch whose order nobody has heard goes back sooner (seconds): sessions report progress as soon as they have taken it.
+pub const BATCH_START_SECS: u64 = 15;
 /// How long an upstream's wanted items wait for home's own coverage of them (seconds), so that what home already
 /// holds is known before it is asked for elsewhere.
 pub const HOME_FIRST_SECS: u64 = 30;

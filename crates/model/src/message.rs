@@ -196,6 +196,7 @@ impl Said {
             Self::Opened
             | Self::Rebuilt { .. }
             | Self::CaughtUp
+            | Self::Rebuilt { .. }
             | Self::BatchEnded { .. }
             | Self::Progress { .. }
             | Self::Learned { .. }

@@ -314,6 +314,8 @@ impl Session {
         let waits_for = keys.into_iter().filter(|key| !stands(key)).collect();
         let counts = BatchCounts::default();
         self.batches.insert(batch, Batch { waits_for, units: history.len(), failed: None, method, counts });
+        // Heard.
+        self.moved.insert(batch);
         for filter in history {
             self.queue_unit(Purpose::Batch(batch), filter, method);
         }

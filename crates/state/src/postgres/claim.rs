@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use engine::rules::BATCH_DEADLINE_SECS;
+use engine::rules::BATCH_START_SECS;
 use model::{BatchId, Claim, Claimed, Draft, Item, Learned, Nip77, StateError, Timestamp};
 use sqlx::PgConnection;
 
@@ -114,7 +114,7 @@ async fn begin(
     if wanted == 0 || wanted != codec::size(keys.len()) {
         return Ok(None);
     }
-    let deadline = now.saturating_add(codec::signed(BATCH_DEADLINE_SECS));
+    let deadline = now.saturating_add(codec::signed(BATCH_START_SECS));
     let take = sqlx::query_scalar(TAKE).bind(relay).bind(&items).bind(claim.epoch.0).bind(draft.method.as_str());
     let batch: i64 = take.bind(i64::from(draft.chunk)).bind(deadline).bind(now).fetch_one(conn).await?;
     Ok(Some(BatchId(batch)))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::rules::BATCH_DEADLINE_SECS;
+use engine::rules::BATCH_START_SECS;
 use model::{BatchId, Claim, Claimed, Draft, Item, StateError, Timestamp};
 use sqlx::SqliteConnection;
 
@@ -100,7 +100,7 @@ async fn begin(conn: &mut SqliteConnection, claim: &Claim, draft: &Draft, now: i
     if wanted.is_empty() || wanted.len() != keys.len() {
         return Ok(None);
     }
-    let deadline = now.saturating_add(codec::signed(BATCH_DEADLINE_SECS));
+    let deadline = now.saturating_add(codec::signed(BATCH_START_SECS));
     let begun = sqlx::query_scalar(BEGIN).bind(relay).bind(claim.epoch.0).bind(draft.method.as_str());
     let batch: i64 = begun.bind(codec::size(wanted.len())).bind(deadline).bind(now).fetch_one(&mut *conn).await?;
     let take = sqlx::query(TAKE).bind(relay).bind(super::json(&wanted)).bind(batch).bind(claim.epoch.0);

@@ -1,6 +1,6 @@
 //! The sweep: what is overdue ends, and what there is to plan is named.
 
-use engine::rules::BATCH_DEADLINE_SECS;
+use engine::rules::{BATCH_DEADLINE_SECS, BATCH_START_SECS};
 use model::{LinkView, Said, Timestamp};
 
 use super::world::{World, announced, home, progress, relay, repo_item};
@@ -14,7 +14,7 @@ pub(crate) async fn a_batch_without_progress_goes_back_to_wanted(world: World) {
     world.discover(&[announced(1, 5, &[])], &[]).await;
     let mut link = world.caught_up(&home()).await;
     let batch = world.take(&link, &[repo_item(1)], 0).await.unwrap();
-    world.live(BATCH_DEADLINE_SECS - 1).await;
+    world.live(BATCH_START_SECS - 1).await;
     assert_eq!(swept(&world).await, []);
     assert_eq!(world.counts(&home()).await, (0, 1, 0));
     world.live(1).await;
@@ -29,9 +29,12 @@ pub(crate) async fn progress_moves_the_deadline_of_its_batch(world: World) {
     let mut link = world.caught_up(&home()).await;
     let moving = world.take(&link, &[repo_item(1)], 0).await.unwrap();
     world.take(&link, &[repo_item(2)], 0).await.unwrap();
-    world.live(BATCH_DEADLINE_SECS - 1).await;
+    world.live(BATCH_START_SECS - 1).await;
     world.say(&mut link, progress(vec![moving], vec![])).await;
     world.live(1).await;
+    swept(&world).await;
+    assert_eq!(world.counts(&home()).await, (1, 1, 0), "an order that nobody heard is given up soon");
+    world.live(BATCH_DEADLINE_SECS - 2).await;
     swept(&world).await;
     assert_eq!(world.counts(&home()).await, (1, 1, 0));
     assert_eq!(world.missing(&home()).await, [repo_item(2)]);
