@@ -6,14 +6,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bus::StateClient;
-use engine::outcome::gate;
+use engine::gate::CopyFault;
 use engine::session::Ticket;
-use model::{Event, EventId, LedgerRow, Outcome, Role, Stored, Timestamp, UpstreamId, refs_of, shortened};
+use model::{Event, EventId, LedgerRow, Outcome, Role, Stored, UpstreamId, refs_of, shortened};
 use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
+use crate::gates::Gates;
 use crate::sink::Sink;
 use crate::verify::Verifier;
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<dyn bus::Bus>,
     pub(crate) desk: Desk<Offer>,
     pub(crate) verifier: Verifier,
+    pub(crate) gates: Gates,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
 }
@@ -51,7 +53,7 @@ pub(crate) enum What {
     /// The ledger, or another session, had it.
     Known,
     /// Its id or signature is not that of its content. A fault of the copy: the ledger learns nothing.
-    Forged,
+    Faulty(CopyFault),
 }
 
 impl Offer {
@@ -88,6 +90,7 @@ pub(crate) async fn take_in(shared: Arc<Shared>, role: Role, mut offers: mpsc::R
 /// What home serves is at home: it feeds the ledger and discovery. Home's own word needs no check of ours.
 fn from_home(shared: &Shared, offers: Vec<Offer>) {
     for offer in offers {
+        shared.gates.learn(&offer.event);
         // What we write comes back on home's feed; the sink tells its outcome, with the upstream that it came from.
         if shared.desk.knows(offer.event.id) {
             offer.settle(What::Known);
@@ -102,13 +105,13 @@ async fn from_upstream(shared: &Arc<Shared>, offers: Vec<Offer>) {
     while !first.is_empty() {
         let verified = shared.verifier.verify(first, |offer: &Offer| &offer.event).await;
         first = Vec::new();
-        for (offer, is_true) in verified {
-            if is_true {
-                bring_home(shared, offer).await;
-            } else {
+        for (offer, fault) in verified {
+            if let Some(fault) = fault {
                 let waiters = shared.desk.give_up(offer.event.id);
-                offer.settle(What::Forged);
+                offer.settle(What::Faulty(fault));
                 first.extend(waiters.into_iter().filter_map(|waiter| first_of(shared, waiter)));
+            } else {
+                bring_home(shared, offer).await;
             }
         }
     }
@@ -149,8 +152,8 @@ fn first_of(shared: &Shared, offer: Offer) -> Option<Offer> {
 
 /// Gates, then home's word.
 async fn bring_home(shared: &Arc<Shared>, mut offer: Offer) {
-    if let Some(reason) = gate(&offer.event, Timestamp::now()) {
-        finish(shared, offer, Outcome::Gated(reason), "");
+    if let Some(outcome) = shared.gates.judge(&offer.event, offer.json.len()) {
+        finish(shared, offer, outcome, "");
         return;
     }
     // The text goes to the sink; its outcome needs only the event.
@@ -171,6 +174,7 @@ fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
     if !outcome.is_at_home() {
         return offer.settle(What::Fresh(Box::new(row)));
     }
+    shared.gates.learn(&offer.event);
     shared.bus.stored(&[stored(&row)]);
     let event = Arc::clone(&offer.event);
     shared.discoveries.hold(event, Box::new(move || offer.settle(What::Fresh(Box::new(row)))));

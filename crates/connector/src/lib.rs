@@ -7,6 +7,7 @@ mod desk;
 mod dial;
 mod discoveries;
 mod fence;
+mod gates;
 mod intake;
 mod metrics;
 mod session;
@@ -30,6 +31,8 @@ pub use worker::{LeaseSign, LeaseTerms};
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub home: RelayUrl,
+    /// Home's other names. Who asks it to forget them may use any of them.
+    pub home_aliases: Vec<RelayUrl>,
     pub terms: LeaseTerms,
     /// S2.
     pub discovery_window: Duration,
@@ -52,9 +55,18 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let (discoveries, gathering) =
         discoveries::Discoveries::begin(state.clone(), settings.discovery_window, after_sessions.clone());
     let sink = sink::Sink::new();
+    let own_urls = std::iter::once(&settings.home).chain(&settings.home_aliases).cloned().collect();
+    let gates = gates::Gates::new(own_urls);
     let writing = tokio::spawn(sink.clone().write(settings.home, settings.write_window, after_sessions.clone()));
-    let shared =
-        Arc::new(intake::Shared { state, bus, desk: desk::Desk::new(), verifier: verify::Verifier::new(), sink, discoveries });
+    let shared = Arc::new(intake::Shared {
+        state,
+        bus,
+        desk: desk::Desk::new(),
+        verifier: verify::Verifier::new(),
+        gates,
+        sink,
+        discoveries,
+    });
     let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
     worker::Worker::new(shared, settings.terms, reach, settings.lease).run(stop).await;
     after_sessions.cancel();

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use engine::gate::CopyFault;
 use model::{BatchCounts, BatchOutcome, Role, Said};
 use opentelemetry::metrics::{Counter, UpDownCounter};
 use opentelemetry::{KeyValue, global};
@@ -27,9 +28,14 @@ pub(crate) fn event(class: Role, what: &What) {
     let outcome = match what {
         What::Fresh(row) => row.outcome.as_str(),
         What::Known => "known",
-        What::Forged => "forged",
+        What::Faulty(fault) => fault.as_str(),
     };
     EVENTS.add(1, &[KeyValue::new("outcome", outcome), class_label(class)]);
+}
+
+/// A copy went no further.
+pub(crate) fn dropped(class: Role, fault: CopyFault) {
+    EVENTS.add(1, &[KeyValue::new("outcome", fault.as_str()), class_label(class)]);
 }
 
 /// A report left, and with it perhaps the end of a batch.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::{Origin, Received};
+use engine::gate::CopyFault;
 use engine::session::{Input, Now, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
@@ -306,7 +307,8 @@ impl Link<'_> {
     fn take_text(&mut self, text: &str, offers: &mut Vec<Offer>) -> Result<(), Ended> {
         match wire::read(text).map_err(|error| Ended::because(DownClass::Protocol, error.to_string()))? {
             Incoming::Event { sub, event, json } => {
-                if let Verdict::Take(ticket) = self.session.event(&sub, &event, self.now()) {
+                let verdict = self.session.event(&sub, &event, self.now());
+                if let Verdict::Take(ticket) = verdict {
                     self.counts.events += 1;
                     self.in_flight += 1;
                     if let Some(unit) = ticket.unit {
@@ -314,10 +316,13 @@ impl Link<'_> {
                     }
                     let (upstream, settled) = (self.assignment.upstream, self.settled_to.clone());
                     offers.push(Offer { event: Arc::from(event), json, ticket, upstream, settled });
+                } else if verdict == Verdict::Stray {
+                    metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
                 }
             }
             Incoming::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),
-            Incoming::Ok { .. } | Incoming::Auth | Incoming::UnreadableEvent | Incoming::Unknown => {}
+            Incoming::Ok { .. } | Incoming::Auth | Incoming::Unknown => {}
+            Incoming::UnreadableEvent => metrics::dropped(self.assignment.role, CopyFault::Malformed),
         }
         Ok(())
     }
@@ -358,7 +363,7 @@ impl Link<'_> {
                 true
             }
             What::Known => false,
-            What::Forged => {
+            What::Faulty(_) => {
                 self.forged += 1;
                 false
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine::gate::CopyFault;
 use model::Event;
 use tokio::sync::Semaphore;
 
@@ -17,8 +18,8 @@ impl Verifier {
         Self { cores: Arc::new(Semaphore::new(cores)) }
     }
 
-    /// Which of `items` carry the id and the signature of their own content.
-    pub(crate) async fn verify<T, F>(&self, items: Vec<T>, event: F) -> Vec<(T, bool)>
+    /// Which of `items` do not carry the id and the signature of their own content.
+    pub(crate) async fn verify<T, F>(&self, items: Vec<T>, event: F) -> Vec<(T, Option<CopyFault>)>
     where
         T: Send + 'static,
         F: Fn(&T) -> &Event + Send + 'static,
@@ -28,8 +29,8 @@ impl Verifier {
             items
                 .into_iter()
                 .map(|item| {
-                    let is_true = event(&item).verify().is_ok();
-                    (item, is_true)
+                    let fault = engine::gate::verify(event(&item));
+                    (item, fault)
                 })
                 .collect()
         });

@@ -211,7 +211,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{desk, discoveries, sink, verify};
+    use crate::{desk, discoveries, gates, sink, verify};
 
     const TTL: Duration = Duration::from_secs(6);
     const GRACE: Duration = Duration::from_secs(4);
@@ -223,7 +223,8 @@ mod tests {
         let (discoveries, _) =
             discoveries::Discoveries::begin(StateClient::new(Arc::clone(&bus)), TTL, CancellationToken::new());
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, sink, discoveries };
+        let gates = gates::Gates::new(Vec::new());
+        let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, gates, sink, discoveries };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{Discovery, Event, EventId, Kind, RelayUrl, Removal, RepoAddr, RepoSeen, RootSeen, first_values, kinds};
 
+use crate::gate::is_private;
 use crate::targets::is_newer;
 
 /// Gathers discoveries for a while (S2). The window opens with the first one; later ones do not prolong it.
@@ -80,11 +81,16 @@ pub fn is_discovery(kind: Kind) -> bool {
 }
 
 /// A 30617 in our words. Its relays are the union of all values of all `relays` tags, in normal form, each once;
-/// values that are no relay URL say nothing. None if its identifier is too long for an address.
+/// values that are no relay URL say nothing. A private one (GRASP-08) names none: no filter that leaves this process may name
+/// it. None if its identifier is too long for an address.
 #[must_use]
 pub fn read_announcement(event: &Event) -> Option<RepoSeen> {
     let mut relays: Vec<RelayUrl> = Vec::new();
-    let values = event.tags.iter().filter(|tag| tag.kind() == "relays").flat_map(|tag| tag.as_slice().iter().skip(1));
+    let values = event
+        .tags
+        .iter()
+        .filter(|tag| tag.kind() == "relays" && !is_private(event))
+        .flat_map(|tag| tag.as_slice().iter().skip(1));
     for relay in values.filter_map(|value| RelayUrl::parse(value).ok()) {
         if !relays.contains(&relay) {
             relays.push(relay);
@@ -156,6 +162,12 @@ mod tests {
         ];
         let seen = read_announcement(&event(30617, 1, tags)).expect("a repo");
         assert_eq!(seen.relays, [url("wss://a.example"), url("wss://b.example")]);
+    }
+
+    #[test]
+    fn a_private_announcement_names_no_upstream() {
+        let tags: &[&[&str]] = &[&["d", "x"], &["relays", "wss://a.example"], &["private", "true"]];
+        assert_eq!(read_announcement(&event(30617, 1, tags)).expect("a repo").relays, []);
     }
 
     #[test]

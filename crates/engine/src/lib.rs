@@ -7,6 +7,7 @@ pub mod book;
 pub mod consolidation;
 pub mod discovery;
 pub mod filters;
+pub mod gate;
 pub mod health;
 pub mod invariants;
 pub mod outcome;
@@ -18,6 +19,7 @@ pub mod rules;
 pub mod sequence;
 pub mod session;
 pub mod targets;
+pub mod tombstones;
 pub mod walk;
 
 #[cfg(test)]

@@ -1,11 +1,6 @@
-//! What home's OK means (NIP-01 prefixes, GRASP-01 purgatory), and which events are kept from home.
+//! What home's OK means (NIP-01 prefixes, GRASP-01 purgatory).
 
-use model::{Event, GateReason, Outcome, Timestamp, first_values};
-
-/// An event dated further ahead than this (seconds) is a claim that no honest clock makes.
-const FUTURE_LIMIT_SECS: u64 = 24 * 3600;
-/// NIP-40: an event that expires within this time (seconds) would be gone before anybody reads it.
-const EXPIRES_SOON_SECS: u64 = 60;
+use model::Outcome;
 
 /// What home's answer to an EVENT means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,30 +50,9 @@ fn names_newer_version(text: &str) -> bool {
     ["newer", "replaced", "superseded", "older version"].iter().any(|words| text.contains(words))
 }
 
-/// Why `event` is kept from home, if it is. Home is asked about everything else.
-#[must_use]
-pub fn gate(event: &Event, now: Timestamp) -> Option<GateReason> {
-    if event.kind.is_ephemeral() {
-        Some(GateReason::Ephemeral)
-    } else if expires_by(event).is_some_and(|expiry| expiry <= now.as_secs() + EXPIRES_SOON_SECS) {
-        Some(GateReason::Expired)
-    } else if event.tags.iter().any(|tag| tag.kind() == "-") {
-        Some(GateReason::Protected)
-    } else if event.created_at.as_secs() > now.as_secs() + FUTURE_LIMIT_SECS {
-        Some(GateReason::Future)
-    } else {
-        None
-    }
-}
-
-fn expires_by(event: &Event) -> Option<u64> {
-    first_values(event, "expiration").next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{at, event};
 
     #[test]
     fn every_prefix_of_an_ok_has_its_meaning() {
@@ -98,15 +72,5 @@ mod tests {
         for (accepted, text, meaning) in cases {
             assert_eq!(read_ok(accepted, text), meaning, "{accepted} {text:?}");
         }
-    }
-
-    #[test]
-    fn ephemeral_expired_protected_and_far_future_events_are_kept_from_home() {
-        let now = at(1_000_000);
-        assert_eq!(gate(&event(29846, 1, &[]), now), Some(GateReason::Ephemeral));
-        assert_eq!(gate(&event(1621, 1, &[&["expiration", "1000030"]]), now), Some(GateReason::Expired));
-        assert_eq!(gate(&event(1621, 1, &[&["-"]]), now), Some(GateReason::Protected));
-        assert_eq!(gate(&event(1621, 1_000_000 + 90_000, &[]), now), Some(GateReason::Future));
-        assert_eq!(gate(&event(1621, 1_000_600, &[&["expiration", "2000000"]]), now), None);
     }
 }

@@ -38,6 +38,14 @@ pub(crate) fn at(secs: u64) -> Timestamp {
 }
 
 pub(crate) fn event(kind: u16, created_at: u64, tags: &[&[&str]]) -> Event {
+    event_by(1, kind, created_at, tags)
+}
+
+pub(crate) fn event_by(author: u8, kind: u16, created_at: u64, tags: &[&[&str]]) -> Event {
     let tags = tags.iter().map(|tag| Tag::parse(tag.iter().map(ToString::to_string)).expect("a tag"));
-    EventBuilder::new(Kind::from_u16(kind), "").tags(tags).custom_created_at(at(created_at)).finalize(&keys(1)).expect("signed")
+    EventBuilder::new(Kind::from_u16(kind), "")
+        .tags(tags)
+        .custom_created_at(at(created_at))
+        .finalize(&keys(author))
+        .expect("signed")
 }

@@ -293,6 +293,7 @@ fn plan(config: &Config, bus: &Arc<dyn Bus>) -> Stage {
 fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
     connector::Settings {
         home: home.clone(),
+        home_aliases: config.home_aliases.clone(),
         terms: terms::of(config),
         discovery_window: config.discovery_window,
         write_window: config.home_write_window,

@@ -16,6 +16,8 @@ pub const PULL_REQUEST_UPDATE: Kind = Kind::Custom(1619);
 pub const ISSUE: Kind = Kind::Custom(1621);
 /// Deletion request (NIP-09).
 pub const DELETION: Kind = Kind::Custom(5);
+/// Request to vanish (NIP-62).
+pub const VANISH: Kind = Kind::Custom(62);
 
 /// The kinds that start a conversation on a repo: an event of one of these that tags a wanted repo is a *root*.
 pub const ROOTS: [Kind; 4] = [PATCH, PULL_REQUEST, PULL_REQUEST_UPDATE, ISSUE];

@@ -87,6 +87,16 @@ pub enum GateReason {
     Protected,
     /// `created_at` lies too far ahead.
     Future,
+    /// `created_at` lies further back than home takes.
+    TooOld,
+    /// Longer than any event that home takes.
+    TooLarge,
+    /// NIP-62: its author has asked home to forget them.
+    Vanished,
+    /// NIP-09: its author has deleted it.
+    Deleted,
+    /// GRASP-08: it belongs to a private repository.
+    Private,
 }
 
 impl Outcome {
@@ -110,6 +120,11 @@ impl Outcome {
             Self::Gated(GateReason::Expired) => "gated-expired",
             Self::Gated(GateReason::Protected) => "gated-protected",
             Self::Gated(GateReason::Future) => "gated-future",
+            Self::Gated(GateReason::TooOld) => "gated-too-old",
+            Self::Gated(GateReason::TooLarge) => "gated-too-large",
+            Self::Gated(GateReason::Vanished) => "gated-vanished",
+            Self::Gated(GateReason::Deleted) => "gated-deleted",
+            Self::Gated(GateReason::Private) => "gated-private",
         }
     }
 }

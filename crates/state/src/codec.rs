@@ -180,7 +180,7 @@ fn tag_code(tag: RefTag) -> i64 {
 }
 
 /// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3 and 5.
-const OUTCOMES: [Outcome; 10] = [
+const OUTCOMES: [Outcome; 15] = [
     Outcome::Stored,
     Outcome::Duplicate,
     Outcome::Superseded,
@@ -191,6 +191,11 @@ const OUTCOMES: [Outcome; 10] = [
     Outcome::Gated(GateReason::Expired),
     Outcome::Gated(GateReason::Protected),
     Outcome::Gated(GateReason::Future),
+    Outcome::Gated(GateReason::TooOld),
+    Outcome::Gated(GateReason::TooLarge),
+    Outcome::Gated(GateReason::Vanished),
+    Outcome::Gated(GateReason::Deleted),
+    Outcome::Gated(GateReason::Private),
 ];
 
 pub(crate) fn outcome_code(outcome: Outcome) -> i64 {

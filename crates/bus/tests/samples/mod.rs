@@ -34,8 +34,11 @@ units! {
     roles: Role = [Home, Bootstrap, Listed];
     item_kinds: ItemKind = [Repo, Root];
     ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
-    gate_reasons: GateReason = [Ephemeral, Expired, Protected, Future];
-    incompletes: Incomplete = [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, NotLoaded, RateLimited, Unsettled];
+    gate_reasons: GateReason = [
+        Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private,
+    ];
+    incompletes: Incomplete =
+        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];
     hang_up_reasons: HangUpReason = [Empty];
     down_classes: DownClass = [
         NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
@@ -82,8 +85,8 @@ variants! {
     ];
     plain_said: Said = [
         Said::Opened => Said::Opened,
+        Said::Rebuilt { layout: _ } => Said::Rebuilt { layout: 4711 },
         Said::CaughtUp => Said::CaughtUp,
-        Said::Rebuilt { layout: _ } => Said::Rebuilt { layout: 3 },
         Said::Down { class: _, detail: _ } => Said::Down { class: DownClass::Dns, detail: "no such name".to_owned() },
         Said::BatchEnded { batch: _, outcome: _, method: _, counts: _ } =>
             Said::BatchEnded { batch: BatchId(8), outcome: BatchOutcome::Complete, method: Method::Req, counts: counts() },
@@ -96,12 +99,12 @@ variants! {
         Ask::OpenAnnouncements { filter: _, since: _, method: _ } =>
             Ask::OpenAnnouncements { filter: filter(), since: Some(at(100)), method: Method::Req },
         Ask::CatchUp { live: _, polled: _, since: _ } => Ask::CatchUp { live: live(), polled: live(), since: at(100) },
-        Ask::Fetch { batch: _, live: _, polled: _, history: _, method: _ } =>
-            Ask::Fetch {
-                batch: BatchId(8), live: live(), polled: live(), history: vec![filter()], method: Method::Negentropy,
-            },
+        Ask::Fetch { batch: _, live: _, polled: _, history: _, method: _ } => {
+            let (live, polled) = (live(), live());
+            Ask::Fetch { batch: BatchId(8), live, polled, history: vec![filter()], method: Method::Negentropy }
+        },
         Ask::Rebuild { live: _, polled: _, since: _, layout: _ } =>
-            Ask::Rebuild { live: live(), polled: live(), since: at(100), layout: 3 },
+            Ask::Rebuild { live: live(), polled: live(), since: at(100), layout: 4711 },
         Ask::HangUp { reason: _ } => Ask::HangUp { reason: HangUpReason::Empty },
     ];
     queries_of_each_kind: Query = [
@@ -161,8 +164,15 @@ pub(crate) fn queries() -> Vec<Query> {
 
 pub(crate) fn answers() -> Vec<Answer> {
     let snapshots = resumes().into_iter().map(snapshot).map(|one| Answer::Snapshot(Box::new(one)));
-    let bare =
-        Snapshot { covered: None, ask_at: None, empty_since: None, missing: vec![], tails: vec![], ..snapshot(Resume::Fresh) };
+    let bare = Snapshot {
+        rebuild: None,
+        covered: None,
+        ask_at: None,
+        empty_since: None,
+        missing: vec![],
+        tails: vec![],
+        ..snapshot(Resume::Fresh)
+    };
     let failures = errors().into_iter().map(Answer::Failed);
     answers_of_each_kind().into_iter().chain(snapshots).chain([Answer::Snapshot(Box::new(bare))]).chain(failures).collect()
 }
@@ -290,9 +300,9 @@ fn snapshot(resume: Resume) -> Snapshot {
         batches_in_flight: 1,
         tails: vec![Tail { chunk: 7, items: items() }],
         chunks: (8, 9),
+        rebuild: Some(4711),
         covered: Some(covered),
         refresh_at: at(200),
-        rebuild: Some(3),
         ask_at: Some(at(150)),
         empty_since: Some(at(50)),
     }
