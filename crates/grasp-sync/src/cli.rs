@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
 use crate::telemetry;
-pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, ServeArgs, Separately, SizeArgs};
+pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs, SizeArgs};
 
 /// Keeps a Nostr relay complete.
 ///

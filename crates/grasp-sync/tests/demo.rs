@@ -175,6 +175,7 @@ fn live_events_are_published_where_the_network_has_them_and_a_part_that_is_none_
     assert_eq!(published.status.code(), Some(0), "{published:?}");
     assert!(read() > before);
 
-    let refused = ended(demo(&["serve", "--listen", "127.0.0.1:0", "--part", "upstream-2", "--upstream", &url]).spawn().unwrap());
+    let refused =
+        ended(demo(&["serve", "--listen", "127.0.0.1:0", "--part", "upstream-2", "--upstream", &url]).spawn().unwrap());
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
 }
