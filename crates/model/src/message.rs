@@ -194,7 +194,6 @@ impl Said {
             Self::BatchEnded { outcome: BatchOutcome::Incomplete { detail, .. }, .. } => Some(detail),
             Self::Learned { facts: Learned { nip77: Some(Nip77::Refused { reason, .. }), .. } } => Some(reason),
             Self::Opened
-            | Self::Rebuilt { .. }
             | Self::CaughtUp
             | Self::Rebuilt { .. }
             | Self::BatchEnded { .. }
