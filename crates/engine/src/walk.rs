@@ -37,6 +37,8 @@ pub struct Manners {
     pub cuts_at: Option<usize>,
     /// No question to this relay could prove that it serves more than this.
     pub unproved: usize,
+    /// Times that the relay refused to be asked.
+    pub questions_refused: u8,
 }
 
 /// What to do after a page.
