@@ -131,7 +131,7 @@ impl Walk {
         }
     }
 
-    /// Whether the page in flight asks for something else than this walk is about: its events are of no interest.
+    /// Whether the page in flight asks for something else than this walk is about: its events are only counted.
     #[must_use]
     pub fn is_calibrating(&self) -> bool {
         matches!(self.mode, Mode::Calibrate(_))

@@ -223,6 +223,12 @@ impl Session {
         self.units.is_empty() && self.batches.is_empty()
     }
 
+    /// Whether every live subscription stands: none is being opened, lost, or waits for its turn.
+    #[must_use]
+    pub fn is_standing(&self) -> bool {
+        self.lives.values().all(Live::is_standing)
+    }
+
     /// EVENT frames that nothing had asked for.
     #[must_use]
     pub fn strays(&self) -> u64 {
@@ -272,7 +278,7 @@ impl Session {
         let is_opened = self.taken.announcements && (self.taken.catch_up || self.resume == Resume::Fresh);
         let has_gaps = self.units.values().any(|unit| matches!(unit.purpose, Purpose::Announcements | Purpose::Gap(_)));
         let has_gaps = has_gaps || self.polls.values().any(|poll| !poll.is_caught_up);
-        if self.taken.said_caught_up || !is_opened || has_gaps || !self.lives.values().all(Live::is_standing) {
+        if self.taken.said_caught_up || !is_opened || has_gaps || !self.is_standing() {
             return;
         }
         self.taken.said_caught_up = true;
