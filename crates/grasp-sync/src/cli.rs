@@ -1,5 +1,7 @@
 //! The command line: what is typed, as values. Runs nothing and judges no setting; `config` does that for all layers.
 
+mod demo;
+
 use std::borrow::Cow;
 use std::path::PathBuf;
 
@@ -8,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
 use crate::telemetry;
-use crate::world::Shape;
+pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs, SizeArgs};
 
 /// Keeps a Nostr relay complete.
 ///
@@ -30,7 +32,7 @@ pub enum Command {
     #[command(after_help = RUN_EXAMPLES)]
     Run(SettingFlags),
     /// Sync a made-up network inside this process, without any network, and count what arrived
-    #[command(after_help = DEMO_EXAMPLES)]
+    #[command(after_help = demo::EXAMPLES)]
     Demo(DemoArgs),
     /// Look at the configuration
     #[command(subcommand)]
@@ -101,26 +103,6 @@ pub struct Verbosity {
     pub quiet: u8,
 }
 
-/// The size of the network that is made up.
-#[derive(Clone, Debug, Args)]
-pub struct DemoArgs {
-    /// Announced repositories
-    #[arg(long, value_name = "COUNT", default_value_t = Shape::default().repos)]
-    pub repos: usize,
-    /// Issues, patches and pull requests, in all
-    #[arg(long, value_name = "COUNT", default_value_t = Shape::default().roots)]
-    pub roots: usize,
-    /// Everything else that is said about repositories, issues, patches and pull requests, in all
-    #[arg(long, value_name = "COUNT", default_value_t = Shape::default().replies)]
-    pub replies: usize,
-    /// Seeds everything that is drawn at random: the same seed makes up the same network
-    #[arg(long, value_name = "NUMBER", default_value_t = Shape::default().seed)]
-    pub seed: u64,
-    /// Print the result as one JSON document
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// How the configuration is shown.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
@@ -156,16 +138,6 @@ Examples:
 
 A process in role all brings its schema up to date by itself; one in role state waits until this command has done it.
 Without a database URL it is the SQLite file in the data directory.";
-
-const DEMO_EXAMPLES: &str = "\
-Examples:
-  grasp-sync demo
-  grasp-sync demo --repos 20 --roots 100 --replies 400 --seed 7
-  grasp-sync demo --json > result.json
-
-Three upstreams and a home run in this process, on loopback. One of the upstreams is known from the start, the others
-are found from announcements; one does not speak NIP-77. The exit code is 0 only if home ends with exactly the events
-that it should hold.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:

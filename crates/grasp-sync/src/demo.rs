@@ -4,27 +4,29 @@
 //! right is judged by `world::reference`, which shares nothing with the system.
 
 mod cast;
+mod client;
 mod live;
 mod record;
 mod screen;
+mod separate;
 mod table;
 mod view;
 mod watch;
 
 use std::time::{Duration, Instant};
 
-use model::Timestamp;
+use model::{RelayUrl, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::DemoArgs;
+use crate::builtin_relay;
+use crate::cli::{DemoArgs, Part, SizeArgs};
 use crate::exit::Exit;
 use crate::lifecycle::Shutdown;
 use crate::output;
 use crate::system::{StartError, System};
-use crate::world::Shape;
 use cast::Cast;
 pub use cast::CastError;
-pub use live::LiveError;
+pub use client::ClientError;
 use record::{HomeFacts, Record, ms};
 use screen::Screen;
 use view::View;
@@ -41,12 +43,18 @@ const RESTART_LIMIT: Duration = Duration::from_secs(60);
 pub enum DemoError {
     #[error("--roots and --replies speak about repositories: --repos must be at least 1")]
     NoRepository,
+    #[error("{part} needs a URL to be announced under: give the --upstream of every upstream, one to {most} of them")]
+    NoSuchUpstream { part: Part, most: usize },
+    #[error("the relay does not start: {0}")]
+    Relay(#[from] builtin_relay::StartError),
+    #[error("{url}: {why}")]
+    Client { url: RelayUrl, why: ClientError },
     #[error(transparent)]
     Cast(#[from] CastError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("a live event was not published: {0}")]
-    Live(#[from] LiveError),
+    Live(#[from] ClientError),
     #[error("the result cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -55,42 +63,58 @@ impl DemoError {
     /// The code that the process ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NoRepository => Exit::Usage,
+            Self::NoRepository | Self::NoSuchUpstream { .. } => Exit::Usage,
             Self::Cast(CastError::DataDir(_)) => Exit::DataDirUnusable,
             Self::Start(why) => why.into(),
-            Self::Cast(CastError::Relay(_) | CastError::World(_)) | Self::Live(_) | Self::Output(_) => Exit::Failure,
+            Self::Relay(builtin_relay::StartError::Store(_)) => Exit::DataDirUnusable,
+            Self::Relay(_)
+            | Self::Client { .. }
+            | Self::Cast(CastError::Relay(_) | CastError::World(_))
+            | Self::Live(_)
+            | Self::Output(_) => Exit::Failure,
         }
     }
 }
 
-/// Makes up a small network, syncs it and counts what arrived. The first signal ends it with what there is.
+/// Makes up a small network, syncs it and counts what arrived; or does one part of that. The first signal ends it with
+/// what there is.
 ///
 /// # Errors
 /// What kept it from being shown.
 pub async fn demo(args: DemoArgs, shutdown: Shutdown) -> Result<Exit, DemoError> {
-    if args.repos == 0 && args.roots + args.replies > 0 {
-        return Err(DemoError::NoRepository);
+    match args.separately {
+        Some(part) => separate::take_part(part, &shutdown).await,
+        None => show_all(args.size, args.json, &shutdown).await,
     }
+}
+
+/// Talk needs something to be about.
+fn check_size(size: SizeArgs) -> Result<(), DemoError> {
+    if size.repos == 0 && size.roots + size.replies > 0 { Err(DemoError::NoRepository) } else { Ok(()) }
+}
+
+async fn show_all(size: SizeArgs, json: bool, shutdown: &Shutdown) -> Result<Exit, DemoError> {
+    check_size(size)?;
     let began = Instant::now();
     let mut screen = Screen::open();
     let gathered = tokio::select! {
         () = shutdown.soft.cancelled() => return Ok(Exit::Incomplete),
-        gathered = gather(&args, &screen) => gathered?,
+        gathered = gather(size, &screen) => gathered?,
     };
-    let mut record = Record::of(&args, (gathered.events_served(), began.elapsed()));
+    let mut record = Record::of(size, (gathered.events_served(), began.elapsed()));
     let played = play(&gathered, &mut screen, &shutdown.soft, &mut record).await;
     gathered.leave().await;
     played?;
     drop(screen);
     record.total_ms = ms(began.elapsed());
-    if args.json { output::print_json(&record) } else { output::print(&table::render(&record)) }?;
+    if json { output::print_json(&record) } else { output::print(&table::render(&record)) }?;
     Ok(if record.complete { Exit::Ok } else { Exit::Incomplete })
 }
 
-async fn gather(args: &DemoArgs, screen: &Screen) -> Result<Cast, CastError> {
-    let &DemoArgs { repos, roots, replies, seed, json: _ } = args;
+async fn gather(size: SizeArgs, screen: &Screen) -> Result<Cast, CastError> {
+    let SizeArgs { repos, roots, replies, seed: _ } = size;
     let _turning = screen.spin(&format!("making up a world: {repos} repositories, {roots} roots, {replies} replies"));
-    Cast::gather(Shape { repos, roots, replies, seed, now: Timestamp::now().as_secs() }).await
+    Cast::gather(size.shape(Timestamp::now().as_secs())).await
 }
 
 /// History, live events, and a restart; each only if the one before was complete.
@@ -123,7 +147,7 @@ async fn show(watch: &mut Watch<'_>, system: &System, record: &mut Record) -> Re
     Ok(())
 }
 
-async fn publish_live(watch: &mut Watch<'_>, record: &mut Record) -> Result<(), LiveError> {
+async fn publish_live(watch: &mut Watch<'_>, record: &mut Record) -> Result<(), ClientError> {
     watch.screen.say("publishing live events");
     for live in &watch.cast.live {
         let arrival = tokio::select! {

@@ -109,3 +109,73 @@ fn replies_without_a_repository_are_wrong_usage() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("--repos must be at least 1"));
     assert!(output.stdout.is_empty());
 }
+
+const ANYWHERE: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+/// A part of the demonstration in a process of its own.
+struct PartProcess(Child);
+
+impl PartProcess {
+    /// Returns once it says that it serves, with the URL at which it does.
+    fn serve(arguments: &[&str]) -> (Self, String) {
+        let mut child = demo(&[&["serve"], arguments].concat()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(line.contains(" serves ") && url.starts_with("ws://"), "{line}");
+        (Self(child), url)
+    }
+}
+
+impl Drop for PartProcess {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn relays_in_processes_of_their_own_are_counted_against_each_other() {
+    let announced = ["--upstream", "ws://127.0.0.1:7101", "--upstream", "ws://127.0.0.1:7102"];
+    let network = [&SMALL[..], &announced, &ANYWHERE].concat();
+    let (_home, home) = PartProcess::serve(&[&["--part", "home"], &ANYWHERE[..]].concat());
+    let (_first, first) = PartProcess::serve(&[&["--part", "upstream-1"], &network[..]].concat());
+    let check = |arguments: &[&str]| ended(demo(&[&["check", "--json"], arguments].concat()).spawn().unwrap());
+    let facts = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
+
+    let missing = check(&["--home", &home, "--upstream", &first]);
+    assert_eq!(missing.status.code(), Some(5), "{missing:?}");
+    let missing = facts(&missing);
+    assert!(missing["expected"].as_u64().unwrap() > 0);
+    assert_eq!((&missing["held"], &missing["missing"]), (&0.into(), &missing["expected"]));
+
+    // Two processes with the same words serve the same network, and an upstream holds what it serves itself.
+    let (_twin, twin) = PartProcess::serve(&[&["--part", "upstream-1"], &network[..]].concat());
+    let surplus = facts(&check(&["--home", &first, "--upstream", &twin]));
+    assert_eq!(surplus["missing"], 0, "{surplus}");
+    let (_other, other) = PartProcess::serve(&[&["--part", "upstream-2"], &network[..]].concat());
+    assert_ne!(facts(&check(&["--home", &other, "--upstream", &twin]))["missing"], 0);
+}
+
+#[test]
+fn live_events_are_published_where_the_network_has_them_and_a_part_that_is_none_is_refused() {
+    // Published where they are announced: the one upstream of the network has to be told its own address.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("ws://127.0.0.1:{port}/");
+    let network = [&SMALL[..], &["--upstream", &url]].concat();
+    let listen = format!("127.0.0.1:{port}");
+    let (_upstream, served) = PartProcess::serve(&[&["--part", "upstream-1", "--listen", &listen], &network[..]].concat());
+    assert_eq!(served, url);
+    let read = || {
+        let checked = ended(demo(&["check", "--json", "--home", &url, "--upstream", &url]).spawn().unwrap());
+        serde_json::from_slice::<Value>(&checked.stdout).unwrap()["held"].as_u64().unwrap()
+    };
+    let before = read();
+    let published = ended(demo(&[&["publish"], &network[..]].concat()).spawn().unwrap());
+    assert_eq!(published.status.code(), Some(0), "{published:?}");
+    assert!(read() > before);
+
+    let refused =
+        ended(demo(&["serve", "--listen", "127.0.0.1:0", "--part", "upstream-2", "--upstream", &url]).spawn().unwrap());
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}

@@ -7,9 +7,11 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use common::deployment::{Deployment, Size};
-use testkit::ChaosProxy;
-use testkit::fleet::{Role, Wiring};
+use common::deployment::{self, Deployment, Size};
+use common::{Embedded, Relay, now};
+use grasp_sync::world::{self, Shape};
+use testkit::fleet::{Fleet, Process, Role, Wiring, tables_of_sqlite};
+use testkit::{ChaosProxy, wait_for};
 
 const START: Duration = Duration::from_secs(30);
 const COMPLETE: Duration = Duration::from_secs(120);
@@ -273,5 +275,73 @@ async fn f9_a_database_restored_from_an_older_dump_and_a_wiped_home_converge() {
     deployment.until_up(AFTER_FAULT).await;
     deployment.until_complete(AFTER_FAULT).await;
     assert!(deployment.epochs().await.is_disjoint(&forgotten), "no epoch is used twice");
+    deployment.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_world_gives_the_same_tables_embedded_and_as_a_fleet() {
+    let _turn = deployment::turn().await;
+    let upstreams = [Relay::on_host(2, true).await, Relay::on_host(3, true).await, Relay::on_host(4, false).await];
+    let urls: Vec<String> = upstreams.iter().map(Relay::url).collect();
+    let world = world::generate(&Shape { repos: 40, roots: 200, replies: 800, seed: 3, now: now() }, &urls);
+    for (relay, content) in upstreams.iter().zip(world.upstreams) {
+        relay.is_given(content.events);
+    }
+    let mut home = Relay::counting().await;
+    let mut embedded = Embedded::keeping(&home).pulling_from([&upstreams[0]]).started().await;
+    for relay in &upstreams {
+        embedded.until_confirmed(relay).await;
+    }
+    let at_home = home.held().await;
+    embedded.stop().await;
+    let tables = tables_of_sqlite(&embedded.database()).await;
+
+    home.is_wiped().await;
+    let blueprint = Fleet::of(env!("CARGO_BIN_EXE_grasp-sync")).keeping(&home.url()).pulling_from(&urls[..1]);
+    let mut fleet = blueprint.started().await;
+    for role in [Role::State, Role::Planner, Role::Planner, Role::Connector, Role::Connector, Role::Connector] {
+        fleet.add(role);
+    }
+    let began = Instant::now();
+    wait_for("the fleet to have the tables of the embedded system", COMPLETE, || async {
+        let of_fleet = fleet.final_tables().await;
+        let differs = || of_fleet.lines().zip(tables.lines()).find(|(one, other)| one != other);
+        if of_fleet == tables { Ok(()) } else { Err(format!("{:?}", differs())) }
+    })
+    .await;
+    println!("{} bytes of tables, equal after {:?}", tables.len(), began.elapsed());
+    assert_eq!(home.held().await, at_home);
+    assert!(tables.contains("confirmed") && tables.len() > 100_000, "{}", tables.len());
+}
+
+/// Figures for operators: what a thousand upstreams cost three connectors.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_upstreams_over_three_connectors() {
+    const UPSTREAMS: usize = 1_000;
+    let mut deployment = Deployment::of(&Size { upstreams: UPSTREAMS, repositories_each: 1, comments_each: 1 }).await;
+    let began = Instant::now();
+    let state = deployment.add(Role::State, 1);
+    deployment.add(Role::Planner, 1);
+    let connectors = deployment.add(Role::Connector, 3);
+    deployment.until_spread(&connectors, COMPLETE).await;
+    let owned = began.elapsed();
+    deployment.until_complete(COMPLETE * 2).await;
+    deployment.until_up(COMPLETE).await;
+    println!("1,000 upstreams: owned after {owned:?}, complete and live after {:?}", began.elapsed());
+    let cpu = |processes: &[Process]| processes.iter().map(Process::cpu_seconds).sum::<f64>();
+    let (busy, idle_from) = (cpu(&connectors), Instant::now());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let idle = (cpu(&connectors) - busy) / idle_from.elapsed().as_secs_f64();
+    let published = deployment.publish_everywhere("one new root each").await;
+    let took = deployment.until_home_has_all(&published, COMPLETE).await;
+    let rss: u64 = connectors.iter().map(Process::rss_kb).sum();
+    println!("1,000 upstreams: one new root each was home {took:?} after the last was published");
+    println!(
+        "1,000 upstreams: {busy:.1} s of CPU to complete, {:.1} ms a second when idle, {} KB an upstream; state {} MB",
+        idle * 1000.0,
+        rss / UPSTREAMS as u64,
+        state[0].rss_kb() / 1024
+    );
+    assert!(rss / 1024 < 3 * 256, "{} MB", rss / 1024);
     deployment.check().await;
 }

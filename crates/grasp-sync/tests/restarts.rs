@@ -87,7 +87,7 @@ async fn scenario_12_a_killed_process_goes_on_where_it_was() {
     let home = Relay::counting().await;
     let (exchanging, paging) = (Relay::counting().await, Relay::counting_req_only().await);
     let proxies = [ChaosProxy::start(&exchanging.url()).await, ChaosProxy::start(&paging.url()).await];
-    let crowds = [Crowd::by_author('4', 1200, 3, &[proxies[0].url()]), Crowd::by_author('5', 1200, 3, &[proxies[1].url()])];
+    let crowds = [Crowd::by_author(4, 1200, 3, &[proxies[0].url()]), Crowd::by_author(5, 1200, 3, &[proxies[1].url()])];
     exchanging.has_held(crowds[0].events()).await;
     paging.has_held(crowds[1].events()).await;
     let expected = ids(crowds.iter().flat_map(Crowd::events));
@@ -161,7 +161,7 @@ async fn home_goes_down_during_a_sync_and_nothing_is_lost() {
     let mut home = Relay::local().await;
     let upstreams = [Relay::counting().await, Relay::counting_req_only().await];
     let urls = [upstreams[0].url(), upstreams[1].url()];
-    let crowds = [Crowd::by_author('4', 300, 3, &urls[..1]), Crowd::by_author('5', 300, 3, &urls[1..])];
+    let crowds = [Crowd::by_author(4, 300, 3, &urls[..1]), Crowd::by_author(5, 300, 3, &urls[1..])];
     upstreams[0].has_held(crowds[0].events()).await;
     upstreams[1].has_held(crowds[1].events()).await;
     let system = Embedded::keeping(&home).pulling_from(&upstreams).started().await;

@@ -49,6 +49,8 @@ pub use traffic::Traffic;
 pub enum Store {
     /// Gone when the relay stops.
     Memory,
+    /// In memory, and there from the first connection on: events that are known to be signed well.
+    Filled(Vec<Event>),
     /// One file of JSON lines, created when missing; an `OK` is sent only after the disk has the event.
     File(PathBuf),
 }
@@ -211,15 +213,19 @@ impl BuiltinRelay {
 
 fn open_store(store: &Store) -> Result<(Archive, Option<Journal>), StoreError> {
     let mut archive = Archive::default();
-    let Store::File(path) = store else {
-        return Ok((archive, None));
+    let (journal, events) = match store {
+        Store::Memory => return Ok((archive, None)),
+        Store::Filled(events) => (None, events.clone()),
+        Store::File(path) => {
+            let (journal, events) = Journal::open(path)?;
+            (Some(journal), events)
+        }
     };
-    let (journal, events) = Journal::open(path)?;
     let now = Timestamp::now().as_secs();
     for event in events {
         archive.admit(&Stored::new(event), now);
     }
-    Ok((archive, Some(journal)))
+    Ok((archive, journal))
 }
 
 /// A pause after a refused accept (out of descriptors, most often): trying at once would spin.

@@ -18,8 +18,9 @@ use crate::world::{self, LiveEvent, Shape, reference};
 pub(super) const DISCOVERY_WINDOW: Duration = Duration::from_millis(500);
 /// Everything that the demonstration dials is here.
 const LOOPBACK: &str = "127.0.0.0/8";
-/// The first is the bootstrap; the last one has no NIP-77 and smaller pages than the common ones.
-const UPSTREAMS: [(bool, usize); 3] = [(true, 500), (true, 500), (false, 250)];
+const UPSTREAMS: usize = 3;
+/// The last upstream has no NIP-77, and smaller pages than the common ones.
+const LAST_PAGE: usize = 250;
 
 /// Why the stage cannot be set.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +70,10 @@ impl Cast {
     pub(super) async fn gather(shape: Shape) -> Result<Self, CastError> {
         let data_dir = tempfile::Builder::new().prefix("grasp-sync-demo-").tempdir().map_err(CastError::DataDir)?;
         let mut upstreams = Vec::new();
-        for (negentropy, page_cap) in UPSTREAMS {
-            upstreams.push(Player::start(negentropy, page_cap).await?);
+        for index in 0..UPSTREAMS {
+            upstreams.push(Player::start(habits(index, UPSTREAMS)).await?);
         }
-        let home = Player::start(true, Options::default().page_cap).await?;
+        let home = Player::start(Options::default()).await?;
         let now = shape.now;
         let (upstreams, live) = spawn_blocking(move || fill(upstreams, &shape)).await?;
         Ok(Self { upstreams, home, live, now, data_dir })
@@ -121,11 +122,17 @@ impl Cast {
 }
 
 impl Player {
-    async fn start(negentropy: bool, page_cap: usize) -> Result<Self, CastError> {
-        let relay = BuiltinRelay::start(Options { negentropy, page_cap, ..Options::default() }).await?;
+    async fn start(options: Options) -> Result<Self, CastError> {
+        let relay = BuiltinRelay::start(options).await?;
         let url = RelayUrl::parse(&relay.url()).expect("the built-in relay listens on an address, which is a relay URL");
         Ok(Self { relay, url })
     }
+}
+
+/// How one of so many upstreams serves; the first is the bootstrap.
+pub(super) fn habits(index: usize, of: usize) -> Options {
+    let common = Options::default();
+    if index > 0 && index + 1 == of { Options { negentropy: false, page_cap: LAST_PAGE, ..common } } else { common }
 }
 
 fn fill(upstreams: Vec<Player>, shape: &Shape) -> (Vec<Player>, Vec<LiveEvent>) {

@@ -10,7 +10,7 @@ use super::cast::Traffic;
 use super::live::Arrival;
 use super::view::{UpstreamView, View};
 use super::watch::{ConfirmedAfter, Ended};
-use crate::cli::DemoArgs;
+use crate::cli::SizeArgs;
 
 /// Ids of missing and surplus events that are named; the rest is counted.
 const IDS_NAMED: usize = 5;
@@ -102,9 +102,9 @@ pub(super) struct RestartFacts {
 
 impl Record {
     /// An empty one: nothing has been shown yet.
-    pub(super) fn of(args: &DemoArgs, made: (usize, Duration)) -> Self {
+    pub(super) fn of(size: SizeArgs, made: (usize, Duration)) -> Self {
         let (events_served, made_in) = made;
-        let &DemoArgs { repos, roots, replies, seed, json: _ } = args;
+        let SizeArgs { repos, roots, replies, seed } = size;
         Self {
             complete: false,
             interrupted: false,

@@ -107,7 +107,8 @@ fn verdict(record: &Record) -> String {
     format!("{state}: {}", difference(home))
 }
 
-fn difference(home: &HomeFacts) -> String {
+/// What home lacks, and what it should not hold; of a home that is not exact.
+pub(super) fn difference(home: &HomeFacts) -> String {
     let named = |what: &str, count: usize, ids: &[model::EventId]| {
         let ids: Vec<String> = ids.iter().map(model::EventId::to_hex).collect();
         let more = if ids.len() < count { ", …" } else { "" };
@@ -128,16 +129,16 @@ mod tests {
 
     use super::super::record::{HomeFacts, Record};
     use super::*;
-    use crate::cli::DemoArgs;
+    use crate::cli::SizeArgs;
 
     fn ids(numbers: std::ops::Range<u8>) -> BTreeSet<EventId> {
         numbers.map(|number| EventId::from_byte_array([number; 32])).collect()
     }
 
     fn record(expected: &BTreeSet<EventId>, held: &BTreeSet<EventId>) -> Record {
-        let args = DemoArgs { repos: 1, roots: 2, replies: 3, seed: 4, json: false };
+        let size = SizeArgs { repos: 1, roots: 2, replies: 3, seed: 4 };
         let home = HomeFacts::of("ws://127.0.0.1:1/".to_owned(), expected, held);
-        Record { home, ..Record::of(&args, (5, Duration::ZERO)) }
+        Record { home, ..Record::of(size, (5, Duration::ZERO)) }
     }
 
     #[test]

@@ -22,6 +22,9 @@ use nostr::event::{Event, EventId};
 use conversation::Conversation;
 use workshop::Workshop;
 
+/// A world has one upstream at least and this many at most.
+pub const MOST_UPSTREAMS: usize = 5;
+
 /// How large a world is, and which one of that size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
@@ -87,7 +90,7 @@ pub struct World {
 /// When there are no upstreams or more than five, or roots or replies but no repository.
 #[must_use]
 pub fn generate(shape: &Shape, upstream_urls: &[String]) -> World {
-    assert!((1..=5).contains(&upstream_urls.len()), "a world has one to five upstreams");
+    assert!((1..=MOST_UPSTREAMS).contains(&upstream_urls.len()), "a world has one to five upstreams");
     assert!(shape.repos > 0 || shape.roots + shape.replies == 0, "a conversation needs a repository");
     let mut workshop = Workshop::open(shape, upstream_urls);
     let repos = repos::announce_all(&mut workshop, shape.repos);

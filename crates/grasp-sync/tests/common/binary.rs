@@ -69,6 +69,8 @@ impl GraspSync {
             .current_dir(self.directory.path())
             .env_clear()
             .env("GRASP_SYNC_DISCOVERY_WINDOW", "200ms")
+            .env("GRASP_SYNC_LOOK_UP_NAMES", "false")
+            .env("GRASP_SYNC_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())

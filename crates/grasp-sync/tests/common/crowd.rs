@@ -18,12 +18,12 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn of(repositories: usize, comments_each: usize, relays: &[String]) -> Self {
-        Self::by_author('4', repositories, comments_each, relays)
+        Self::by_author(4, repositories, comments_each, relays)
     }
 
-    /// Crowds of several authors are different ones. The author is named by a hex digit.
-    pub(crate) fn by_author(author: char, repositories: usize, comments_each: usize, relays: &[String]) -> Self {
-        let author = Publisher::new(&author.to_string().repeat(64));
+    /// Crowds of several authors are different ones. The author is a number from 1.
+    pub(crate) fn by_author(author: u32, repositories: usize, comments_each: usize, relays: &[String]) -> Self {
+        let author = Publisher::new(&format!("{author:064x}"));
         let began = super::now() - 60 * 24 * 3600;
         let relays: Vec<&str> = std::iter::once("relays").chain(relays.iter().map(String::as_str)).collect();
         let (mut announcements, mut comments) = (Vec::new(), Vec::new());

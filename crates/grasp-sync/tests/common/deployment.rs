@@ -42,6 +42,11 @@ const EPOCHS_THAT_SHRANK: &str = "
     WHERE epoch < before";
 const EPOCHS: &str = "SELECT DISTINCT relay, epoch FROM audit WHERE owner_inc IS NOT NULL";
 
+/// One fleet runs at a time.
+pub(crate) async fn turn() -> SemaphorePermit<'static> {
+    FLEETS.acquire().await.expect("it is never closed")
+}
+
 /// How large a deployment is.
 pub(crate) struct Size {
     pub(crate) upstreams: usize,
@@ -74,13 +79,13 @@ impl Deployment {
     }
 
     async fn keeping(home: Relay, home_url: &str, size: &Size) -> Self {
-        let turn = FLEETS.acquire().await.expect("it is never closed");
+        let turn = turn().await;
         let (mut upstreams, mut crowds) = (Vec::new(), Vec::new());
         for number in 0..size.upstreams {
             // Each on a host of its own, for a host's upstreams stay together.
-            let host = u8::try_from(number + 2).expect("a stage has few upstreams");
+            let host = u16::try_from(number + 2).expect("a stage has few upstreams");
             let upstream = Relay::on_host(host, number % 3 != 2).await;
-            let author = char::from_digit(u32::from(host) % 15 + 1, 16).expect("a hex digit");
+            let author = u32::from(host);
             let crowd = Crowd::by_author(author, size.repositories_each, size.comments_each, &[upstream.url()]);
             upstream.has_held(crowd.events()).await;
             upstreams.push(upstream);

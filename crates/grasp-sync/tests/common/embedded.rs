@@ -1,5 +1,6 @@
 //! The embedded system on a data directory of its own: started, stopped and started again.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use grasp_sync::config::{Config, Home};
@@ -73,7 +74,12 @@ impl Embedded {
 
     /// Starts on the data directory as it was left.
     pub(crate) async fn start(&mut self) {
-        self.running = Some(System::start(&self.config, &self.home).await.unwrap());
+        self.running = Some(System::start_offline(&self.config, &self.home).await.unwrap());
+    }
+
+    /// Its store's file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.config.data_dir.join("grasp-sync.db")
     }
 
     /// Stops in order.

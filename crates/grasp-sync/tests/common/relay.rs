@@ -68,10 +68,11 @@ impl Relay {
         Self::on_host(1, negentropy).await
     }
 
-    /// Ours, on a host of its own: 127.0.0.`host`.
-    pub(crate) async fn on_host(host: u8, negentropy: bool) -> Self {
+    /// Ours, on a loopback address of its own.
+    pub(crate) async fn on_host(host: u16, negentropy: bool) -> Self {
+        let [high, low] = host.to_be_bytes();
         // A port of its own, so that it can come back there.
-        let listen = SocketAddr::from(([127, 0, 0, host], testkit::free_port()));
+        let listen = SocketAddr::from(([127, 0, high, low], testkit::free_port()));
         let options = Options { listen, negentropy, ..Options::default() };
         let mut relay = Self::Builtin(Builtin { options, running: None, kept: Vec::new() });
         relay.start_again().await;

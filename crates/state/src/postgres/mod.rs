@@ -146,10 +146,18 @@ macro_rules! transaction {
         loop {
             let done = async {
                 let mut tx = $pool.begin().await?;
-                let $conn: &mut PgConnection = &mut tx;
-                let answer = $work.await?;
-                tx.commit().await?;
-                Ok::<_, Failure>(answer)
+                let worked = {
+                    let $conn: &mut PgConnection = &mut tx;
+                    $work.await
+                };
+                match worked {
+                    Ok(answer) => tx.commit().await.map(|()| answer).map_err(Failure::from),
+                    Err(failure) => {
+                        // Said here, its locks are gone when the failure is known; dropped, they would go a little later.
+                        let _ = tx.rollback().await;
+                        Err(failure)
+                    }
+                }
             };
             match done.await {
                 Err(failure) if attempt < ATTEMPTS && is_worth_another_try(&failure) => attempt += 1,

@@ -58,7 +58,8 @@ pub(crate) async fn the_sweep_names_what_there_is_to_plan_and_nothing_else(world
     let mut at_home = world.link(&home()).await;
     assert_eq!(swept(&world).await, [home()], "not opened");
     world.say(&mut at_home, Said::Opened).await;
-    world.take(&at_home, &[repo_item(1)], 0).await.unwrap();
+    let batch = world.take(&at_home, &[repo_item(1)], 0).await.unwrap();
+    world.say(&mut at_home, progress(vec![batch], vec![])).await;
     let mut link = world.caught_up(&relay(1)).await;
     assert_eq!(swept(&world).await, [], "relay 1 waits for home");
     world.live(30).await;
