@@ -62,8 +62,11 @@ CREATE TABLE repo (
     item          bigint PRIMARY KEY,
     event         bytea,
     created_at    bigint,
-    removed_until bigint
+    removed_until bigint,
+    maintainers   text NOT NULL,                        -- keys in hex, a JSON list
+    identifier    bytea NOT NULL                        -- SHA-256 of what stands behind the author in its address
 );
+CREATE INDEX repo_identifier ON repo (identifier) WHERE event IS NOT NULL;
 
 CREATE TABLE repo_relay (
     repo  bigint NOT NULL,

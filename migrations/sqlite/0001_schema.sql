@@ -58,8 +58,11 @@ CREATE TABLE repo (
     item          INTEGER PRIMARY KEY,
     event         BLOB,
     created_at    INTEGER,
-    removed_until INTEGER
+    removed_until INTEGER,
+    maintainers   TEXT NOT NULL,                   -- keys in hex, a JSON list
+    identifier    BLOB NOT NULL                    -- SHA-256 of what stands behind the author in its address
 ) STRICT;
+CREATE INDEX repo_identifier ON repo (identifier) WHERE event IS NOT NULL;
 
 CREATE TABLE repo_relay (
     repo  INTEGER NOT NULL,

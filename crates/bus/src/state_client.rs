@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Answer, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, Query,
-    Snapshot, StateError, Status, UpGranted, UpstreamId,
+    Announced, Answer, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage,
+    LedgerScope, Query, Snapshot, StateError, Status, UpGranted, UpstreamId,
 };
 
 use crate::{Bus, BusError};
@@ -85,6 +85,8 @@ impl StateClient {
         ledger(scope: LedgerScope, after: Option<LedgerCursor>) -> LedgerPage = Query::Ledger { scope, after } => Answer::Ledger;
         /// The ids among `ids` that have a final outcome.
         known(ids: Vec<EventId>) -> Vec<EventId> = Query::Known { ids } => Answer::Known;
+        /// What home holds under `identifiers`.
+        announced(identifiers: Vec<String>) -> Vec<Announced> = Query::Announced { identifiers } => Answer::Announced;
         /// Figures of the whole system.
         status() -> Status = Query::Status => Answer::Status;
     }

@@ -4,20 +4,22 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use engine::admission::{Admission, Verdict};
 use engine::gate::{AtTheGate, Limits, gate};
 use engine::tombstones::Tombstones;
-use model::{Event, Outcome, RelayUrl, Timestamp};
+use model::{Announced, Event, Outcome, RelayUrl, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Gates {
+    admission: Admission,
     limits: Limits,
     tombstones: Mutex<Tombstones>,
 }
 
 impl Gates {
     /// `own_urls`: home and its aliases.
-    pub(crate) fn new(own_urls: Vec<RelayUrl>) -> Self {
-        Self { limits: Limits::default(), tombstones: Mutex::new(Tombstones::new(own_urls)) }
+    pub(crate) fn new(admission: Admission, own_urls: Vec<RelayUrl>) -> Self {
+        Self { admission, limits: Limits::default(), tombstones: Mutex::new(Tombstones::new(own_urls)) }
     }
 
     /// Takes in an event that home holds.
@@ -28,6 +30,21 @@ impl Gates {
     /// The outcome of an event that is not to be offered to home. `bytes`: the length of its JSON.
     pub(crate) fn judge(&self, event: &Event, bytes: usize) -> Option<Outcome> {
         gate(AtTheGate { event, bytes }, &self.limits, &self.lock(), Timestamp::now())
+    }
+
+    /// Whether the operator has blocked it: then nothing of it is looked for either.
+    pub(crate) fn is_blocked(&self, event: &Event) -> bool {
+        self.admission.is_blocked(event)
+    }
+
+    /// The identifier that [`Gates::admit`] has to know home's announcements of.
+    pub(crate) fn in_question<'a>(&self, event: &'a Event) -> Option<&'a str> {
+        self.admission.identifier_in_question(event)
+    }
+
+    /// Whether the operator lets it in.
+    pub(crate) fn admit(&self, event: &Event, known: &[Announced]) -> Verdict {
+        self.admission.judge(event, known)
     }
 
     /// Entries are changed in single steps, so a panic elsewhere cannot have left them half-written.

@@ -4,12 +4,15 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::StateClient;
+use engine::admission::Verdict;
 use engine::gate::CopyFault;
 use engine::session::Ticket;
 use model::{Event, EventId, LedgerRow, Outcome, Role, Stored, UpstreamId, refs_of, shortened};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::desk::{Desk, Place};
@@ -17,6 +20,9 @@ use crate::discoveries::Discoveries;
 use crate::gates::Gates;
 use crate::sink::Sink;
 use crate::verify::Verifier;
+
+/// How long an event waits until the state service is asked again what it knows.
+const STATE_RETRY: Duration = Duration::from_secs(1);
 
 /// What all sessions of a process share.
 pub(crate) struct Shared {
@@ -150,11 +156,18 @@ fn first_of(shared: &Shared, offer: Offer) -> Option<Offer> {
     }
 }
 
-/// Gates, then home's word.
+/// Gates, the operator's word, then home's.
 async fn bring_home(shared: &Arc<Shared>, mut offer: Offer) {
     if let Some(outcome) = shared.gates.judge(&offer.event, offer.json.len()) {
         finish(shared, offer, outcome, "");
         return;
+    }
+    match admit(shared, &offer.event).await {
+        Verdict::Admitted => {}
+        Verdict::Refused(reason) => return finish(shared, offer, Outcome::Gated(reason), ""),
+        Verdict::NeedsMaintainer { .. } => {
+            return finish(shared, offer, Outcome::NeedsParent, "no announcement names its author");
+        }
     }
     // The text goes to the sink; its outcome needs only the event.
     let (event, json) = (Arc::clone(&offer.event), std::mem::take(&mut offer.json));
@@ -163,6 +176,17 @@ async fn bring_home(shared: &Arc<Shared>, mut offer: Offer) {
         Box::new(move |outcome: Outcome, words: &str| finish(&shared, offer, outcome, words))
     };
     shared.sink.offer(&event, json, done).await;
+}
+
+async fn admit(shared: &Shared, event: &Event) -> Verdict {
+    let Some(identifier) = shared.gates.in_question(event) else { return shared.gates.admit(event, &[]) };
+    loop {
+        match shared.state.announced(vec![identifier.to_owned()]).await {
+            Ok(known) => return shared.gates.admit(event, &known),
+            Err(error) => debug!(%error, "an announcement waits for the state service"),
+        }
+        sleep(STATE_RETRY).await;
+    }
 }
 
 /// The outcome is final: all who wait for the event are told. What home holds is discovered first.
@@ -175,6 +199,9 @@ fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
         return offer.settle(What::Fresh(Box::new(row)));
     }
     shared.gates.learn(&offer.event);
+    if shared.gates.is_blocked(&offer.event) {
+        return offer.settle(What::Fresh(Box::new(row)));
+    }
     shared.bus.stored(&[stored(&row)]);
     let event = Arc::clone(&offer.event);
     shared.discoveries.hold(event, Box::new(move || offer.settle(What::Fresh(Box::new(row)))));

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, StateClient};
+use engine::admission::Admission;
 use ipnet::IpNet;
 use model::{DownClass, RelayUrl};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub discovery_window: Duration,
     /// EVENTs written to home without an OK yet.
     pub write_window: usize,
+    /// What is offered to home at all.
+    pub admission: Admission,
     /// Networks that are not public, in which announced upstreams may be dialed all the same.
     pub allow_non_public: Vec<IpNet>,
     /// Whether the names of announced upstreams are looked up. Without it only those named by address are dialed.
@@ -56,7 +59,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         discoveries::Discoveries::begin(state.clone(), settings.discovery_window, after_sessions.clone());
     let sink = sink::Sink::new();
     let own_urls = std::iter::once(&settings.home).chain(&settings.home_aliases).cloned().collect();
-    let gates = gates::Gates::new(own_urls);
+    let gates = gates::Gates::new(settings.admission, own_urls);
     let writing = tokio::spawn(sink.clone().write(settings.home, settings.write_window, after_sessions.clone()));
     let shared = Arc::new(intake::Shared {
         state,

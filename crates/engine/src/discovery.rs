@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use model::{Discovery, Event, EventId, Kind, RelayUrl, Removal, RepoAddr, RepoSeen, RootSeen, first_values, kinds};
+use model::{
+    Discovery, Event, EventId, Kind, MAINTAINERS_PER_REPO, PublicKey, RelayUrl, Removal, RepoAddr, RepoSeen, RootSeen,
+    first_values, kinds,
+};
 
+use crate::admission::npub;
 use crate::gate::is_private;
 use crate::targets::is_newer;
 
@@ -97,7 +101,20 @@ pub fn read_announcement(event: &Event) -> Option<RepoSeen> {
         }
     }
     let addr = RepoAddr::new(event.pubkey, first_values(event, "d").next().unwrap_or_default()).ok()?;
-    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays })
+    let maintainers = read_maintainers(event);
+    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays, maintainers })
+}
+
+/// The keys of all `maintainers` tags, in hex or as npub; what is neither says nothing.
+fn read_maintainers(event: &Event) -> Vec<PublicKey> {
+    let values = event.tags.iter().filter(|tag| tag.kind() == "maintainers").flat_map(|tag| tag.as_slice().iter().skip(1));
+    let mut maintainers: Vec<PublicKey> = Vec::new();
+    for key in values.filter_map(|value| PublicKey::from_hex(value).ok().or_else(|| npub(value))) {
+        if !maintainers.contains(&key) && maintainers.len() < MAINTAINERS_PER_REPO {
+            maintainers.push(key);
+        }
+    }
+    maintainers
 }
 
 /// A root under every repo that it tags by `a`; none if it tags no repo.
@@ -168,6 +185,15 @@ mod tests {
     fn a_private_announcement_names_no_upstream() {
         let tags: &[&[&str]] = &[&["d", "x"], &["relays", "wss://a.example"], &["private", "true"]];
         assert_eq!(read_announcement(&event(30617, 1, tags)).expect("a repo").relays, []);
+    }
+
+    #[test]
+    fn maintainers_are_read_as_hex_and_as_npub_and_oddities_say_nothing() {
+        use nostr::prelude::ToBech32;
+        let (one, two) = (crate::testing::keys(1).public_key(), crate::testing::keys(2).public_key());
+        let (hex, npub) = (one.to_hex(), two.to_bech32().expect("a key has an npub"));
+        let tags: &[&[&str]] = &[&["d", "x"], &["maintainers", &hex, "zz", &npub], &["maintainers"], &["maintainers", &hex]];
+        assert_eq!(read_announcement(&event(30617, 1, tags)).expect("a repo").maintainers, [one, two]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Owns: targets, missing, plans, filters, resume, sessions, health, discovery, invariants. Never: IO, async, a clock,
 //! randomness, hash order; time and random numbers are arguments (held by this crate's `clippy.toml`).
 
+pub mod admission;
 pub mod book;
 pub mod consolidation;
 pub mod discovery;

@@ -63,6 +63,7 @@ mod tests {
             event: id(u32::try_from(created_at).expect("small")),
             created_at: at(created_at),
             relays,
+            maintainers: vec![],
         }
     }
 

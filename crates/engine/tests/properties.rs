@@ -185,6 +185,7 @@ mod plans {
                 event: common::id(n),
                 created_at: at(self.versions),
                 relays: relays.iter().map(|relay| url(relay)).collect(),
+                maintainers: vec![],
             });
             let discovery = Discovery { repos: repos.collect(), ..Discovery::default() };
             self.book.discover(&discovery, at(self.secs));

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bus::{AskError, Bus, ConnectError, InProcess, Nats, NatsSettings, StateClient};
 use connector::LeaseSign;
+use engine::admission::{Admission, Mode};
 use engine::rules::Policy;
 use model::{RelayUrl, Role, StateError, Status, Timestamp};
 use state::{OpenError, postgres};
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{Config, ProcessRole, Secret};
+use crate::config::{Admits, Config, ProcessRole, Secret};
 use store::OpenStore;
 pub(crate) use store::{DATABASE, migrate};
 
@@ -297,10 +298,21 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         terms: terms::of(config),
         discovery_window: config.discovery_window,
         write_window: config.home_write_window,
+        admission: admission(config, home),
         allow_non_public: config.allow_non_public.clone(),
         look_up_names: config.look_up_names,
         lease: LeaseSign::default(),
     }
+}
+
+/// Home and its other names are the service that announcements may name.
+fn admission(config: &Config, home: &RelayUrl) -> Admission {
+    let mode = match config.admission {
+        Admits::HomeDecides => Mode::HomeDecides,
+        Admits::Listed => Mode::Listed { services: std::iter::once(home).chain(&config.home_aliases).cloned().collect() },
+        Admits::Archive => Mode::Archive { allowed: config.archive_only.clone() },
+    };
+    Admission { mode, blocked: config.block.clone() }
 }
 
 fn connect(settings: connector::Settings, bus: &Arc<dyn Bus>) -> Stage {

@@ -97,6 +97,8 @@ pub enum GateReason {
     Deleted,
     /// GRASP-08: it belongs to a private repository.
     Private,
+    /// The operator's block lists name it.
+    Blocked,
 }
 
 impl Outcome {
@@ -125,6 +127,7 @@ impl Outcome {
             Self::Gated(GateReason::Vanished) => "gated-vanished",
             Self::Gated(GateReason::Deleted) => "gated-deleted",
             Self::Gated(GateReason::Private) => "gated-private",
+            Self::Gated(GateReason::Blocked) => "gated-blocked",
         }
     }
 }

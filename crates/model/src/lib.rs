@@ -19,13 +19,13 @@ pub use item::{Item, ItemKind, MAX_IDENTIFIER_BYTES, RepoAddr, RepoAddrError};
 pub use ledger::{GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, shortened};
 pub use link::{BatchId, Epoch, Learned, Method, Nip77, Resume, Role, UpstreamId, WorkerId};
 pub use message::{
-    Ask, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter, Order, Removal,
-    RepoSeen, Report, RootSeen, Said, Slot, Stored,
+    Ask, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter, MAINTAINERS_PER_REPO,
+    Order, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored,
 };
 pub use nostr::prelude::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
 pub use public_address::is_public_address;
 pub use query::{
-    Answer, Assignment, Claim, Claimed, Covered, Draft, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, LinkView, Query,
-    Snapshot, StateError, Status, Tail, UpGranted, UpstreamStatus,
+    Announced, Answer, Assignment, Claim, Claimed, Covered, Draft, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
+    LinkView, Query, Snapshot, StateError, Status, Tail, UpGranted, UpstreamStatus,
 };
 pub use relay_url::{DialRefusal, MAX_RELAY_URL_BYTES, RelayUrl, RelayUrlError, Scheme};

@@ -1,6 +1,6 @@
 //! What travels between the services: discoveries, orders, reports, and word of stored events.
 
-use nostr::prelude::{EventId, Filter, Kind, Timestamp};
+use nostr::prelude::{EventId, Filter, Kind, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
@@ -24,6 +24,9 @@ impl Discovery {
     }
 }
 
+/// Maintainers kept of one announcement; those beyond it have to be named by others.
+pub const MAINTAINERS_PER_REPO: usize = 100;
+
 /// A repository announcement (30617) that home holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoSeen {
@@ -32,6 +35,9 @@ pub struct RepoSeen {
     pub created_at: Timestamp,
     /// The upstreams it names, in normal form, without repeats, without home.
     pub relays: Vec<RelayUrl>,
+    /// Whom it names as its maintainers, without repeats, at most [`MAINTAINERS_PER_REPO`].
+    #[serde(default)]
+    pub maintainers: Vec<PublicKey>,
 }
 
 /// A root (1617, 1618, 1619, 1621) that home holds, under all the repos it tags.
@@ -195,7 +201,6 @@ impl Said {
             Self::Learned { facts: Learned { nip77: Some(Nip77::Refused { reason, .. }), .. } } => Some(reason),
             Self::Opened
             | Self::CaughtUp
-            | Self::Rebuilt { .. }
             | Self::BatchEnded { .. }
             | Self::Progress { .. }
             | Self::Learned { .. }

@@ -1,10 +1,10 @@
 //! Questions to the state service and their answers.
 
-use nostr::prelude::{EventId, Filter, Timestamp};
+use nostr::prelude::{EventId, Filter, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
-use crate::item::Item;
+use crate::item::{Item, RepoAddr};
 use crate::link::{BatchId, Epoch, Learned, Method, Resume, Role, UpstreamId, WorkerId};
 use crate::message::{BatchCounts, Discovery, DownClass};
 
@@ -46,6 +46,10 @@ pub enum Query {
     Known {
         ids: Vec<EventId>,
     },
+    /// What home holds under these identifiers: who speaks for a repository is decided from it.
+    Announced {
+        identifiers: Vec<String>,
+    },
     Status,
 }
 
@@ -63,6 +67,7 @@ impl Query {
             Self::Due => "due",
             Self::Ledger { .. } => "ledger",
             Self::Known { .. } => "known",
+            Self::Announced { .. } => "announced",
             Self::Status => "status",
         }
     }
@@ -79,6 +84,7 @@ impl Query {
             | Self::Due
             | Self::Ledger { .. }
             | Self::Known { .. }
+            | Self::Announced { .. }
             | Self::Status => true,
         }
     }
@@ -98,6 +104,7 @@ pub enum Answer {
     Due(Vec<UpstreamId>),
     Ledger(LedgerPage),
     Known(Vec<EventId>),
+    Announced(Vec<Announced>),
     Status(Status),
     Failed(StateError),
 }
@@ -248,6 +255,13 @@ pub struct LedgerCursor {
 pub struct LedgerPage {
     pub rows: Vec<LedgerCursor>,
     pub is_last: bool,
+}
+
+/// A repo that home holds an announcement of, and whom that names as its maintainers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Announced {
+    pub addr: RepoAddr,
+    pub maintainers: Vec<PublicKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

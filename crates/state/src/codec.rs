@@ -2,8 +2,8 @@
 
 use engine::sequence::Applied;
 use model::{
-    BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LinkView, Outcome, Ref, RefTag, RelayUrl, Resume,
-    Role, Timestamp,
+    Announced, BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LinkView, Outcome, PublicKey, Ref, RefTag,
+    RelayUrl, Resume, Role, Timestamp,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -93,6 +93,21 @@ pub(crate) fn learned_text(learned: &Learned) -> String {
     serde_json::to_string(learned).expect("learned facts are plain data")
 }
 
+/// Keys in hex, as a JSON list.
+pub(crate) fn maintainers_text(maintainers: &[PublicKey]) -> String {
+    serde_json::to_string(maintainers).expect("keys are plain data")
+}
+
+pub(crate) fn maintainers(text: &str) -> Result<Vec<PublicKey>, Failure> {
+    serde_json::from_str(text).map_err(|_| unreadable("the maintainers of a repo"))
+}
+
+/// A repo and whom it names, from the columns of both.
+pub(crate) fn announced(key: &str, maintainers_text: &str) -> Result<Announced, Failure> {
+    let addr = key.parse().map_err(|_| unreadable("an item"))?;
+    Ok(Announced { addr, maintainers: maintainers(maintainers_text)? })
+}
+
 /// The columns of a relay that make its link.
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct LinkColumns {
@@ -180,7 +195,7 @@ fn tag_code(tag: RefTag) -> i64 {
 }
 
 /// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3 and 5.
-const OUTCOMES: [Outcome; 15] = [
+const OUTCOMES: [Outcome; 16] = [
     Outcome::Stored,
     Outcome::Duplicate,
     Outcome::Superseded,
@@ -196,6 +211,7 @@ const OUTCOMES: [Outcome; 15] = [
     Outcome::Gated(GateReason::Vanished),
     Outcome::Gated(GateReason::Deleted),
     Outcome::Gated(GateReason::Private),
+    Outcome::Gated(GateReason::Blocked),
 ];
 
 pub(crate) fn outcome_code(outcome: Outcome) -> i64 {

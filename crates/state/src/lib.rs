@@ -26,8 +26,8 @@ mod view;
 
 use async_trait::async_trait;
 use model::{
-    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl,
-    Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
+    RelayUrl, Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
 };
 
 pub use postgres::PostgresStore;
@@ -88,6 +88,9 @@ pub trait Store: Send + Sync + 'static {
     async fn ledger(&self, scope: &LedgerScope, after: Option<LedgerCursor>) -> Result<LedgerPage, StateError>;
 
     async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError>;
+
+    /// What home holds under these identifiers, in the order of its addresses.
+    async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError>;
 
     async fn status(&self) -> Result<Status, StateError>;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Discovery, EventId, Item, RelayUrl, RepoAddr, RepoSeen, RootSeen, Timestamp};
+use model::{Discovery, EventId, Item, PublicKey, RelayUrl, RepoAddr, RepoSeen, RootSeen, Timestamp};
 
 use crate::failure::Failure;
 use crate::{Settings, codec};
@@ -18,6 +18,8 @@ pub(crate) type Seen<'a> = BTreeMap<&'a RepoAddr, (Option<&'a RepoSeen>, Option<
 pub(crate) struct Stored {
     pub(crate) version: Option<(Timestamp, EventId)>,
     pub(crate) removed_until: Option<Timestamp>,
+    /// Whom the version names.
+    pub(crate) maintainers: Vec<PublicKey>,
 }
 
 /// A stored repo, as a row.
@@ -27,6 +29,7 @@ pub(crate) struct RepoRow {
     event: Option<Vec<u8>>,
     created_at: Option<i64>,
     removed_until: Option<i64>,
+    maintainers: String,
 }
 
 impl RepoRow {
@@ -35,13 +38,16 @@ impl RepoRow {
             (Some(at), Some(event)) => Some((codec::timestamp(at), codec::event_id(event)?)),
             _ => None,
         };
-        Ok(Stored { version, removed_until: self.removed_until.map(codec::timestamp) })
+        let maintainers = codec::maintainers(&self.maintainers)?;
+        Ok(Stored { version, removed_until: self.removed_until.map(codec::timestamp), maintainers })
     }
 }
 
 /// What a discovery says about one repo, and what becomes of it.
 pub(crate) struct Change<'a> {
     pub(crate) item: i64,
+    /// SHA-256 of the repo's identifier: who else announces it is found by that.
+    pub(crate) identifier: [u8; 32],
     before: Stored,
     pub(crate) after: Stored,
     /// The relays that the repo names from now on; none where they stay as they are.
@@ -87,7 +93,9 @@ pub(crate) fn numbers_of(seen: &Seen<'_>, numbers: &Numbers) -> Vec<i64> {
 pub(crate) fn changes<'a>(seen: Seen<'a>, numbers: &Numbers, stored: &BTreeMap<i64, Stored>) -> Vec<Change<'a>> {
     let change = |(addr, (repo, removed)): (&RepoAddr, _)| {
         let item = number_of(numbers, addr);
-        changed(item, stored.get(&item).cloned().unwrap_or_default(), repo, removed)
+        let (before, identifier) = (stored.get(&item).cloned().unwrap_or_default(), codec::hash(&addr.identifier));
+        let (after, relays) = changed(&before, repo, removed);
+        Change { item, identifier, before, after, relays }
     };
     seen.into_iter().map(change).filter(|change| change.before != change.after).collect()
 }
@@ -104,18 +112,24 @@ fn number_of(numbers: &Numbers, addr: &RepoAddr) -> i64 {
     numbers[&addr.to_string()]
 }
 
-fn changed(item: i64, before: Stored, seen: Option<&RepoSeen>, removed: Option<Timestamp>) -> Change<'_> {
+/// What is stored of the repo from now on, and the relays that it names, where these may be others.
+fn changed<'a>(before: &Stored, seen: Option<&'a RepoSeen>, removed: Option<Timestamp>) -> (Stored, Option<&'a [RelayUrl]>) {
     let removed_until = before.removed_until.max(removed);
     let is_gone = |at: Timestamp| removed_until.is_some_and(|until| at <= until);
     let kept = before.version.filter(|(at, _)| !is_gone(*at));
     let newer = seen.filter(|repo| !is_gone(repo.created_at) && kept.is_none_or(|kept| is_newer(version(repo), kept)));
-    let after = Stored { version: newer.map(version).or(kept), removed_until };
+    let maintainers = match (newer, kept) {
+        (Some(repo), _) => repo.maintainers.clone(),
+        (None, Some(_)) => before.maintainers.clone(),
+        (None, None) => Vec::new(),
+    };
+    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers };
     let relays = match (newer, after.version) {
         (Some(repo), _) => Some(repo.relays.as_slice()),
         (None, None) => Some([].as_slice()),
         (None, Some(_)) => None,
     };
-    Change { item, before, after, relays }
+    (after, relays)
 }
 
 /// The repos whose relays may be others than before, each with all that it names now. Our own relay is no upstream.

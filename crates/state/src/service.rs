@@ -153,6 +153,7 @@ async fn answer(store: &dyn Store, query: Query) -> Answer {
         Query::Due => store.sweep().await.map(Answer::Due),
         Query::Ledger { scope, after } => store.ledger(&scope, after).await.map(Answer::Ledger),
         Query::Known { ids } => store.known(&ids).await.map(Answer::Known),
+        Query::Announced { identifiers } => store.announced(&identifiers).await.map(Answer::Announced),
         Query::Status => store.status().await.map(Answer::Status),
     };
     answered.unwrap_or_else(Answer::Failed)

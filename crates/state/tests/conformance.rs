@@ -101,6 +101,7 @@ conformance! {
             s03_roots_that_come_before_their_announcement_are_covered_with_it
             s03_a_confirmed_item_stays_confirmed_while_its_repo_stays_listed
             s02_a_discovery_names_the_upstreams_whose_coverage_changed
+            who_speaks_for_a_repo_is_told_by_its_identifier
             s16_an_upstream_is_empty_from_the_moment_its_last_item_goes
         }
         leases {

@@ -2,11 +2,11 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass, Draft, Epoch,
-    EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest, LedgerCursor,
-    LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag, RelayUrl,
-    Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Status, Stored, Tail,
-    Timestamp, UpGranted, UpstreamId, UpstreamStatus, WorkerId,
+    Announced, Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
+    Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
+    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag,
+    RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Status, Stored,
+    Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -35,7 +35,7 @@ units! {
     item_kinds: ItemKind = [Repo, Root];
     ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
     gate_reasons: GateReason = [
-        Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private,
+        Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
     ];
     incompletes: Incomplete =
         [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];
@@ -117,6 +117,7 @@ variants! {
         Query::Due => Query::Due,
         Query::Ledger { scope: _, after: _ } => Query::Ledger { scope: scope(), after: Some(cursor()) },
         Query::Known { ids: _ } => Query::Known { ids: vec![id(1), id(2)] },
+        Query::Announced { identifiers: _ } => Query::Announced { identifiers: vec![addr().identifier] },
         Query::Status => Query::Status,
     ];
     answers_of_each_kind: Answer = [
@@ -129,6 +130,8 @@ variants! {
         Answer::Due(_) => Answer::Due(vec![UPSTREAM]),
         Answer::Ledger(_) => Answer::Ledger(LedgerPage { rows: vec![cursor()], is_last: true }),
         Answer::Known(_) => Answer::Known(vec![id(1)]),
+        Answer::Announced(_) =>
+            Answer::Announced(vec![Announced { addr: addr(), maintainers: vec![addr().pubkey] }]),
         Answer::Status(_) => Answer::Status(status()),
         Answer::Failed(_) => Answer::Failed(StateError::Fenced),
     ];
@@ -259,7 +262,13 @@ fn assignment(role: Role) -> Assignment {
 
 fn discovery() -> Discovery {
     Discovery {
-        repos: vec![RepoSeen { addr: addr(), event: id(1), created_at: at(100), relays: vec![url()] }],
+        repos: vec![RepoSeen {
+            addr: addr(),
+            event: id(1),
+            created_at: at(100),
+            relays: vec![url()],
+            maintainers: vec![addr().pubkey],
+        }],
         roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
         removals: vec![Removal { addr: addr(), until: at(100) }],
     }

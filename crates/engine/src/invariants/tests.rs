@@ -14,8 +14,13 @@ const A: UpstreamId = UpstreamId(1);
 /// One relay, up, with `pending` and `wanted` repos.
 fn book(pending: u32, wanted: u32) -> Book {
     let mut book = Book::new(Policy::default());
-    let seen =
-        |n| RepoSeen { addr: addr(&format!("r{n:03}")), event: id(n), created_at: at(1), relays: vec![url("wss://a.example")] };
+    let seen = |n| RepoSeen {
+        addr: addr(&format!("r{n:03}")),
+        event: id(n),
+        created_at: at(1),
+        relays: vec![url("wss://a.example")],
+        maintainers: vec![],
+    };
     book.discover(&Discovery { repos: (0..pending + wanted).map(seen).collect(), ..Discovery::default() }, at(NOW));
     let epoch = book.up(A, at(NOW), 0).expect("known").epoch;
     let items: Vec<Item> = (0..pending).map(|n| repo(&format!("r{n:03}"))).collect();

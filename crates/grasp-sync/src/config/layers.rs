@@ -234,7 +234,7 @@ fn syntax(error: &toml::de::Error, text: &str) -> Complaint {
 fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
     let wrong = described(&value);
     match (kind, value) {
-        (Kind::RelayUrls | Kind::Networks, toml::Value::Array(items)) => texts(items).map(Value::List),
+        (Kind::RelayUrls | Kind::Networks | Kind::Entries, toml::Value::Array(items)) => texts(items).map(Value::List),
         (Kind::Count { .. }, toml::Value::Integer(number)) => Ok(Value::Number(number)),
         (Kind::Bool, toml::Value::Boolean(is_so)) => Ok(Value::Bool(is_so)),
         (Kind::NatsUrl | Kind::DatabaseUrl, toml::Value::String(text)) => Ok(Value::Secret(text.into())),
@@ -246,6 +246,7 @@ fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
             | Kind::Duration { .. }
             | Kind::LogFilter
             | Kind::LogFormat
+            | Kind::Admits
             | Kind::SocketAddress
             | Kind::Endpoint,
             toml::Value::String(text),
@@ -265,7 +266,7 @@ fn texts(items: Vec<toml::Value>) -> Result<Vec<String>, String> {
 /// A variable's text in the shape of its kind. Blanks and commas separate the items of a list.
 fn shaped_text(kind: Kind, text: &str) -> Option<Value> {
     match kind {
-        Kind::RelayUrls | Kind::Networks => {
+        Kind::RelayUrls | Kind::Networks | Kind::Entries => {
             let items = text.split(|c: char| c == ',' || c.is_whitespace());
             let named = items.filter(|item| !item.is_empty());
             Some(Value::List(named.map(str::to_owned).collect()))
@@ -280,6 +281,7 @@ fn shaped_text(kind: Kind, text: &str) -> Option<Value> {
         | Kind::Duration { .. }
         | Kind::LogFilter
         | Kind::LogFormat
+        | Kind::Admits
         | Kind::SocketAddress
         | Kind::Endpoint => Some(Value::Text(Cow::Owned(text.to_owned()))),
     }

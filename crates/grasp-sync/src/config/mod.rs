@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::admission::Lists;
 use ipnet::IpNet;
 use model::RelayUrl;
 
@@ -38,6 +39,12 @@ pub struct Config {
     pub allow_non_public: Vec<IpNet>,
     /// Whether names in announcements are looked up.
     pub look_up_names: bool,
+    /// Which announcements are offered to home.
+    pub admission: Admits,
+    /// What an archive keeps; everything where it is empty.
+    pub archive_only: Lists,
+    /// What is never offered to home.
+    pub block: Lists,
     pub data_dir: PathBuf,
     /// Without it, the state is a SQLite file in `data_dir`.
     pub database_url: Option<Secret>,
@@ -55,6 +62,8 @@ pub struct Config {
     pub live_limit: usize,
     /// Events; at least 1.
     pub home_write_window: usize,
+    /// Connections; at least 1.
+    pub home_write_links: usize,
     /// Of a fleet; more than twice `lease_beat`.
     pub lease_ttl: Duration,
     pub lease_beat: Duration,
@@ -65,6 +74,15 @@ pub struct Config {
     pub listen: Listen,
     /// An `http` or `https` URL with a host.
     pub otlp_endpoint: Option<String>,
+}
+
+/// Which announcements are offered to home.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admits {
+    HomeDecides,
+    /// Those that name home.
+    Listed,
+    Archive,
 }
 
 /// The relay that is kept complete.

@@ -16,6 +16,9 @@ pub enum Key {
     Bootstrap,
     AllowNonPublic,
     LookUpNames,
+    Admission,
+    ArchiveOnly,
+    Block,
     DataDir,
     DatabaseUrl,
     NatsUrl,
@@ -27,6 +30,7 @@ pub enum Key {
     RefreshMax,
     LiveLimit,
     HomeWriteWindow,
+    HomeWriteLinks,
     LeaseTtl,
     LeaseBeat,
     SessionGrace,
@@ -86,6 +90,10 @@ pub enum Kind {
     },
     LogFilter,
     LogFormat,
+    /// One of [`Admits`](super::Admits).
+    Admits,
+    /// A list of authors, repositories and services.
+    Entries,
     /// An IP address and a port.
     SocketAddress,
     /// The URL of an OTLP collector.
@@ -124,7 +132,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 23] = [
+pub static SETTINGS: [Setting; 27] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -179,6 +187,39 @@ pub static SETTINGS: [Setting; 23] = [
         unit: "true or false",
         doc: "whether names in announcements are looked up; without it only announced addresses are dialed",
         kind: Kind::Bool,
+    },
+    Setting {
+        key: Key::Admission,
+        name: "admission",
+        section: "admission",
+        env: "GRASP_SYNC_ADMISSION",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("home-decides"))),
+        unit: "home-decides, listed or archive",
+        doc: "which announcements are offered to home: all, those that name it in clone and relays, or what an archive keeps",
+        kind: Kind::Admits,
+    },
+    Setting {
+        key: Key::ArchiveOnly,
+        name: "archive_only",
+        section: "admission",
+        env: "GRASP_SYNC_ARCHIVE_ONLY",
+        flag: None,
+        default: Some(Value::List(Vec::new())),
+        unit: "npubs, npub/identifier, relay URLs of services",
+        doc: "what an archive keeps, with all that its maintainers publish; everything where the list is empty",
+        kind: Kind::Entries,
+    },
+    Setting {
+        key: Key::Block,
+        name: "block",
+        section: "admission",
+        env: "GRASP_SYNC_BLOCK",
+        flag: None,
+        default: Some(Value::List(Vec::new())),
+        unit: "npubs, npub/identifier, relay URLs of services",
+        doc: "what is never offered to home, whatever else lets it in",
+        kind: Kind::Entries,
     },
     Setting {
         key: Key::DataDir,
@@ -302,6 +343,17 @@ pub static SETTINGS: [Setting; 23] = [
         kind: Kind::Count { max: 10_000 },
     },
     Setting {
+        key: Key::HomeWriteLinks,
+        name: "home_write_links",
+        section: "sync",
+        env: "GRASP_SYNC_HOME_WRITE_LINKS",
+        flag: None,
+        default: Some(Value::Number(1)),
+        unit: "connections",
+        doc: "connections over which events are offered to home; more than one only where home's limits are yours to set",
+        kind: Kind::Count { max: 16 },
+    },
+    Setting {
         key: Key::LeaseTtl,
         name: "lease_ttl",
         section: "sync",
@@ -412,6 +464,8 @@ impl Kind {
                 r#"a level (off, error, warn, info, debug, trace) or a list like "info,connector=debug""#.to_owned()
             }
             Self::LogFormat => r#""text" or "json""#.to_owned(),
+            Self::Admits => r#""home-decides", "listed" or "archive""#.to_owned(),
+            Self::Entries => r#"a list of npub1…, npub1…/identifier and relay URLs of services"#.to_owned(),
             Self::SocketAddress => r#"an IP address and a port like "127.0.0.1:9464""#.to_owned(),
             Self::Endpoint => r#"a URL like "http://localhost:4317""#.to_owned(),
         }

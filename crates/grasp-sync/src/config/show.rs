@@ -106,6 +106,8 @@ fn normal(kind: Kind, text: &str) -> String {
         | Kind::Count { .. }
         | Kind::LogFilter
         | Kind::LogFormat
+        | Kind::Admits
+        | Kind::Entries
         | Kind::SocketAddress
         | Kind::Endpoint => text.to_owned(),
     }

@@ -107,6 +107,9 @@ fn the_defaults_are_those_of_the_rules() {
         bootstrap: vec![],
         allow_non_public: Vec::new(),
         look_up_names: true,
+        admission: Admits::HomeDecides,
+        archive_only: Lists::default(),
+        block: Lists::default(),
         data_dir: "data".into(),
         database_url: None,
         nats_url: None,
@@ -118,6 +121,7 @@ fn the_defaults_are_those_of_the_rules() {
         refresh_max: Duration::from_hours(25),
         live_limit: 70,
         home_write_window: 256,
+        home_write_links: 1,
         lease_ttl: Duration::from_secs(6),
         lease_beat: Duration::from_secs(2),
         session_grace: Duration::ZERO,
@@ -389,6 +393,11 @@ bootstrap = [\"wss://a.example/\"]  # environment GRASP_SYNC_BOOTSTRAP
 allow_non_public = []  # default
 look_up_names = true  # default
 
+[admission]
+admission = \"home-decides\"  # default
+archive_only = []  # default
+block = []  # default
+
 [store]
 data_dir = \"./grasp-sync-data\"  # default
 # database_url =  # not set; postgres URL
@@ -407,6 +416,7 @@ refresh_min = \"23h\"  # default
 refresh_max = \"25h\"  # default
 live_limit = 70  # default
 home_write_window = 256  # default
+home_write_links = 1  # default
 lease_ttl = \"6s\"  # default
 lease_beat = \"2s\"  # default
 session_grace = \"0s\"  # default
@@ -468,4 +478,16 @@ fn the_json_document_holds_every_setting_with_its_origin() {
     assert_eq!(limit["value"], 12);
     assert_eq!(limit["origin"], "environment GRASP_SYNC_LIVE_LIMIT");
     assert!(document["relays"]["home"]["value"].is_null());
+}
+
+#[test]
+fn admission_is_read_with_its_lists_and_a_bad_entry_is_named() {
+    let npub = "npub1xtscya34g58tk0z605fvr788k263gsu6cy9x0mhnm87echrgufzsevkk5s";
+    let given = env("GRASP_SYNC_ADMISSION", "archive").env("GRASP_SYNC_ARCHIVE_ONLY", &format!("{npub}/x, grasp.example"));
+    let config = given.flag(Key::Home, "--home", "builtin").effective().config().unwrap();
+    assert_eq!(config.admission, Admits::Archive);
+    assert_eq!((config.archive_only.repos.len(), config.archive_only.services.len()), (1, 1));
+    let wrong = env("GRASP_SYNC_BLOCK", "npub1x").env("GRASP_SYNC_ADMISSION", "all").effective().check().unwrap_err();
+    assert_eq!(wrong.problems.len(), 2, "{wrong}");
+    assert!(wrong.to_string().contains("npub1x") && wrong.to_string().contains("home-decides"), "{wrong}");
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::admission::{Lists, UnreadableEntry};
 use ipnet::IpNet;
 use model::RelayUrl;
 use url::Url;
@@ -13,7 +14,7 @@ use super::problem::{Complaint, ConfigError, Origin, Problem};
 use super::role::ProcessRole;
 use super::secret::{self, Secret};
 use super::settings::{BUILTIN_HOME, Key, Kind, MAX_NAME, Value};
-use super::{Config, Home, Listen, LogFormat, Places};
+use super::{Admits, Config, Home, Listen, LogFormat, Places};
 use crate::telemetry;
 
 impl Effective {
@@ -86,6 +87,9 @@ impl Effective {
             bootstrap: judge.relay_urls(Key::Bootstrap),
             allow_non_public: judge.networks(Key::AllowNonPublic),
             look_up_names: judge.truth(Key::LookUpNames),
+            admission: judge.admission(),
+            archive_only: judge.lists(Key::ArchiveOnly),
+            block: judge.lists(Key::Block),
             data_dir: judge.data_dir(),
             database_url: judge.url(Key::DatabaseUrl, secret::database),
             nats_url: judge.url(Key::NatsUrl, secret::nats),
@@ -97,6 +101,7 @@ impl Effective {
             refresh_max: judge.duration(Key::RefreshMax),
             live_limit: judge.count(Key::LiveLimit),
             home_write_window: judge.count(Key::HomeWriteWindow),
+            home_write_links: judge.count(Key::HomeWriteLinks),
             lease_ttl: judge.duration(Key::LeaseTtl),
             lease_beat: judge.duration(Key::LeaseBeat),
             session_grace: judge.duration(Key::SessionGrace),
@@ -154,6 +159,27 @@ impl Judge<'_> {
             }
         }
         networks
+    }
+
+    fn admission(&mut self) -> Admits {
+        let text = self.text(Key::Admission);
+        match text.as_str() {
+            "home-decides" => Admits::HomeDecides,
+            "listed" => Admits::Listed,
+            "archive" => Admits::Archive,
+            _ => {
+                self.wrong_value(Key::Admission, text);
+                Admits::HomeDecides
+            }
+        }
+    }
+
+    fn lists(&mut self, key: Key) -> Lists {
+        let Some(Value::List(items)) = self.value(key) else { unreachable!("every layer gives {key:?} as a list") };
+        Lists::read(items.iter().map(String::as_str)).unwrap_or_else(|UnreadableEntry(entry)| {
+            self.wrong_value(key, entry);
+            Lists::default()
+        })
     }
 
     fn truth(&self, key: Key) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Discovery, RootSeen, UpstreamId};
+use model::{Announced, Discovery, RootSeen, UpstreamId};
 use sqlx::PgConnection;
 
 use super::{Failure, Time, codec, coverage, item, relay};
@@ -10,12 +10,16 @@ use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
 statements! {
-    REPOS = "SELECT item, event, created_at, removed_until FROM repo WHERE item = ANY($1)";
+    REPOS = "SELECT item, event, created_at, removed_until, maintainers FROM repo WHERE item = ANY($1)";
     WRITE_REPOS = "
-        INSERT INTO repo (item, event, created_at, removed_until)
-        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[])
+        INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier)
+        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[])
         ON CONFLICT (item) DO UPDATE SET
-            event = excluded.event, created_at = excluded.created_at, removed_until = excluded.removed_until";
+            event = excluded.event, created_at = excluded.created_at, removed_until = excluded.removed_until,
+            maintainers = excluded.maintainers";
+    ANNOUNCED = "
+        SELECT i.key, r.maintainers FROM repo r JOIN item i ON i.id = r.item
+        WHERE r.event IS NOT NULL AND r.identifier = ANY($1) ORDER BY i.key";
     RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo = ANY($1)";
     UNLIST = "
         DELETE FROM repo_relay USING UNNEST($1::bigint[], $2::bigint[]) gone (repo, relay)
@@ -27,6 +31,13 @@ statements! {
     REPOS_OF_ROOTS = "SELECT root, repo FROM root_repo WHERE root = ANY($1)";
     TAG = "INSERT INTO root_repo (root, repo) SELECT * FROM UNNEST($1::bigint[], $2::bigint[])";
     ROOTS_OF_REPOS = "SELECT DISTINCT root FROM root_repo WHERE repo = ANY($1)";
+}
+
+/// What home holds under `identifiers`.
+pub(super) async fn announced(conn: &mut PgConnection, identifiers: &[String]) -> Result<Vec<Announced>, Failure> {
+    let hashes: Vec<Vec<u8>> = identifiers.iter().map(|one| codec::hash(one).to_vec()).collect();
+    let rows: Vec<(Vec<u8>, String)> = sqlx::query_as(ANNOUNCED).bind(hashes).fetch_all(conn).await?;
+    rows.iter().map(|(key, maintainers)| codec::announced(&String::from_utf8_lossy(key), maintainers)).collect()
 }
 
 pub(super) async fn discover(
@@ -62,7 +73,17 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
     let events: Vec<Option<Vec<u8>>> = versions().map(|version| Some(version?.1.as_bytes().to_vec())).collect();
     let created: Vec<Option<i64>> = versions().map(|version| Some(codec::secs(version?.0))).collect();
     let removed: Vec<Option<i64>> = changes.iter().map(|change| change.after.removed_until.map(codec::secs)).collect();
-    sqlx::query(WRITE_REPOS).bind(items).bind(events).bind(created).bind(removed).execute(conn).await?;
+    let named: Vec<String> = changes.iter().map(|change| codec::maintainers_text(&change.after.maintainers)).collect();
+    let identifiers: Vec<Vec<u8>> = changes.iter().map(|change| change.identifier.to_vec()).collect();
+    sqlx::query(WRITE_REPOS)
+        .bind(items)
+        .bind(events)
+        .bind(created)
+        .bind(removed)
+        .bind(named)
+        .bind(identifiers)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

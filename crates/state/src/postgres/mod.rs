@@ -31,8 +31,8 @@ mod turn;
 
 use async_trait::async_trait;
 use model::{
-    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl,
-    Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
+    RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -226,6 +226,11 @@ impl Store for PostgresStore {
     async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
         let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
         Ok(ledger::known(&mut conn, ids).await?)
+    }
+
+    async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(discover::announced(&mut conn, identifiers).await?)
     }
 
     async fn status(&self) -> Result<Status, StateError> {

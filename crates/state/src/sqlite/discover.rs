@@ -2,22 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Discovery, RootSeen, UpstreamId};
+use model::{Announced, Discovery, RootSeen, UpstreamId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::item::{self, ROWS_PER_STATEMENT};
-use super::{Failure, codec, coverage, relay};
+use super::{Failure, codec, coverage, ledger, relay};
 use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
 statements! {
     REPOS = "
-        SELECT item, event, created_at, removed_until FROM repo WHERE item IN (SELECT value FROM json_each(?1))";
+        SELECT item, event, created_at, removed_until, maintainers FROM repo WHERE item IN (SELECT value FROM json_each(?1))";
+    ANNOUNCED = "
+        SELECT i.key, r.maintainers FROM repo r JOIN item i ON i.id = r.item
+        WHERE r.event IS NOT NULL AND r.identifier IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY i.key";
     RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo IN (SELECT value FROM json_each(?1))";
     UNLIST = "
         DELETE FROM repo_relay WHERE (repo, relay) IN (SELECT e.value ->> 0, e.value ->> 1 FROM json_each(?1) e)";
     REPOS_OF_ROOTS = "SELECT root, repo FROM root_repo WHERE root IN (SELECT value FROM json_each(?1))";
     ROOTS_OF_REPOS = "SELECT DISTINCT root FROM root_repo WHERE repo IN (SELECT value FROM json_each(?1))";
+}
+
+/// Its values are pushed.
+const WRITE_REPOS: &str = "INSERT OR REPLACE INTO repo (item, event, created_at, removed_until, maintainers, identifier) ";
+
+/// What home holds under `identifiers`.
+pub(super) async fn announced(conn: &mut SqliteConnection, identifiers: &[String]) -> Result<Vec<Announced>, Failure> {
+    let hashes: Vec<String> = identifiers.iter().map(|one| ledger::hex(&codec::hash(one))).collect();
+    let rows: Vec<(String, String)> = sqlx::query_as(ANNOUNCED).bind(super::json(&hashes)).fetch_all(conn).await?;
+    rows.iter().map(|(key, maintainers)| codec::announced(key, maintainers)).collect()
 }
 
 pub(super) async fn discover(
@@ -53,10 +66,11 @@ async fn stored(conn: &mut SqliteConnection, items: &[i64]) -> Result<BTreeMap<i
 
 async fn write_repos(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Result<(), Failure> {
     for chunk in changes.chunks(ROWS_PER_STATEMENT) {
-        let mut sql = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO repo (item, event, created_at, removed_until) ");
-        sql.push_values(chunk, |mut row, Change { item, after, .. }| {
+        let mut sql = QueryBuilder::<Sqlite>::new(WRITE_REPOS);
+        sql.push_values(chunk, |mut row, Change { item, identifier, after, .. }| {
             row.push_bind(*item).push_bind(after.version.map(|(_, event)| event.as_bytes().to_vec()));
             row.push_bind(after.version.map(|(at, _)| codec::secs(at))).push_bind(after.removed_until.map(codec::secs));
+            row.push_bind(codec::maintainers_text(&after.maintainers)).push_bind(identifier.as_slice());
         });
         sql.build().execute(&mut *conn).await?;
     }

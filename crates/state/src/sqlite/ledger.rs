@@ -110,7 +110,7 @@ fn keyed(rows: Vec<RefRow>) -> Result<Vec<(RefKey, i64)>, Failure> {
         .collect()
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
+pub(super) fn hex(bytes: &[u8; 32]) -> String {
     EventId::from_byte_array(*bytes).to_hex()
 }
 

@@ -22,8 +22,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use model::{
-    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl,
-    Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
+    RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
 };
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
@@ -180,6 +180,11 @@ impl Store for SqliteStore {
     async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
         let mut tx = self.read().await?;
         Ok(ledger::known(&mut tx, ids).await?)
+    }
+
+    async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
+        let mut tx = self.read().await?;
+        Ok(discover::announced(&mut tx, identifiers).await?)
     }
 
     async fn status(&self) -> Result<Status, StateError> {

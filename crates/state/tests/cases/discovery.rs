@@ -212,3 +212,29 @@ pub(crate) async fn s16_an_upstream_is_empty_from_the_moment_its_last_item_goes(
     world.discover(&[announced(1, 7, &[1])], &[]).await;
     assert_eq!(world.snapshot(&relay(1)).await.empty_since, None);
 }
+
+pub(crate) async fn who_speaks_for_a_repo_is_told_by_its_identifier(world: World) {
+    let key = |n: u8| nostr::prelude::Keys::new(nostr::prelude::SecretKey::from_slice(&[n; 32]).unwrap()).public_key();
+    let named = |n: usize, at: u64, maintainers: &[u8]| RepoSeen {
+        maintainers: maintainers.iter().copied().map(key).collect(),
+        ..announced(n, at, &[])
+    };
+    let told = async |n: usize| world.store.announced(&[repo(n).identifier]).await.unwrap();
+    let announced = |n: usize, maintainers: &[u8]| model::Announced {
+        addr: repo(n),
+        maintainers: maintainers.iter().copied().map(key).collect(),
+    };
+    world.discover(&[named(1, 5, &[2, 3]), named(2, 5, &[])], &[root(9, &[3])]).await;
+    assert_eq!(told(1).await, [announced(1, &[2, 3])]);
+    assert_eq!(told(3).await, [], "tagged, but not announced");
+    world.discover(&[named(1, 4, &[4]), named(1, 6, &[5])], &[]).await;
+    assert_eq!(told(1).await, [announced(1, &[5])], "the newest version counts");
+    let of_another = model::RepoAddr { pubkey: key(7), ..repo(1) };
+    world.discover(&[RepoSeen { addr: of_another.clone(), ..named(1, 6, &[6]) }], &[]).await;
+    let both = world.store.announced(&[repo(1).identifier, repo(2).identifier]).await.unwrap();
+    assert_eq!(both.len(), 3);
+    assert!(both.contains(&model::Announced { addr: of_another, maintainers: vec![key(6)] }));
+    world.remove(repo(1), 6).await;
+    assert_eq!(told(1).await.len(), 1, "what is deleted names nobody");
+    assert_eq!(world.store.announced(&[]).await.unwrap(), []);
+}

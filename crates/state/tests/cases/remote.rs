@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{AskError, Bus, Nats, NatsSettings, StateClient};
 use model::{
-    Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope, RelayUrl,
-    Report, Role, Said, Snapshot, StateError, Status, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
+    RelayUrl, Report, Role, Said, Snapshot, StateError, Status, UpGranted, UpstreamId,
 };
 use state::{Settings, Store};
 use tokio::sync::{Mutex, mpsc};
@@ -187,6 +187,10 @@ impl Store for Remote {
         said(self.state.known(ids.to_vec()).await)
     }
 
+    async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
+        said(self.state.announced(identifiers.to_vec()).await)
+    }
+
     async fn status(&self) -> Result<Status, StateError> {
         said(self.state.status().await)
     }
@@ -253,6 +257,10 @@ impl Store for Spy {
 
     async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
         self.store.known(ids).await
+    }
+
+    async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
+        self.store.announced(identifiers).await
     }
 
     async fn status(&self) -> Result<Status, StateError> {

@@ -267,7 +267,13 @@ pub(crate) fn root_item(n: usize) -> Item {
 /// Version `at` of a repo on these relays.
 pub(crate) fn announced(n: usize, at: u64, relays: &[usize]) -> RepoSeen {
     let event = id(1_000_000 + n * 1000 + usize::try_from(at % 1000).unwrap());
-    RepoSeen { addr: repo(n), event, created_at: Timestamp::from_secs(at), relays: relays.iter().copied().map(relay).collect() }
+    RepoSeen {
+        addr: repo(n),
+        event,
+        created_at: Timestamp::from_secs(at),
+        relays: relays.iter().copied().map(relay).collect(),
+        maintainers: vec![],
+    }
 }
 
 pub(crate) fn root(n: usize, repos: &[usize]) -> RootSeen {
