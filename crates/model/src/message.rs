@@ -201,6 +201,7 @@ impl Said {
             Self::Learned { facts: Learned { nip77: Some(Nip77::Refused { reason, .. }), .. } } => Some(reason),
             Self::Opened
             | Self::CaughtUp
+            | Self::Rebuilt { .. }
             | Self::BatchEnded { .. }
             | Self::Progress { .. }
             | Self::Learned { .. }
