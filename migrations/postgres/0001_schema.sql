@@ -183,6 +183,16 @@ END $$;
 CREATE TRIGGER event_recounted AFTER UPDATE ON event
     REFERENCING OLD TABLE AS old_events NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION count_changed_events();
 
+CREATE FUNCTION count_gone_events() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO outcome_count AS c (upstream, outcome, n)
+    SELECT upstream, outcome, -count(*) FROM old_events GROUP BY upstream, outcome ORDER BY upstream, outcome
+    ON CONFLICT (upstream, outcome) DO UPDATE SET n = c.n + excluded.n;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER event_discounted AFTER DELETE ON event
+    REFERENCING OLD TABLE AS old_events FOR EACH STATEMENT EXECUTE FUNCTION count_gone_events();
+
 -- Whose turn it is to plan an upstream. Not logged: after a crash of the server nobody is at it.
 CREATE UNLOGGED TABLE turn (
     relay    bigint PRIMARY KEY,

@@ -159,3 +159,6 @@ CREATE TRIGGER event_recounted AFTER UPDATE OF outcome ON event WHEN old.outcome
     UPDATE outcome_count SET n = n - 1 WHERE outcome = old.outcome;
     INSERT INTO outcome_count (outcome, n) VALUES (new.outcome, 1) ON CONFLICT (outcome) DO UPDATE SET n = n + 1;
 END;
+CREATE TRIGGER event_discounted AFTER DELETE ON event BEGIN
+    UPDATE outcome_count SET n = n - 1 WHERE outcome = old.outcome;
+END;

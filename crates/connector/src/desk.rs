@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::EventId;
+use tokio::time::Instant;
 
-/// Ids kept after their outcome: longer than any ledger write waits.
+/// Ids kept after their outcome: longer than any ledger write waits. Not for ever, for home may lose what it held.
 const RECENT: usize = 65_536;
+const RECENT_FOR: Duration = Duration::from_secs(30);
 
 /// One event offered by several upstreams is verified and written once: the first takes it, the others wait here.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub(crate) struct Desk<W> {
 struct Inner<W> {
     on_the_way: HashMap<EventId, Vec<W>>,
     recent: HashSet<EventId>,
-    order: VecDeque<EventId>,
+    order: VecDeque<(Instant, EventId)>,
 }
 
 /// What to do with an offered event.
@@ -39,6 +42,7 @@ impl<W> Desk<W> {
 
     pub(crate) fn take(&self, id: EventId, waiter: W) -> Place<W> {
         let mut inner = self.lock();
+        inner.let_go();
         if inner.recent.contains(&id) {
             return Place::Known(waiter);
         }
@@ -66,15 +70,25 @@ impl<W> Desk<W> {
         self.lock().on_the_way.remove(&id).unwrap_or_default()
     }
 
+    /// Home has lost these: they may come again.
+    pub(crate) fn forget(&self, ids: &[EventId]) {
+        let mut inner = self.lock();
+        for id in ids {
+            inner.recent.remove(id);
+        }
+    }
+
     /// Leaves out of `ids` those that had their outcome a moment ago: the ledger may not show them yet.
     pub(crate) fn drop_recent(&self, ids: &mut Vec<EventId>) {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.let_go();
         ids.retain(|id| !inner.recent.contains(id));
     }
 
     /// Whether `id` is on its way home, or had its outcome a moment ago.
     pub(crate) fn knows(&self, id: EventId) -> bool {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.let_go();
         inner.on_the_way.contains_key(&id) || inner.recent.contains(&id)
     }
 
@@ -87,12 +101,18 @@ impl<W> Desk<W> {
 impl<W> Inner<W> {
     fn remember(&mut self, id: EventId) {
         if self.recent.insert(id) {
-            self.order.push_back(id);
+            self.order.push_back((Instant::now(), id));
         }
-        if self.order.len() > RECENT
-            && let Some(oldest) = self.order.pop_front()
+        self.let_go();
+    }
+
+    /// What is no longer recent.
+    fn let_go(&mut self) {
+        while let Some((since, id)) = self.order.front()
+            && (self.order.len() > RECENT || since.elapsed() >= RECENT_FOR)
         {
-            self.recent.remove(&oldest);
+            self.recent.remove(id);
+            self.order.pop_front();
         }
     }
 }

@@ -12,6 +12,9 @@ use super::{Failure, codec, text};
 const ROWS_PER_PAGE: usize = 5000;
 
 statements! {
+    // 0 stored, 1 duplicate: what home was said to hold.
+    FORGET = "DELETE FROM event WHERE id = ANY($1) AND outcome IN (0, 1) RETURNING id";
+    FORGET_REFS = "DELETE FROM event_ref WHERE id = ANY($1)";
     NUMBERS_OF_REFS = "
         SELECT r.tag::bigint, r.value_hash, r.id FROM UNNEST($1::bigint[], $2::bytea[]) k (tag, value_hash)
         JOIN ref r ON r.tag = k.tag AND r.value_hash = k.value_hash";
@@ -51,6 +54,17 @@ statements! {
 /// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
 ///
 /// A report that says two things about one event is applied in its order: the database takes a row once in a statement.
+/// What home was said to hold, and does not: it is asked for again by whoever still has it. Looks at every reference, for
+/// it happens once in the life of a home, if that.
+pub(super) async fn forget(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
+    let asked: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+    let gone: Vec<Vec<u8>> = sqlx::query_scalar(FORGET).bind(asked).fetch_all(&mut *conn).await?;
+    if !gone.is_empty() {
+        sqlx::query(FORGET_REFS).bind(gone).execute(conn).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
     if rows.is_empty() {
         return Ok(());

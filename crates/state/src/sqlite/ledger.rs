@@ -28,6 +28,10 @@ statements! {
           AND (r.created_at > ?4 OR (r.created_at = ?4 AND r.id > ?5))
           AND (?6 = 0 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
         ORDER BY r.created_at, r.id LIMIT ?7";
+    // 0 stored, 1 duplicate: what home was said to hold.
+    FORGET = "
+        DELETE FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1) RETURNING id";
+    FORGET_REFS = "DELETE FROM event_ref WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
     KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
 }
 
@@ -54,6 +58,19 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
         sql.push(ON_CONFLICT).build().execute(&mut *conn).await?;
     }
     write_refs(conn, &sorted, &refs).await
+}
+
+/// What home was said to hold, and does not: it is asked for again by whoever still has it. Looks at every reference, for
+/// it happens once in the life of a home, if that.
+pub(super) async fn forget(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<(), Failure> {
+    let asked: Vec<String> = ids.iter().map(EventId::to_hex).collect();
+    let gone: Vec<Vec<u8>> = sqlx::query_scalar(FORGET).bind(super::json(&asked)).fetch_all(&mut *conn).await?;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let gone: Vec<String> = gone.iter().filter_map(|id| EventId::from_slice(id).ok()).map(|id| id.to_hex()).collect();
+    sqlx::query(FORGET_REFS).bind(super::json(&gone)).execute(conn).await?;
+    Ok(())
 }
 
 async fn write_refs(conn: &mut SqliteConnection, rows: &[&LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {
