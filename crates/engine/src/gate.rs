@@ -187,7 +187,7 @@ mod tests {
         let mut other_words = good.clone();
         other_words.content = "other".to_owned();
         assert_eq!(verify(&other_words), Some(CopyFault::WrongId));
-        let mut other_signature = good.clone();
+        let mut other_signature = good;
         other_signature.sig = event(1621, NOW - 1, &[]).sig;
         assert_eq!(verify(&other_signature), Some(CopyFault::BadSignature));
     }

@@ -37,6 +37,8 @@ pub struct Manners {
     pub cuts_at: Option<usize>,
     /// No question to this relay could prove that it serves more than this.
     pub unproved: usize,
+    /// Times that the relay refused to be asked.
+    pub questions_refused: u8,
 }
 
 /// What to do after a page.
@@ -129,7 +131,7 @@ impl Walk {
         }
     }
 
-    /// Whether the page in flight asks for something else than this walk is about: its events are of no interest.
+    /// Whether the page in flight asks for something else than this walk is about: its events are only counted.
     #[must_use]
     pub fn is_calibrating(&self) -> bool {
         matches!(self.mode, Mode::Calibrate(_))

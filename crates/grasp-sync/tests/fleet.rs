@@ -314,11 +314,13 @@ async fn a_generated_world_gives_the_same_tables_embedded_and_as_a_fleet() {
     assert!(tables.contains("confirmed") && tables.len() > 100_000, "{}", tables.len());
 }
 
-/// Figures for operators: what a thousand upstreams cost three connectors.
+/// Figures for operators: what many upstreams cost three connectors. `GRASP_SYNC_TEST_UPSTREAMS=1000` and `--release` give
+/// those of the documentation.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_upstreams_over_three_connectors() {
-    const UPSTREAMS: usize = 1_000;
-    let mut deployment = Deployment::of(&Size { upstreams: UPSTREAMS, repositories_each: 1, comments_each: 1 }).await;
+async fn many_upstreams_over_three_connectors() {
+    let asked = std::env::var("GRASP_SYNC_TEST_UPSTREAMS").ok();
+    let upstreams: usize = asked.map_or(100, |asked| asked.parse().unwrap());
+    let mut deployment = Deployment::of(&Size { upstreams, repositories_each: 1, comments_each: 1 }).await;
     let began = Instant::now();
     let state = deployment.add(Role::State, 1);
     deployment.add(Role::Planner, 1);
@@ -327,7 +329,7 @@ async fn a_thousand_upstreams_over_three_connectors() {
     let owned = began.elapsed();
     deployment.until_complete(COMPLETE * 2).await;
     deployment.until_up(COMPLETE).await;
-    println!("1,000 upstreams: owned after {owned:?}, complete and live after {:?}", began.elapsed());
+    println!("{upstreams} upstreams: owned after {owned:?}, complete and live after {:?}", began.elapsed());
     let cpu = |processes: &[Process]| processes.iter().map(Process::cpu_seconds).sum::<f64>();
     let (busy, idle_from) = (cpu(&connectors), Instant::now());
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -335,13 +337,35 @@ async fn a_thousand_upstreams_over_three_connectors() {
     let published = deployment.publish_everywhere("one new root each").await;
     let took = deployment.until_home_has_all(&published, COMPLETE).await;
     let rss: u64 = connectors.iter().map(Process::rss_kb).sum();
-    println!("1,000 upstreams: one new root each was home {took:?} after the last was published");
+    println!("{upstreams} upstreams: one new root each was home {took:?} after the last was published");
     println!(
-        "1,000 upstreams: {busy:.1} s of CPU to complete, {:.1} ms a second when idle, {} KB an upstream; state {} MB",
+        "{upstreams} upstreams: {busy:.1} s of CPU to complete, {:.1} ms a second when idle, {} KB an upstream; state {} MB",
         idle * 1000.0,
-        rss / UPSTREAMS as u64,
+        rss / upstreams as u64,
         state[0].rss_kb() / 1024
     );
     assert!(rss / 1024 < 3 * 256, "{} MB", rss / 1024);
     deployment.check().await;
+}
+
+/// Every role in one process, which others may join.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_in_every_role_works_on_a_bus_with_either_store() {
+    for (store, settings) in [
+        ("Postgres", &[("GRASP_SYNC_ROLE", "all")] as &[_]),
+        ("SQLite", &[("GRASP_SYNC_ROLE", "all"), ("GRASP_SYNC_DATABASE_URL", ""), ("GRASP_SYNC_DATA_DIR", "data")]),
+    ] {
+        let mut deployment = Deployment::of(&Size { upstreams: 2, repositories_each: 20, comments_each: 2 }).await;
+        let everything = deployment.fleet.add_with(Role::State, Wiring { settings, ..Wiring::default() });
+        let expected = deployment.expected();
+        let took = deployment.until_home_has_all(&expected, COMPLETE).await;
+        let planner = deployment.fleet.add(Role::Planner);
+        planner.until_ready().await;
+        let published = deployment.publish_everywhere("with a guest").await;
+        deployment.until_home_has_all(&published, AFTER_FAULT).await;
+        everything.until_ready().await;
+        let ended = everything.terminate().await;
+        println!("one process on NATS and {store}: complete after {took:?}, ended after {:?}", ended.took);
+        assert_eq!((ended.code(), everything.error_lines()), (Some(0), Vec::new()));
+    }
 }

@@ -200,8 +200,8 @@ impl Said {
             Self::BatchEnded { outcome: BatchOutcome::Incomplete { detail, .. }, .. } => Some(detail),
             Self::Learned { facts: Learned { nip77: Some(Nip77::Refused { reason, .. }), .. } } => Some(reason),
             Self::Opened
-            | Self::Rebuilt { .. }
             | Self::CaughtUp
+            | Self::Rebuilt { .. }
             | Self::BatchEnded { .. }
             | Self::Progress { .. }
             | Self::Learned { .. }

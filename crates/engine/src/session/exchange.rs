@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::{EventId, Filter, Learned, Nip77};
+use model::{EventId, Learned, Nip77};
 
 use super::deadlines::WaitsFor;
+use super::ids::IdsAsked;
 use super::refusal::{self, Refusal};
 use super::unit::{Stage, Unit};
 use super::words::{Now, Output, Request, UnitId};
@@ -17,16 +18,10 @@ const LOADING_MS: u64 = 30_000;
 const FIRST_REPLY_MS: u64 = 8_000;
 /// An exchange without a frame of its own for this long (milliseconds) ends.
 const PROGRESS_MS: u64 = 20_000;
-/// Ids asked for in one REQ, until the relay shows that it serves less.
-const IDS_PER_REQ: usize = 200;
-/// Requests by ids in flight per exchange: a round trip must not leave the link idle.
-const IDS_IN_FLIGHT: usize = 4;
-/// Ids that were not served are asked for once more, this many at a time.
-const IDS_AGAIN: usize = 20;
 /// More rounds than any honest relay needs within the bound on ids.
 const MOST_ROUNDS: u32 = 256;
 /// Ids of one set, ours or what a relay names in one exchange: about 40 bytes each in memory.
-pub(super) const MOST_IDS: usize = 250_000;
+const MOST_IDS: usize = 250_000;
 /// Passes: the first, the closing one, and two for what arrived meanwhile.
 const MOST_PASSES: u32 = 4;
 
@@ -36,16 +31,16 @@ pub(super) struct Exchange {
     phase: Phase,
     /// Ids named in this pass: with frame limits one id may be named several times.
     named: BTreeSet<EventId>,
-    need: VecDeque<EventId>,
-    in_flight: BTreeMap<SubNo, IdsAsked>,
+    pub(super) need: VecDeque<EventId>,
+    pub(super) in_flight: BTreeMap<SubNo, IdsAsked>,
     /// Asked for once, not served.
-    again: Vec<EventId>,
+    pub(super) again: Vec<EventId>,
     /// Most ids that one request of this exchange was answered with although it asked for more.
-    cut_at: usize,
+    pub(super) cut_at: usize,
     /// Asked for alone or with others that were not served either: advertised, and not to be had here.
-    absent: BTreeSet<EventId>,
+    pub(super) absent: BTreeSet<EventId>,
     /// Ids that this pass found missing and that are to be had.
-    pass_needed: usize,
+    pub(super) pass_needed: usize,
     passes: u32,
     rounds: u32,
 }
@@ -59,13 +54,6 @@ enum Phase {
     Reconciling,
     /// The sets are reconciled; ids are still being fetched.
     Fetching,
-}
-
-#[derive(Debug, Clone)]
-struct IdsAsked {
-    left: BTreeSet<EventId>,
-    count: usize,
-    is_second_try: bool,
 }
 
 impl Exchange {
@@ -90,16 +78,6 @@ impl Exchange {
 
     fn is_drained(&self) -> bool {
         self.phase == Phase::Fetching && self.need.is_empty() && self.in_flight.is_empty() && self.again.is_empty()
-    }
-
-    /// The next ids to ask for.
-    fn next_ids(&mut self, per_req: usize) -> Option<IdsAsked> {
-        if !self.need.is_empty() {
-            let count = per_req.min(self.need.len());
-            return Some(IdsAsked { left: self.need.drain(..count).collect(), count, is_second_try: false });
-        }
-        let count = IDS_AGAIN.min(per_req).min(self.again.len());
-        (count > 0).then(|| IdsAsked { left: self.again.drain(..count).collect(), count, is_second_try: true })
     }
 }
 
@@ -208,82 +186,6 @@ impl Session {
             }
         }
         self.fetch_ids(id, now);
-    }
-
-    /// Keeps requests by ids in flight; ends the pass when nothing is left.
-    pub(super) fn fetch_ids(&mut self, id: UnitId, now: Now) {
-        let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ).max(1);
-        let in_flight = IDS_IN_FLIGHT.min(self.pace.width());
-        while self.may_ask(now) {
-            let Some(exchange) = self.exchange_mut(id) else { return };
-            if exchange.in_flight.len() >= in_flight {
-                break;
-            }
-            let Some(asked) = exchange.next_ids(per_req) else { break };
-            let filter = Filter::new().ids(asked.left.iter().copied()).limit(asked.left.len());
-            let sub = self.new_sub(Owner::Ids(id));
-            if let Some(exchange) = self.exchange_mut(id) {
-                exchange.in_flight.insert(sub, asked);
-            }
-            self.touch(id, now);
-            self.note_asked(now);
-            self.send(Request::Req { sub: sub.to_string(), filter });
-        }
-        self.end_pass(id, now);
-    }
-
-    /// An event of a request by ids: ours if it was asked for and had not come yet.
-    pub(super) fn ids_event(&mut self, id: UnitId, sub: SubNo, event: EventId) -> bool {
-        let Some(exchange) = self.exchange_mut(id) else { return false };
-        exchange.in_flight.get_mut(&sub).is_some_and(|asked| asked.left.remove(&event))
-    }
-
-    /// A request by ids was refused: that says nothing about the ids. They are asked for after a pause, or by pages.
-    pub(super) fn ids_closed(&mut self, id: UnitId, sub: SubNo, text: &str, now: Now) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        let Some(asked) = exchange.in_flight.remove(&sub) else { return };
-        let is_served = asked.left.is_empty();
-        exchange.need.extend(asked.left);
-        self.touch(id, now);
-        let refusal = refusal::read(text);
-        let is_of_pace = matches!(refusal, Refusal::RateLimited | Refusal::Quota | Refusal::TooManySubscriptions);
-        if is_served {
-            self.fetch_ids(id, now);
-        } else if let Some(before) = is_of_pace.then(|| self.refused_again(id)).flatten() {
-            self.slow_down(refusal, before, now);
-        } else {
-            self.walk_instead(id, text, false, now);
-        }
-    }
-
-    /// A request by ids reached its EOSE. What was not served may lie beyond the relay's cap: it is asked for again as long
-    /// as requests bring something; absent is what a second request for it alone did not bring.
-    pub(super) fn ids_ended(&mut self, id: UnitId, sub: SubNo, now: Now) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        let Some(asked) = exchange.in_flight.remove(&sub) else { return };
-        let served = asked.count - asked.left.len();
-        let is_cut = served > 0 && !asked.left.is_empty();
-        // What a second request brings was there all along: the first one was cut.
-        let shown = (asked.is_second_try && served > 0).then_some(exchange.cut_at.max(served));
-        if is_cut {
-            exchange.cut_at = exchange.cut_at.max(served);
-        }
-        if asked.is_second_try && served == 0 {
-            exchange.absent.extend(asked.left);
-        } else {
-            exchange.again.extend(asked.left);
-        }
-        self.learn_ids_per_req(shown);
-        self.touch(id, now);
-        self.served(id, now);
-        self.moved(id, 0);
-        self.fetch_ids(id, now);
-    }
-
-    fn learn_ids_per_req(&mut self, shown: Option<usize>) {
-        if shown.is_some_and(|shown| self.learned.ids_per_req.is_none_or(|known| shown < known)) {
-            self.learn(Learned { ids_per_req: shown, ..Learned::default() });
-        }
     }
 
     /// I8: a pass ends when its events are settled. One that needed something is followed by a closing pass: "done" of an
@@ -400,7 +302,7 @@ impl Session {
         self.out.push_back(Output::DropSet { unit: id });
     }
 
-    fn exchange_mut(&mut self, id: UnitId) -> Option<&mut Exchange> {
+    pub(super) fn exchange_mut(&mut self, id: UnitId) -> Option<&mut Exchange> {
         match &mut self.units.get_mut(&id)?.stage {
             Stage::Exchange(exchange) => Some(exchange),
             Stage::Queued { .. } | Stage::Walk { .. } | Stage::Settling => None,

@@ -67,7 +67,8 @@ impl Session {
         if let Owner::Page(id) = owner
             && self.calibrates(id, event, now)
         {
-            return Verdict::Repeat;
+            // What happens to be ours is not thrown away.
+            return if self.is_ours(id, event) { Verdict::Take(self.ticket_of(Some(id))) } else { Verdict::Repeat };
         }
         let (unit, is_asked) = match owner {
             Owner::Live(key) => {
@@ -102,6 +103,13 @@ impl Session {
             walk.event(event.id, event.created_at);
         }
         is_answer
+    }
+
+    /// Whether anything on this link asks for the event.
+    fn is_ours(&self, id: UnitId, event: &Event) -> bool {
+        let is_asked = self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event));
+        let is_live = || self.lives.values().any(|live| is_match(&live.filter, event));
+        is_asked || is_live() || self.polls.values().any(|poll| is_match(&poll.filter, event))
     }
 
     /// Counts a frame of a walk; whether the walk sees the event for the first time.

@@ -6,10 +6,13 @@
 mod deadlines;
 mod exchange;
 mod frames;
+mod ids;
 mod limits;
 mod live;
+mod orders;
 mod overflow;
 mod polls;
+mod rebuild;
 mod refusal;
 mod unit;
 mod words;
@@ -17,10 +20,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use model::{
-    Ask, BatchCounts, BatchId, DownClass, Event, Filter, HangUpReason, Learned, LiveFilter, Method, Resume, Said, Slot,
-    Timestamp,
-};
+use model::{BatchId, Event, Learned, Resume, Said, Slot, Timestamp};
 
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
@@ -43,10 +43,8 @@ const STEADY_MS: u64 = 60_000;
 const RETRY_UNIT_MS: u64 = 30_000;
 /// Where the relay limits subscriptions, this many are kept for history.
 const SUBSCRIPTIONS_IN_RESERVE: usize = 3;
-
 /// How long (milliseconds) a page waits that the relay had no subscription for, doubling up to 32 times that.
 const ROOM_MS: u64 = 1_000;
-
 /// Refusals of one stretch for its rate or its number, one after the other: then it is incomplete, and asked for again later.
 const MOST_REFUSALS: u32 = 8;
 
@@ -225,100 +223,16 @@ impl Session {
         self.units.is_empty() && self.batches.is_empty()
     }
 
+    /// Whether every live subscription stands: none is being opened, lost, or waits for its turn.
+    #[must_use]
+    pub fn is_standing(&self) -> bool {
+        self.lives.values().all(Live::is_standing)
+    }
+
     /// EVENT frames that nothing had asked for.
     #[must_use]
     pub fn strays(&self) -> u64 {
         self.strays
-    }
-
-    fn order(&mut self, ask: Ask, now: Now) {
-        match ask {
-            Ask::OpenAnnouncements { filter, since, method } => self.open_announcements(filter, since, method, now),
-            Ask::CatchUp { live, polled, since } => {
-                for LiveFilter { slot, filter } in live {
-                    self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
-                }
-                for filter in polled {
-                    self.poll(filter, unoverlapped(since), false);
-                }
-                self.taken.catch_up = true;
-                self.say_opened();
-            }
-            Ask::Fetch { batch, live, polled, history, method } => self.fetch(batch, (live, polled), history, method, now),
-            Ask::Rebuild { live, polled, since, layout } => {
-                if self.layout != Some(layout) {
-                    self.layout = Some(layout);
-                    self.rebuild(live, polled, since, now);
-                }
-                self.out.push_back(Output::Report(Said::Rebuilt { layout }));
-            }
-            Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
-        }
-    }
-
-    /// S5, S11: live first; then all of its history, or with `since` what came since.
-    fn open_announcements(&mut self, filter: Filter, since: Option<Timestamp>, method: Method, now: Now) {
-        let is_under_way = self.units.values().any(|unit| unit.purpose == Purpose::Announcements);
-        self.open_live(LiveKey::Announcements, filter.clone(), since, now);
-        if since.is_none() && !is_under_way {
-            self.start_over(method);
-            self.queue_unit(Purpose::Announcements, filter, method);
-        }
-        self.taken.announcements = true;
-        self.say_opened();
-    }
-
-    /// S15: from now on the link is a fresh one, whatever it began as. S12: a refresh probes NIP-77 again, as ordered.
-    fn start_over(&mut self, method: Method) {
-        self.resume = Resume::Fresh;
-        self.taken.said_caught_up = false;
-        if method == Method::Negentropy && self.refuses_negentropy() {
-            self.learned.nip77 = None;
-        }
-    }
-
-    fn say_opened(&mut self) {
-        let is_complete = self.taken.announcements && (self.taken.catch_up || self.resume == Resume::Fresh);
-        if is_complete {
-            self.out.push_back(Output::Report(Said::Opened));
-        }
-    }
-
-    /// S11: the live filters of the batch, then its history.
-    fn fetch(
-        &mut self,
-        batch: BatchId,
-        (live, polled): (Vec<LiveFilter>, Vec<LiveFilter>),
-        history: Vec<Filter>,
-        method: Method,
-        now: Now,
-    ) {
-        if self.batches.contains_key(&batch) {
-            return;
-        }
-        // The order may be older than what the link has learned since.
-        let (live, surplus): (Vec<LiveFilter>, Vec<LiveFilter>) =
-            live.into_iter().partition(|live| self.allows_live(live.slot.chunk));
-        for filter in polled.into_iter().chain(surplus) {
-            // Its history is read now: what comes is to be read from now on.
-            self.poll(filter, now.wall, true);
-        }
-        let keys: Vec<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
-        for LiveFilter { slot, filter } in live {
-            self.open_live(LiveKey::Slot(slot), filter, None, now);
-        }
-        if let Some(staying) = &mut self.rebuilding {
-            staying.extend(keys.iter().copied());
-        }
-        let stands = |key: &LiveKey| self.lives.get(key).is_some_and(Live::is_standing);
-        let waits_for = keys.into_iter().filter(|key| !stands(key)).collect();
-        let counts = BatchCounts::default();
-        self.batches.insert(batch, Batch { waits_for, units: history.len(), failed: None, method, counts });
-        // Heard.
-        self.moved.insert(batch);
-        for filter in history {
-            self.queue_unit(Purpose::Batch(batch), filter, method);
-        }
     }
 
     fn settled(&mut self, ticket: Ticket, fresh: bool, now: Now) {
@@ -364,7 +278,7 @@ impl Session {
         let is_opened = self.taken.announcements && (self.taken.catch_up || self.resume == Resume::Fresh);
         let has_gaps = self.units.values().any(|unit| matches!(unit.purpose, Purpose::Announcements | Purpose::Gap(_)));
         let has_gaps = has_gaps || self.polls.values().any(|poll| !poll.is_caught_up);
-        if self.taken.said_caught_up || !is_opened || has_gaps || !self.lives.values().all(Live::is_standing) {
+        if self.taken.said_caught_up || !is_opened || has_gaps || !self.is_standing() {
             return;
         }
         self.taken.said_caught_up = true;

@@ -16,7 +16,7 @@ const POLL_SPACING_MS: u64 = 1_000;
 
 #[derive(Debug, Clone)]
 pub(super) struct Poll {
-    filter: Filter,
+    pub(super) filter: Filter,
     /// Everything up to then was read.
     pub(super) read_until: Timestamp,
     /// What came before this link, or before there was no more room, was read.

@@ -13,6 +13,8 @@ use super::{Manners, Mode, PAGE_LIMIT, SMALLEST_CAP, Step, Walk};
 const LARGEST_LIMIT: usize = 5_000;
 /// Events asked for to learn how large pages may be: some relays serve filters without tags only up to here.
 const CALIBRATION_LIMIT: usize = 100;
+/// Refusals of such a question on one link, after which it is not asked any more.
+const MOST_REFUSED: u8 = 8;
 /// What a relay of repositories holds, and what nearly every other relay does.
 const WIDELY_HELD: [u16; 14] = [0, 1, 1111, 1617, 1618, 1619, 1621, 1630, 1631, 1632, 1633, 10002, 30617, 30618];
 
@@ -112,8 +114,9 @@ impl Walk {
         if doubt.is_cut_by_us() {
             return self.split(doubt, manners);
         }
-        if is_cut || doubt.frames <= manners.unproved {
-            return self.unproved(doubt, manners);
+        let is_in_vain = doubt.frames <= manners.unproved || manners.questions_refused >= MOST_REFUSED;
+        if is_cut || is_in_vain {
+            return self.left_unproved(doubt, manners);
         }
         if manners.largest_page > doubt.frames {
             return self.read_parts(doubt.second, doubt.rest, manners);
@@ -144,7 +147,8 @@ impl Walk {
         match std::mem::replace(&mut self.mode, Mode::Pages) {
             Mode::Calibrate(doubt) => {
                 self.restart_page();
-                Some(self.unproved(*doubt, manners))
+                manners.questions_refused = manners.questions_refused.saturating_add(1);
+                Some(self.left_unproved(*doubt, manners))
             }
             mode @ (Mode::Pages | Mode::Probe | Mode::Second { .. }) => {
                 self.mode = mode;
@@ -157,6 +161,10 @@ impl Walk {
     fn unproved(&mut self, doubt: Doubt, manners: &mut Manners) -> Step {
         // A relay that holds little holds little: one question is enough.
         manners.unproved = manners.unproved.max(doubt.frames).max(SMALLEST_CAP - 1);
+        self.left_unproved(doubt, manners)
+    }
+
+    fn left_unproved(&mut self, doubt: Doubt, manners: &mut Manners) -> Step {
         let is_cut = manners.cuts_at.is_some_and(|cut| doubt.frames >= cut);
         if is_cut || doubt.frames >= SMALLEST_CAP {
             self.split(doubt, manners)

@@ -170,7 +170,7 @@ impl World {
 
     pub(crate) fn is_settled(&self) -> bool {
         self.window.closes_at(0).is_none()
-            && self.links.values().all(|link| link.shell.session.is_idle())
+            && self.links.values().all(|link| link.shell.session.is_idle() && link.shell.session.is_standing())
             && invariants::i10_settled_links_are_caught_up(&self.book).is_ok()
             && invariants::i09_every_target_is_confirmed(&self.book).is_ok()
     }

@@ -19,7 +19,7 @@ pub(super) fn lines<S>(filter: &str, format: LogFormat) -> Result<Box<dyn Layer<
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let passed = parsed_filter(filter).ok_or_else(|| TelemetryError::Filter(filter.to_owned()))?;
+    let passed = parsed_filter(filter).map(without_echoes).ok_or_else(|| TelemetryError::Filter(filter.to_owned()))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(wants_colour());
     Ok(match format {
         LogFormat::Text => lines.with_filter(passed).boxed(),
@@ -49,6 +49,15 @@ fn parsed_filter(text: &str) -> Option<EnvFilter> {
     EnvFilter::try_new(text).ok().filter(|_| is_plausible)
 }
 
+/// The bus says itself when its connection is lost or made; its library would say it twice more.
+fn without_echoes(filter: EnvFilter) -> EnvFilter {
+    let is_told = filter.max_level_hint().is_some_and(|level| level >= LevelFilter::INFO);
+    if !is_told || filter.to_string().contains("async_nats") {
+        return filter;
+    }
+    filter.add_directive("async_nats=warn".parse().expect("it is a directive"))
+}
+
 /// `EnvFilter` takes any lone word for a target and an empty one for `error`, so a misspelt level would go unnoticed.
 fn is_directive(part: &str) -> bool {
     part.contains(['=', '[']) || (!part.is_empty() && part.parse::<LevelFilter>().is_ok())
@@ -60,6 +69,8 @@ fn wants_colour() -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -70,6 +81,14 @@ mod tests {
         for text in ["", "inof", "info,", "a=b=c", "connector=loud"] {
             assert!(!is_filter(text), "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_bus_says_itself_is_not_said_by_its_library_unless_it_is_asked() {
+        let after = |text: &str| without_echoes(parsed_filter(text).unwrap()).to_string();
+        assert!(after("info").contains("async_nats=warn") && after("info,bus=debug").contains("async_nats=warn"));
+        assert_eq!(after("async_nats=trace,info"), parsed_filter("async_nats=trace,info").unwrap().to_string());
+        assert_eq!(after("error"), "error");
     }
 
     #[test]

@@ -140,7 +140,12 @@ impl Deployment {
 
     /// Until somebody alive owns every upstream. Answers how long that took.
     pub(crate) async fn until_owned(&self, limit: Duration) -> Duration {
-        self.until(limit, "every upstream to be owned", NOT_OWNED).await
+        self.until(limit, "every upstream to be owned", &format!("{NOT_OWNED} UNION {}", self.not_all_known())).await
+    }
+
+    /// A row while upstreams are not in the tables yet: what is not there is owned by nobody, too.
+    fn not_all_known(&self) -> String {
+        format!("SELECT 'only ' || count(*) FROM relay HAVING count(*) <= {}", self.upstreams.len())
     }
 
     /// Until every link stands, with its gap filled.
@@ -191,7 +196,8 @@ impl Deployment {
             let most = (owners.len() * 11).div_ceil(workers.len() * 10);
             let of = |worker: &Process| owners.iter().filter(|line| line.ends_with(&format!(" {}", worker.name()))).count();
             let shares: Vec<usize> = workers.iter().map(of).collect();
-            let is_spread = shares.iter().sum::<usize>() == owners.len() && shares.iter().all(|share| *share <= most);
+            let is_all = owners.len() > self.upstreams.len() && shares.iter().sum::<usize>() == owners.len();
+            let is_spread = is_all && shares.iter().all(|share| *share <= most);
             if is_spread { Ok(()) } else { Err(owners) }
         })
         .await;

@@ -1,0 +1,50 @@
+//! Rebuilding the live subscriptions of a link (S14): the new ones stand before the old ones are closed.
+
+use std::collections::BTreeSet;
+
+use model::{LiveFilter, Slot, Timestamp};
+
+use super::Session;
+use super::live::{Live, LiveKey};
+use super::words::Now;
+use crate::resume::{overlapped, unoverlapped};
+
+impl Session {
+    /// S14: these and no others, opened before the old ones are closed.
+    pub(super) fn rebuild(&mut self, live: Vec<LiveFilter>, polled: Vec<LiveFilter>, since: Timestamp, now: Now) {
+        // Items change their places: each may come from where the least was read.
+        let since = self.behind_since().map(overlapped).into_iter().chain([since]).min().unwrap_or(since);
+        let wanted: BTreeSet<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
+        let staying: BTreeSet<Slot> = polled.iter().map(|polled| polled.slot).collect();
+        for LiveFilter { slot, filter } in live {
+            let key = LiveKey::Slot(slot);
+            // A chunk that is as it was needs nothing.
+            if self.lives.get(&key).is_none_or(|live| live.filter != filter || live.unread_since().is_some()) {
+                self.open_live(key, filter, Some(since), now);
+            }
+        }
+        for filter in polled {
+            self.poll(filter, unoverlapped(since), false);
+        }
+        let gone: Vec<Slot> = self.polls.keys().filter(|slot| !staying.contains(slot)).copied().collect();
+        for slot in gone {
+            self.stop_polling(slot);
+        }
+        self.rebuilding = Some(wanted);
+        self.finish_rebuild();
+    }
+
+    pub(super) fn finish_rebuild(&mut self) {
+        let Some(wanted) = &self.rebuilding else { return };
+        let stands = |key: &LiveKey| self.lives.get(key).is_none_or(Live::is_standing);
+        if !wanted.iter().all(stands) {
+            return;
+        }
+        let wanted = self.rebuilding.take().unwrap_or_default();
+        let surplus: Vec<LiveKey> =
+            self.lives.keys().filter(|key| **key != LiveKey::Announcements && !wanted.contains(key)).copied().collect();
+        for key in surplus {
+            self.give_up_live(key, "its live subscriptions were rebuilt");
+        }
+    }
+}
