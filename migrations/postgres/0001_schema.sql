@@ -144,6 +144,10 @@ CREATE TABLE event (
     reason     text
 );
 CREATE INDEX event_kind ON event (kind, created_at, id);
+CREATE INDEX event_held ON event (seen_at) WHERE outcome = 3;
+CREATE INDEX event_declined ON event (outcome) WHERE outcome IN (15, 16);
+-- Forgotten: not known, in no set, but its references stay.
+CREATE INDEX event_forgotten ON event (id) WHERE outcome = 99;
 
 CREATE TABLE event_ref (
     ref        bigint NOT NULL,
@@ -183,19 +187,33 @@ END $$;
 CREATE TRIGGER event_recounted AFTER UPDATE ON event
     REFERENCING OLD TABLE AS old_events NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION count_changed_events();
 
-CREATE FUNCTION count_gone_events() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO outcome_count AS c (upstream, outcome, n)
-    SELECT upstream, outcome, -count(*) FROM old_events GROUP BY upstream, outcome ORDER BY upstream, outcome
-    ON CONFLICT (upstream, outcome) DO UPDATE SET n = c.n + excluded.n;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER event_discounted AFTER DELETE ON event
-    REFERENCING OLD TABLE AS old_events FOR EACH STATEMENT EXECUTE FUNCTION count_gone_events();
-
 -- Whose turn it is to plan an upstream. Not logged: after a crash of the server nobody is at it.
 CREATE UNLOGGED TABLE turn (
     relay    bigint PRIMARY KEY,
     planner  text NOT NULL,
     until_ms bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+-- Events that home refuses until something arrives. What is due is given out to be offered again.
+CREATE TABLE waiting (
+    id      bytea PRIMARY KEY,
+    json    text NOT NULL,
+    held_at bigint NOT NULL,
+    due     boolean NOT NULL DEFAULT false,             -- something has arrived since it was given out last
+    taken_until bigint                                  -- until when who was given it says what became of it
+);
+CREATE INDEX waiting_due ON waiting (id) WHERE due OR taken_until IS NOT NULL;
+CREATE INDEX waiting_held ON waiting (held_at, id);
+
+CREATE TABLE waiting_for (
+    parent bytea NOT NULL,                              -- SHA-256 of a key of engine::parents
+    id     bytea NOT NULL,
+    PRIMARY KEY (parent, id)
+);
+CREATE INDEX waiting_for_id ON waiting_for (id);
+
+-- What was let in when the ledger's refusals were written.
+CREATE TABLE policy (
+    one         integer PRIMARY KEY CHECK (one = 1),
+    fingerprint text NOT NULL
+);

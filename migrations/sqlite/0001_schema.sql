@@ -139,6 +139,10 @@ CREATE TABLE event (
     seen_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX event_kind ON event (kind, created_at, id);
+CREATE INDEX event_held ON event (seen_at) WHERE outcome = 3;
+CREATE INDEX event_declined ON event (outcome) WHERE outcome IN (15, 16);
+-- Forgotten: not known, in no set, but its references stay.
+CREATE INDEX event_forgotten ON event (id) WHERE outcome = 99;
 
 CREATE TABLE event_ref (
     ref        INTEGER NOT NULL,
@@ -159,6 +163,27 @@ CREATE TRIGGER event_recounted AFTER UPDATE OF outcome ON event WHEN old.outcome
     UPDATE outcome_count SET n = n - 1 WHERE outcome = old.outcome;
     INSERT INTO outcome_count (outcome, n) VALUES (new.outcome, 1) ON CONFLICT (outcome) DO UPDATE SET n = n + 1;
 END;
-CREATE TRIGGER event_discounted AFTER DELETE ON event BEGIN
-    UPDATE outcome_count SET n = n - 1 WHERE outcome = old.outcome;
-END;
+
+-- Events that home refuses until something arrives. What is due is given out to be offered again.
+CREATE TABLE waiting (
+    id      BLOB PRIMARY KEY,
+    json    TEXT NOT NULL,
+    held_at INTEGER NOT NULL,
+    due     INTEGER NOT NULL DEFAULT 0,            -- 1: something has arrived since it was given out last
+    taken_until INTEGER                            -- until when who was given it says what became of it
+) STRICT, WITHOUT ROWID;
+CREATE INDEX waiting_due ON waiting (id) WHERE due = 1 OR taken_until IS NOT NULL;
+CREATE INDEX waiting_held ON waiting (held_at, id);
+
+CREATE TABLE waiting_for (
+    parent BLOB NOT NULL,                          -- SHA-256 of a key of engine::parents
+    id     BLOB NOT NULL,
+    PRIMARY KEY (parent, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX waiting_for_id ON waiting_for (id);
+
+-- What was let in when the ledger's refusals were written.
+CREATE TABLE policy (
+    one         INTEGER PRIMARY KEY CHECK (one = 1),
+    fingerprint TEXT NOT NULL
+) STRICT;

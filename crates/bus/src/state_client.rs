@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{
     Announced, Answer, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage,
-    LedgerScope, Query, Snapshot, StateError, Status, UpGranted, UpstreamId,
+    LedgerRow, LedgerScope, Query, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 
 use crate::{Bus, BusError};
@@ -87,6 +87,14 @@ impl StateClient {
         known(ids: Vec<EventId>) -> Vec<EventId> = Query::Known { ids } => Answer::Known;
         /// What home holds under `identifiers`.
         announced(identifiers: Vec<String>) -> Vec<Announced> = Query::Announced { identifiers } => Answer::Announced;
+        /// Keeps events until something that they wait for arrives; answers with how many are kept.
+        hold(waiting: Vec<Waiting>) -> u64 = Query::Hold { waiting } => Answer::Held;
+        /// Some of the kept events, to be offered again.
+        released() -> Vec<Waiting> = Query::Released => Answer::Released;
+        /// Says what became of released events.
+        settle(rows: Vec<LedgerRow>) -> u64 = Query::Settle { rows } => Answer::Settled;
+        /// Says what is let in; answers with whether it was something else until now.
+        policy(fingerprint: String) -> bool = Query::Policy { fingerprint } => Answer::Policy;
         /// Figures of the whole system.
         status() -> Status = Query::Status => Answer::Status;
     }

@@ -1,15 +1,16 @@
 //! What the sessions of one process know of each other's events: which ids are on their way home, which arrived lately.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::EventId;
 use tokio::time::Instant;
 
-/// Ids kept after their outcome: longer than any ledger write waits. Not for ever, for home may lose what it held.
+/// Ids kept after their outcome, at most so many and for so long: longer than any ledger write waits. What the ledger forgets
+/// later is not to be remembered here.
 const RECENT: usize = 65_536;
-const RECENT_FOR: Duration = Duration::from_secs(30);
+const RECENT_AGE: Duration = Duration::from_secs(30);
 
 /// One event offered by several upstreams is verified and written once: the first takes it, the others wait here.
 #[derive(Debug)]
@@ -20,8 +21,9 @@ pub(crate) struct Desk<W> {
 #[derive(Debug)]
 struct Inner<W> {
     on_the_way: HashMap<EventId, Vec<W>>,
-    recent: HashSet<EventId>,
-    order: VecDeque<(Instant, EventId)>,
+    /// Whether home holds it.
+    recent: HashMap<EventId, bool>,
+    order: VecDeque<(EventId, Instant)>,
 }
 
 /// What to do with an offered event.
@@ -37,13 +39,13 @@ pub(crate) enum Place<W> {
 
 impl<W> Desk<W> {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::new(Inner { on_the_way: HashMap::new(), recent: HashSet::new(), order: VecDeque::new() }) }
+        Self { inner: Mutex::new(Inner { on_the_way: HashMap::new(), recent: HashMap::new(), order: VecDeque::new() }) }
     }
 
     pub(crate) fn take(&self, id: EventId, waiter: W) -> Place<W> {
         let mut inner = self.lock();
-        inner.let_go();
-        if inner.recent.contains(&id) {
+        inner.forget_old();
+        if inner.recent.contains_key(&id) {
             return Place::Known(waiter);
         }
         match inner.on_the_way.get_mut(&id) {
@@ -59,9 +61,9 @@ impl<W> Desk<W> {
     }
 
     /// The event has its outcome: all who waited for it.
-    pub(crate) fn finish(&self, id: EventId) -> Vec<W> {
+    pub(crate) fn finish(&self, id: EventId, is_at_home: bool) -> Vec<W> {
         let mut inner = self.lock();
-        inner.remember(id);
+        inner.remember(id, is_at_home);
         inner.on_the_way.remove(&id).unwrap_or_default()
     }
 
@@ -81,15 +83,14 @@ impl<W> Desk<W> {
     /// Leaves out of `ids` those that had their outcome a moment ago: the ledger may not show them yet.
     pub(crate) fn drop_recent(&self, ids: &mut Vec<EventId>) {
         let mut inner = self.lock();
-        inner.let_go();
-        ids.retain(|id| !inner.recent.contains(id));
+        inner.forget_old();
+        ids.retain(|id| !inner.recent.contains_key(id));
     }
 
-    /// Whether `id` is on its way home, or had its outcome a moment ago.
-    pub(crate) fn knows(&self, id: EventId) -> bool {
-        let mut inner = self.lock();
-        inner.let_go();
-        inner.on_the_way.contains_key(&id) || inner.recent.contains(&id)
+    /// Whether `id` is on its way home, or came there a moment ago. What home serves although it held or refused it is news.
+    pub(crate) fn is_at_home_or_on_its_way(&self, id: EventId) -> bool {
+        let inner = self.lock();
+        inner.on_the_way.contains_key(&id) || inner.recent.get(&id).is_some_and(|is_at_home| *is_at_home)
     }
 
     /// The collections are changed in single steps, so a panic elsewhere cannot have left them half-written.
@@ -99,20 +100,23 @@ impl<W> Desk<W> {
 }
 
 impl<W> Inner<W> {
-    fn remember(&mut self, id: EventId) {
-        if self.recent.insert(id) {
-            self.order.push_back((Instant::now(), id));
-        }
-        self.let_go();
-    }
-
-    /// What is no longer recent.
-    fn let_go(&mut self) {
-        while let Some((since, id)) = self.order.front()
-            && (self.order.len() > RECENT || since.elapsed() >= RECENT_FOR)
+    fn forget_old(&mut self) {
+        while let Some((id, since)) = self.order.front()
+            && since.elapsed() > RECENT_AGE
         {
             self.recent.remove(id);
             self.order.pop_front();
+        }
+    }
+
+    fn remember(&mut self, id: EventId, is_at_home: bool) {
+        if self.recent.insert(id, is_at_home).is_none() {
+            self.order.push_back((id, Instant::now()));
+        }
+        if self.order.len() > RECENT
+            && let Some((oldest, _)) = self.order.pop_front()
+        {
+            self.recent.remove(&oldest);
         }
     }
 }
@@ -130,7 +134,7 @@ mod tests {
         let desk = Desk::new();
         assert_eq!(desk.take(id(1), "a"), Place::First("a"));
         assert_eq!(desk.take(id(1), "b"), Place::Waiting);
-        assert_eq!(desk.finish(id(1)), ["b"]);
+        assert_eq!(desk.finish(id(1), true), ["b"]);
         assert_eq!(desk.take(id(1), "c"), Place::Known("c"));
     }
 
@@ -139,10 +143,32 @@ mod tests {
         let desk = Desk::new();
         assert_eq!(desk.take(id(1), ()), Place::First(()));
         assert_eq!(desk.take(id(2), ()), Place::First(()));
-        desk.finish(id(1));
+        desk.finish(id(1), true);
         let mut needed = vec![id(1), id(2), id(3)];
         desk.drop_recent(&mut needed);
         assert_eq!(needed, [id(2), id(3)], "what is only on its way may still fail");
+    }
+
+    #[test]
+    fn what_home_serves_although_it_only_held_it_is_news() {
+        let desk = Desk::new();
+        for (n, is_at_home) in [(1, true), (2, false)] {
+            assert_eq!(desk.take(id(n), ()), Place::First(()));
+            assert!(desk.is_at_home_or_on_its_way(id(n)), "its outcome is told by who writes it");
+            desk.finish(id(n), is_at_home);
+            assert_eq!(desk.is_at_home_or_on_its_way(id(n)), is_at_home);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_had_its_outcome_ten_minutes_ago_is_the_ledgers_to_know() {
+        let desk = Desk::new();
+        assert_eq!(desk.take(id(1), ()), Place::First(()));
+        desk.finish(id(1), false);
+        tokio::time::advance(RECENT_AGE).await;
+        assert_eq!(desk.take(id(1), ()), Place::Known(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(desk.take(id(1), ()), Place::First(()));
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Gates {
         self.admission.is_blocked(event)
     }
 
+    /// What is let in, as one text. Home's NIP-11 is not read yet.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.admission.fingerprint(None)
+    }
+
     /// The identifier that [`Gates::admit`] has to know home's announcements of.
     pub(crate) fn in_question<'a>(&self, event: &'a Event) -> Option<&'a str> {
         self.admission.identifier_in_question(event)

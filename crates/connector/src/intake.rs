@@ -18,6 +18,7 @@ use tracing::debug;
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
 use crate::gates::Gates;
+use crate::releases;
 use crate::sink::Sink;
 use crate::verify::Verifier;
 
@@ -98,7 +99,7 @@ fn from_home(shared: &Shared, offers: Vec<Offer>) {
     for offer in offers {
         shared.gates.learn(&offer.event);
         // What we write comes back on home's feed; the sink tells its outcome, with the upstream that it came from.
-        if shared.desk.knows(offer.event.id) {
+        if shared.desk.is_at_home_or_on_its_way(offer.event.id) {
             offer.settle(What::Known);
         } else {
             finish(shared, offer, Outcome::Stored, "");
@@ -166,19 +167,19 @@ async fn bring_home(shared: &Arc<Shared>, mut offer: Offer) {
         Verdict::Admitted => {}
         Verdict::Refused(reason) => return finish(shared, offer, Outcome::Gated(reason), ""),
         Verdict::NeedsMaintainer { .. } => {
-            return finish(shared, offer, Outcome::NeedsParent, "no announcement names its author");
+            return finish_or_hold(shared, offer, Outcome::NeedsParent, "no announcement names its author");
         }
     }
     // The text goes to the sink; its outcome needs only the event.
     let (event, json) = (Arc::clone(&offer.event), std::mem::take(&mut offer.json));
     let done = {
         let shared = Arc::clone(shared);
-        Box::new(move |outcome: Outcome, words: &str| finish(&shared, offer, outcome, words))
+        Box::new(move |outcome: Outcome, words: &str| finish_or_hold(&shared, offer, outcome, words))
     };
     shared.sink.offer(&event, json, done).await;
 }
 
-async fn admit(shared: &Shared, event: &Event) -> Verdict {
+pub(crate) async fn admit(shared: &Shared, event: &Event) -> Verdict {
     let Some(identifier) = shared.gates.in_question(event) else { return shared.gates.admit(event, &[]) };
     loop {
         match shared.state.announced(vec![identifier.to_owned()]).await {
@@ -189,9 +190,21 @@ async fn admit(shared: &Shared, event: &Event) -> Verdict {
     }
 }
 
+/// As [`finish`], but what needs another event is kept first, in the background: home's link is not to wait for it.
+fn finish_or_hold(shared: &Arc<Shared>, offer: Offer, outcome: Outcome, words: &str) {
+    if outcome != Outcome::NeedsParent {
+        return finish(shared, offer, outcome, words);
+    }
+    let (shared, words) = (Arc::clone(shared), words.to_owned());
+    tokio::spawn(async move {
+        let is_kept = releases::hold(&shared, &offer.event).await;
+        finish(&shared, offer, if is_kept { outcome } else { Outcome::Declined }, &words);
+    });
+}
+
 /// The outcome is final: all who wait for the event are told. What home holds is discovered first.
 fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
-    for waiter in shared.desk.finish(offer.event.id) {
+    for waiter in shared.desk.finish(offer.event.id, outcome.is_at_home()) {
         waiter.settle(What::Known);
     }
     let row = offer.row(outcome, words);
@@ -207,6 +220,6 @@ fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
     shared.discoveries.hold(event, Box::new(move || offer.settle(What::Fresh(Box::new(row)))));
 }
 
-fn stored(row: &LedgerRow) -> Stored {
+pub(crate) fn stored(row: &LedgerRow) -> Stored {
     Stored { id: row.id, kind: row.kind, created_at: row.created_at, refs: row.refs.clone(), upstream: row.upstream }
 }

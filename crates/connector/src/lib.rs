@@ -10,6 +10,7 @@ mod fence;
 mod gates;
 mod intake;
 mod metrics;
+mod releases;
 mod session;
 mod sets;
 mod sink;
@@ -71,9 +72,10 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         discoveries,
     });
     let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
+    let releasing = tokio::spawn(releases::run(Arc::clone(&shared), after_sessions.clone()));
     worker::Worker::new(shared, settings.terms, reach, settings.lease).run(stop).await;
     after_sessions.cancel();
-    for task in [gathering, writing] {
+    for task in [gathering, writing, releasing] {
         // A task that panicked has said so; there is nothing left to end.
         let _ = task.await;
     }

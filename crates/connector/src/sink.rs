@@ -26,7 +26,7 @@ const WAITING: usize = 4096;
 /// Home has not answered an EVENT for this long: the connection is made anew and what was unanswered written again.
 const OK_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// "error:" and words that nobody agreed on: so many tries, then it counts as refused.
+/// "error:" and words that nobody agreed on: so many tries, then it counts as declined.
 const MOST_TRIES: u8 = 5;
 /// The waits between connections double up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -239,7 +239,7 @@ impl<'a> Writer<'a> {
                 offer.tries += 1;
                 self.queue.lock()[offer.rank].push_back(offer);
             }
-            Answer::Failed => (offer.done)(Outcome::Refused, &text),
+            Answer::Failed => (offer.done)(Outcome::Declined, &text),
         }
     }
 }

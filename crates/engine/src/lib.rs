@@ -13,6 +13,7 @@ pub mod health;
 pub mod invariants;
 pub mod outcome;
 pub mod pace;
+pub mod parents;
 pub mod placement;
 pub mod plan;
 pub mod resume;

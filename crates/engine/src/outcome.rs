@@ -1,4 +1,4 @@
-//! What home's OK means (NIP-01 prefixes, GRASP-01 purgatory).
+//! What home's OK means (NIP-01 prefixes, GRASP-01 purgatory), read tolerantly: relays agree on prefixes at most.
 
 use model::Outcome;
 
@@ -12,24 +12,29 @@ pub enum Answer {
     Failed,
 }
 
-/// Reads an OK. Tolerant: trimmed, an `ERROR: ` in front dropped, the prefix compared in lower case.
+/// Reads an OK: trimmed, an `ERROR: ` in front dropped, the prefix compared in lower case.
 #[must_use]
 pub fn read_ok(accepted: bool, text: &str) -> Answer {
-    let text = text.trim();
-    let text = text.strip_prefix("ERROR: ").unwrap_or(text).to_lowercase();
-    let (prefix, rest) = text.split_once(':').map_or(("", text.as_str()), |(prefix, rest)| (prefix.trim(), rest.trim()));
+    let text = text.trim().to_lowercase();
+    let text = text.strip_prefix("error: ").filter(|rest| has_prefix(rest)).unwrap_or(&text);
+    let (prefix, rest) = text.split_once(':').map_or(("", text), |(prefix, rest)| (prefix.trim(), rest.trim()));
     if accepted {
         return Answer::Final(read_accepted(prefix));
     }
     match prefix {
         "duplicate" => Answer::Final(Outcome::Duplicate),
         "replaced" => Answer::Final(Outcome::Superseded),
+        "purgatory" => Answer::Final(Outcome::Held),
         "rate-limited" => Answer::RateLimited,
-        "error" | "auth-required" | "unsupported" => Answer::Failed,
-        "pow" | "invalid" | "blocked" | "restricted" | "deleted" | "mute" => Answer::Final(read_refused(rest)),
-        _ if names_newer_version(&text) => Answer::Final(Outcome::Superseded),
-        _ => Answer::Failed,
+        "invalid" | "deleted" => Answer::Final(read_words(rest).unwrap_or(Outcome::Refused)),
+        "blocked" | "restricted" | "pow" | "mute" => Answer::Final(read_words(rest).unwrap_or(Outcome::Declined)),
+        _ => read_words(text).map_or(Answer::Failed, Answer::Final),
     }
+}
+
+/// Whether what follows an `ERROR: ` has a prefix of its own.
+fn has_prefix(rest: &str) -> bool {
+    rest.split_once(':').is_some_and(|(prefix, _)| !prefix.contains(' '))
 }
 
 fn read_accepted(prefix: &str) -> Outcome {
@@ -37,37 +42,109 @@ fn read_accepted(prefix: &str) -> Outcome {
         "duplicate" => Outcome::Duplicate,
         "purgatory" => Outcome::Held,
         "replaced" => Outcome::Superseded,
-        "mute" => Outcome::Refused,
+        "mute" => Outcome::Declined,
         _ => Outcome::Stored,
     }
 }
 
-fn read_refused(rest: &str) -> Outcome {
-    if names_newer_version(rest) { Outcome::Superseded } else { Outcome::Refused }
+/// What the words after a prefix say more than the prefix does.
+fn read_words(words: &str) -> Option<Outcome> {
+    let has = |one_of: &[&str]| one_of.iter().any(|part| words.contains(part));
+    if has(&["have newer", "newer version", "newer event", "replaced", "superseded", "older version"]) {
+        Some(Outcome::Superseded)
+    } else if has(&["is deleted", "been deleted", "requested deletion"]) {
+        Some(Outcome::Refused)
+    } else if has(PARENT_MISSING) {
+        Some(Outcome::NeedsParent)
+    } else {
+        None
+    }
 }
 
-fn names_newer_version(text: &str) -> bool {
-    ["newer", "replaced", "superseded", "older version"].iter().any(|words| text.contains(words))
-}
+/// How relays say that something which the event depends on is not there yet.
+const PARENT_MISSING: &[&str] = &[
+    "no announcement",
+    "announcement not found",
+    "not an accepted",
+    "accepted repo",
+    "accepted event",
+    "repository not found",
+    "unknown repository",
+    "repo not found",
+    "parent event",
+    "parent not",
+    "missing parent",
+    "orphan",
+    "root event not found",
+    "missing dependency",
+    "not a maintainer",
+    "author is not authorized for this repository",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const STORED: Answer = Answer::Final(Outcome::Stored);
+    const DUPLICATE: Answer = Answer::Final(Outcome::Duplicate);
+    const SUPERSEDED: Answer = Answer::Final(Outcome::Superseded);
+    const HELD: Answer = Answer::Final(Outcome::Held);
+    const REFUSED: Answer = Answer::Final(Outcome::Refused);
+    const DECLINED: Answer = Answer::Final(Outcome::Declined);
+    const NEEDS_PARENT: Answer = Answer::Final(Outcome::NeedsParent);
+
     #[test]
-    fn every_prefix_of_an_ok_has_its_meaning() {
+    fn the_words_of_every_relay_have_their_meaning() {
         let cases = [
-            (true, "", Answer::Final(Outcome::Stored)),
-            (true, "duplicate: have it", Answer::Final(Outcome::Duplicate)),
-            (true, "purgatory: won't be served until git data arrives", Answer::Final(Outcome::Held)),
-            (false, "duplicate: have it", Answer::Final(Outcome::Duplicate)),
-            (false, "replaced: have newer event", Answer::Final(Outcome::Superseded)),
-            (false, "invalid: a newer version exists", Answer::Final(Outcome::Superseded)),
-            (false, "ERROR: blocked: not on the list", Answer::Final(Outcome::Refused)),
-            (false, "Invalid: bad tag", Answer::Final(Outcome::Refused)),
+            // strfry
+            (true, "", STORED),
+            (true, "duplicate: have this event", DUPLICATE),
+            (false, "replaced: have newer event", SUPERSEDED),
+            (false, "deleted: user requested deletion", REFUSED),
+            (false, "invalid: created_at too early", REFUSED),
+            (false, "invalid: event too large: 70000", REFUSED),
+            (false, "blocked: event marked as protected", DECLINED),
+            (false, "error: internal error", Answer::Failed),
+            (false, "rate-limited: slow down there chief", Answer::RateLimited),
+            // ngit-grasp
+            (true, "purgatory: won't be served until git data arrives", HELD),
+            (false, "purgatory: git data expired", HELD),
+            (false, "invalid: no announcement found for repository x", NEEDS_PARENT),
+            (false, "blocked: event must reference an accepted repository or event", NEEDS_PARENT),
+            (false, "restricted: author is not authorized for this repository", NEEDS_PARENT),
+            (false, "invalid: announcement must list service in clone and relays", REFUSED),
+            (false, "blocked: repository owner is blacklisted", DECLINED),
+            // khatru
+            (false, "duplicate: already have this event", DUPLICATE),
+            (false, "blocked: too many indexable tags", DECLINED),
+            (false, "restricted: members only", DECLINED),
+            (false, "auth-required: this relay is private", Answer::Failed),
+            (false, "error: failed to save: disk full", Answer::Failed),
+            (false, "mute: no one was listening for this", DECLINED),
+            (true, "mute: no one was listening for this", DECLINED),
+            // nostr-rs-relay
+            (false, "blocked: pubkey is not allowed to publish to this relay", DECLINED),
+            (false, "invalid: event kind is blocked by relay", REFUSED),
+            (false, "pow: difficulty 12 is less than 20", DECLINED),
+            (false, "error: could not connect to the database", Answer::Failed),
+            (true, "duplicate:", DUPLICATE),
+            // LocalRelay
+            (true, "duplicate: already have this event", DUPLICATE),
+            (false, "blocked: this event is deleted", REFUSED),
+            (false, "blocked: event not related to owner of this relay", DECLINED),
             (false, "rate-limited: slow down", Answer::RateLimited),
-            (false, "error: disk full", Answer::Failed),
+            (false, "error: unknown", Answer::Failed),
+            // whoever
+            (false, " ERROR: blocked: not on the list ", DECLINED),
+            (false, "Error: rate-limited: wait", Answer::RateLimited),
+            (false, "Invalid: bad tag", REFUSED),
+            (false, "invalid: a newer version exists", SUPERSEDED),
+            (false, "have newer event", SUPERSEDED),
+            (false, "orphan", NEEDS_PARENT),
+            (false, "blocked: transparently", DECLINED),
             (false, "nobody knows", Answer::Failed),
+            (false, "", Answer::Failed),
+            (false, "error: at 10:30 something happened", Answer::Failed),
         ];
         for (accepted, text, meaning) in cases {
             assert_eq!(read_ok(accepted, text), meaning, "{accepted} {text:?}");

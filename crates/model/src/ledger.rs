@@ -67,8 +67,10 @@ pub enum Outcome {
     Superseded,
     /// Home accepted it but does not serve it yet (`OK true "purgatory: …"`).
     Held,
-    /// Home refuses it for good.
+    /// Home refuses it for good: it is wrong, or deleted.
     Refused,
+    /// Home does not want it as long as its policy is what it is, or has failed to take it too often.
+    Declined,
     /// Home refuses it until an event that it depends on arrives.
     NeedsParent,
     /// A gate of ours kept it from home.
@@ -117,6 +119,7 @@ impl Outcome {
             Self::Superseded => "superseded",
             Self::Held => "held",
             Self::Refused => "refused",
+            Self::Declined => "declined",
             Self::NeedsParent => "needs-parent",
             Self::Gated(GateReason::Ephemeral) => "gated-ephemeral",
             Self::Gated(GateReason::Expired) => "gated-expired",
@@ -130,6 +133,19 @@ impl Outcome {
             Self::Gated(GateReason::Blocked) => "gated-blocked",
         }
     }
+}
+
+/// The longest event that is kept until what it depends on arrives, in bytes of JSON: what most relays take at all.
+pub const MAX_WAITING_BYTES: usize = 65_536;
+
+/// An event that home refuses until something arrives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub id: EventId,
+    /// Keys of what it may wait for: ids in hex, addresses, `30617::<identifier>`.
+    pub parents: Vec<String>,
+    /// The event, at most [`MAX_WAITING_BYTES`].
+    pub json: String,
 }
 
 /// A relay's words, shortened to [`MAX_REASON_CHARS`].

@@ -16,7 +16,10 @@ pub mod subject;
 
 pub use event::{first_values, refs_of};
 pub use item::{Item, ItemKind, MAX_IDENTIFIER_BYTES, RepoAddr, RepoAddrError};
-pub use ledger::{GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, shortened};
+pub use ledger::{
+    GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, MAX_WAITING_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, Waiting,
+    shortened,
+};
 pub use link::{BatchId, Epoch, Learned, Method, Nip77, Resume, Role, UpstreamId, WorkerId};
 pub use message::{
     Ask, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter, MAINTAINERS_PER_REPO,

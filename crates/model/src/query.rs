@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
 use crate::item::{Item, RepoAddr};
+use crate::ledger::{LedgerRow, Waiting};
 use crate::link::{BatchId, Epoch, Learned, Method, Resume, Role, UpstreamId, WorkerId};
 use crate::message::{BatchCounts, Discovery, DownClass};
 
@@ -50,6 +51,20 @@ pub enum Query {
     Announced {
         identifiers: Vec<String>,
     },
+    /// Events that home refuses until something arrives are to be kept. Answers with how many are.
+    Hold {
+        waiting: Vec<Waiting>,
+    },
+    /// Some of the kept events for which something has arrived: to be offered to home again, and settled.
+    Released,
+    /// What became of released events.
+    Settle {
+        rows: Vec<LedgerRow>,
+    },
+    /// What is let in from now on: refusals that another policy has caused are forgotten. Answers with whether it is another.
+    Policy {
+        fingerprint: String,
+    },
     Status,
 }
 
@@ -68,6 +83,10 @@ impl Query {
             Self::Ledger { .. } => "ledger",
             Self::Known { .. } => "known",
             Self::Announced { .. } => "announced",
+            Self::Hold { .. } => "hold",
+            Self::Released => "released",
+            Self::Settle { .. } => "settle",
+            Self::Policy { .. } => "policy",
             Self::Status => "status",
         }
     }
@@ -85,6 +104,10 @@ impl Query {
             | Self::Ledger { .. }
             | Self::Known { .. }
             | Self::Announced { .. }
+            | Self::Hold { .. }
+            | Self::Released
+            | Self::Settle { .. }
+            | Self::Policy { .. }
             | Self::Status => true,
         }
     }
@@ -105,6 +128,10 @@ pub enum Answer {
     Ledger(LedgerPage),
     Known(Vec<EventId>),
     Announced(Vec<Announced>),
+    Held(u64),
+    Released(Vec<Waiting>),
+    Settled(u64),
+    Policy(bool),
     Status(Status),
     Failed(StateError),
 }

@@ -168,6 +168,15 @@ impl CountColumns {
     }
 }
 
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// SHA-256 of a text: a bounded key for any text.
 pub(crate) fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
@@ -194,8 +203,9 @@ fn tag_code(tag: RefTag) -> i64 {
     }
 }
 
-/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3 and 5.
-const OUTCOMES: [Outcome; 16] = [
+/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 15 and 16, and
+/// 99 for what it has forgotten.
+const OUTCOMES: [Outcome; 17] = [
     Outcome::Stored,
     Outcome::Duplicate,
     Outcome::Superseded,
@@ -212,6 +222,7 @@ const OUTCOMES: [Outcome; 16] = [
     Outcome::Gated(GateReason::Deleted),
     Outcome::Gated(GateReason::Private),
     Outcome::Gated(GateReason::Blocked),
+    Outcome::Declined,
 ];
 
 pub(crate) fn outcome_code(outcome: Outcome) -> i64 {

@@ -23,11 +23,12 @@ pub mod sqlite;
 mod status;
 mod turns;
 mod view;
+mod waits;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
-    RelayUrl, Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId, Waiting,
 };
 
 pub use postgres::PostgresStore;
@@ -91,6 +92,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// What home holds under these identifiers, in the order of its addresses.
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError>;
+
+    /// Keeps events that home refuses until something arrives; beyond a bound the oldest is forgotten. Answers with how many
+    /// are new here.
+    async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError>;
+
+    /// Gives out some events for which something has arrived. They are given out again where nobody settles them in time.
+    async fn released(&self) -> Result<Vec<Waiting>, StateError>;
+
+    /// Takes in what became of released events. Answers with how many wait no longer.
+    async fn settle(&self, rows: &[LedgerRow]) -> Result<u64, StateError>;
+
+    /// Says what is let in. Where it is something else than before, what was declined or blocked is forgotten, what waits is
+    /// released, and every upstream is refreshed within the hour. Answers with whether it is something else.
+    async fn policy(&self, fingerprint: &str) -> Result<bool, StateError>;
 
     async fn status(&self) -> Result<Status, StateError>;
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engine::parents::any_announcement_of;
 use model::{Discovery, EventId, Item, PublicKey, RelayUrl, RepoAddr, RepoSeen, RootSeen, Timestamp};
 
 use crate::failure::Failure;
@@ -68,6 +69,12 @@ pub(crate) fn items_of(discovery: &Discovery) -> impl Iterator<Item = Item> {
     let tagged = discovery.roots.iter().flat_map(|root| &root.repos);
     let repos = announced.chain(removed).chain(tagged).cloned().map(Item::Repo);
     repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id)))
+}
+
+/// What a discovery says has landed at home, as events wait for it.
+pub(crate) fn keys_of_announced(discovery: &Discovery) -> impl Iterator<Item = String> {
+    let keys = |repo: &RepoSeen| [repo.addr.to_string(), any_announcement_of(&repo.addr.identifier)];
+    discovery.repos.iter().flat_map(keys)
 }
 
 pub(crate) fn seen(discovery: &Discovery) -> Seen<'_> {

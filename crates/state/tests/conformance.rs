@@ -15,6 +15,7 @@ mod cases {
     pub(crate) mod restarts;
     pub(crate) mod snapshots;
     pub(crate) mod sweeps;
+    pub(crate) mod waiting;
     pub(crate) mod world;
 }
 
@@ -174,6 +175,15 @@ conformance! {
             an_expired_worker_ends_its_links
             the_sweep_names_what_there_is_to_plan_and_nothing_else
             i10_a_settled_upstream_is_not_named
+        }
+        waiting {
+            scenario_16_what_waits_is_released_when_its_parent_lands_by_any_path
+            what_was_released_waits_on_until_it_is_settled
+            what_arrives_while_an_event_is_offered_is_not_missed
+            what_waits_survives_a_restart
+            what_waits_is_bounded_and_the_oldest_is_forgotten
+            what_home_held_without_serving_it_is_offered_once_a_day
+            a_change_of_policy_opens_exactly_what_policy_refused
         }
         restarts {
             s10_a_restart_gives_back_what_was_pending_and_keeps_the_rest

@@ -6,7 +6,7 @@ use model::{
     Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
     LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag,
     RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Status, Stored,
-    Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, WorkerId,
+    Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -69,6 +69,7 @@ variants! {
         Outcome::Superseded => Outcome::Superseded,
         Outcome::Held => Outcome::Held,
         Outcome::Refused => Outcome::Refused,
+        Outcome::Declined => Outcome::Declined,
         Outcome::NeedsParent => Outcome::NeedsParent,
         Outcome::Gated(_) => Outcome::Gated(GateReason::Expired),
     ];
@@ -119,6 +120,10 @@ variants! {
         Query::Ledger { scope: _, after: _ } => Query::Ledger { scope: scope(), after: Some(cursor()) },
         Query::Known { ids: _ } => Query::Known { ids: vec![id(1), id(2)] },
         Query::Announced { identifiers: _ } => Query::Announced { identifiers: vec![addr().identifier] },
+        Query::Hold { waiting: _ } => Query::Hold { waiting: vec![waiting()] },
+        Query::Released => Query::Released,
+        Query::Settle { rows: _ } => Query::Settle { rows: rows() },
+        Query::Policy { fingerprint: _ } => Query::Policy { fingerprint: "home-decides".to_owned() },
         Query::Status => Query::Status,
     ];
     answers_of_each_kind: Answer = [
@@ -133,6 +138,10 @@ variants! {
         Answer::Known(_) => Answer::Known(vec![id(1)]),
         Answer::Announced(_) =>
             Answer::Announced(vec![Announced { addr: addr(), maintainers: vec![addr().pubkey] }]),
+        Answer::Held(_) => Answer::Held(1),
+        Answer::Released(_) => Answer::Released(vec![waiting()]),
+        Answer::Settled(_) => Answer::Settled(1),
+        Answer::Policy(_) => Answer::Policy(true),
         Answer::Status(_) => Answer::Status(status()),
         Answer::Failed(_) => Answer::Failed(StateError::Fenced),
     ];
@@ -249,6 +258,10 @@ fn rows() -> Vec<LedgerRow> {
         batch: outcome.is_at_home().then_some(BatchId(8)),
     };
     outcomes.zip(0..).map(row).collect()
+}
+
+fn waiting() -> Waiting {
+    Waiting { id: id(1), parents: vec![addr().to_string()], json: r#"{"kind":1}"#.to_owned() }
 }
 
 fn lease() -> LeaseRequest {

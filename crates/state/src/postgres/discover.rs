@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Announced, Discovery, RootSeen, UpstreamId};
 use sqlx::PgConnection;
 
-use super::{Failure, Time, codec, coverage, item, relay};
+use super::{Failure, Time, codec, coverage, item, relay, waiting};
 use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
@@ -53,6 +53,7 @@ pub(super) async fn discover(
     let stored = stored(conn, &repos::numbers_of(&seen, &numbers)).await?;
     let changes = repos::changes(seen, &numbers, &stored);
     write_repos(conn, &changes).await?;
+    waiting::arrived(conn, repos::keys_of_announced(discovery)).await?;
     let relisted = relist(conn, settings, &changes, now).await?;
     let mut touched = add_roots(conn, &discovery.roots, &numbers).await?;
     touched.extend(roots_of(conn, &relisted).await?);

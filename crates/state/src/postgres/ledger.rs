@@ -6,15 +6,14 @@ use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, RefTag, S
 use sqlx::PgConnection;
 
 use super::codec::RefKey;
-use super::{Failure, codec, text};
+use super::{Failure, codec, text, waiting};
 
 /// Rows of one page: about 200 kB in flight.
 const ROWS_PER_PAGE: usize = 5000;
 
 statements! {
     // 0 stored, 1 duplicate: what home was said to hold.
-    FORGET = "DELETE FROM event WHERE id = ANY($1) AND outcome IN (0, 1) RETURNING id";
-    FORGET_REFS = "DELETE FROM event_ref WHERE id = ANY($1)";
+    LOST = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome IN (0, 1)";
     NUMBERS_OF_REFS = "
         SELECT r.tag::bigint, r.value_hash, r.id FROM UNNEST($1::bigint[], $2::bytea[]) k (tag, value_hash)
         JOIN ref r ON r.tag = k.tag AND r.value_hash = k.value_hash";
@@ -23,16 +22,16 @@ statements! {
         INSERT INTO ref (tag, value_hash) SELECT k.tag, k.value_hash FROM UNNEST($1::bigint[], $2::bytea[]) k (tag, value_hash)
         ORDER BY k.tag, k.value_hash ON CONFLICT DO NOTHING";
     // On a conflict the first upstream and batch stay. `stored` (0) wins over anything; what was not the last word, held (3)
-    // and needs-parent (5), gives way to any later one.
+    // and needs-parent (5), gives way to any later one, and so does what was forgotten (99).
     WRITE = "
         INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at)
         SELECT n.id, n.created_at, n.kind, n.outcome, n.reason, n.upstream, n.batch, $8
         FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])
             n (id, created_at, kind, outcome, reason, upstream, batch)
         ORDER BY n.id
-        ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason
+        ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, seen_at = excluded.seen_at
         WHERE (excluded.outcome = 0 AND event.outcome <> 0)
-           OR (event.outcome IN (3, 5) AND excluded.outcome <> event.outcome)";
+           OR (event.outcome IN (3, 5, 99) AND excluded.outcome <> event.outcome)";
     WRITE_REFS = "
         INSERT INTO event_ref (ref, created_at, id)
         SELECT n.ref, n.created_at, n.id FROM UNNEST($1::bigint[], $2::bigint[], $3::bytea[]) n (ref, created_at, id)
@@ -41,30 +40,32 @@ statements! {
     PAGE_OF_KINDS = "
         SELECT created_at, id FROM event
         WHERE kind = ANY($1) AND created_at BETWEEN $2 AND $3 AND (created_at, id) > ($4, $5)
-          AND (NOT $6 OR outcome IN (0, 1))
+          AND outcome <> 99 AND (NOT $6 OR outcome IN (0, 1))
         ORDER BY created_at, id LIMIT $7";
     PAGE_OF_REFS = "
         SELECT r.created_at, r.id FROM event_ref r
         WHERE r.ref = ANY($1) AND r.created_at BETWEEN $2 AND $3 AND (r.created_at, r.id) > ($4, $5)
+          AND NOT EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome = 99)
           AND (NOT $6 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
         ORDER BY r.created_at, r.id LIMIT $7";
-    KNOWN = "SELECT id FROM event WHERE id = ANY($1)";
+    KNOWN = "SELECT id FROM event WHERE id = ANY($1) AND outcome <> 99";
+    FORGET = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome <> 0";
+    // Held (3): home drops it when nothing comes of it, and is asked again later.
+    FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= $1";
+    // What the operator's word and home's policy have kept out: 15 blocked, 16 declined.
+    FORGET_DECLINED = "UPDATE event SET outcome = 99 WHERE outcome IN (15, 16)";
+}
+
+/// What home was said to hold, and does not: it is asked for again by whoever still has it.
+pub(super) async fn lost(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
+    let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+    sqlx::query(LOST).bind(ids).execute(conn).await?;
+    Ok(())
 }
 
 /// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
 ///
 /// A report that says two things about one event is applied in its order: the database takes a row once in a statement.
-/// What home was said to hold, and does not: it is asked for again by whoever still has it. Looks at every reference, for
-/// it happens once in the life of a home, if that.
-pub(super) async fn forget(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
-    let asked: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-    let gone: Vec<Vec<u8>> = sqlx::query_scalar(FORGET).bind(asked).fetch_all(&mut *conn).await?;
-    if !gone.is_empty() {
-        sqlx::query(FORGET_REFS).bind(gone).execute(conn).await?;
-    }
-    Ok(())
-}
-
 pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
     if rows.is_empty() {
         return Ok(());
@@ -77,7 +78,8 @@ pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], now: i64)
         write_once(conn, &once, now).await?;
         left = again;
     }
-    write_refs(conn, rows, &refs).await
+    write_refs(conn, rows, &refs).await?;
+    waiting::arrived(conn, rows.iter().filter(|row| row.outcome.is_at_home()).map(|row| row.id.to_hex())).await
 }
 
 async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<(), Failure> {
@@ -169,6 +171,24 @@ async fn members(conn: &mut PgConnection, scope: &LedgerScope) -> Result<(&'stat
         return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
     };
     Ok((PAGE_OF_KINDS, kinds.iter().map(|kind| i64::from(kind.as_u16())).collect()))
+}
+
+/// Forgets what became of `ids`, unless home holds them.
+pub(super) async fn forget(conn: &mut PgConnection, ids: &[Vec<u8>]) -> Result<(), Failure> {
+    sqlx::query(FORGET).bind(ids).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets what home has held in its purgatory since `until`, and has not served.
+pub(super) async fn forget_held(conn: &mut PgConnection, until: i64) -> Result<(), Failure> {
+    sqlx::query(FORGET_HELD).bind(until).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets what was kept out by policy.
+pub(super) async fn forget_declined(conn: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::query(FORGET_DECLINED).execute(conn).await?;
+    Ok(())
 }
 
 /// The ids among `ids` that have a final outcome, in the order of the question.

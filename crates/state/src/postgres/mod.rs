@@ -28,11 +28,12 @@ mod snapshot;
 mod status;
 mod sweep;
 mod turn;
+mod waiting;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
-    RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -231,6 +232,22 @@ impl Store for PostgresStore {
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
         Ok(discover::announced(&mut conn, identifiers).await?)
+    }
+
+    async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {
+        transaction!(self.pool, |conn| waiting::hold(conn, &self.time, waiting))
+    }
+
+    async fn released(&self) -> Result<Vec<Waiting>, StateError> {
+        transaction!(self.pool, |conn| waiting::released(conn, &self.time))
+    }
+
+    async fn settle(&self, rows: &[LedgerRow]) -> Result<u64, StateError> {
+        transaction!(self.pool, |conn| waiting::settle(conn, &self.time, rows))
+    }
+
+    async fn policy(&self, fingerprint: &str) -> Result<bool, StateError> {
+        transaction!(self.pool, |conn| waiting::policy(conn, &self.time, fingerprint))
     }
 
     async fn status(&self) -> Result<Status, StateError> {

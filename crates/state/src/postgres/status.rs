@@ -10,7 +10,8 @@ statements! {
     REPOS = "SELECT count(*) FROM repo WHERE event IS NOT NULL";
     ROOTS = "SELECT count(*) FROM root";
     OUTCOMES = "
-        SELECT outcome::bigint, sum(n)::bigint FROM outcome_count GROUP BY outcome HAVING sum(n) > 0 ORDER BY outcome";
+        SELECT outcome::bigint, sum(n)::bigint FROM outcome_count WHERE outcome <> 99
+        GROUP BY outcome HAVING sum(n) > 0 ORDER BY outcome";
     ITEMS = "SELECT relay, status::bigint, count(*) FROM coverage GROUP BY relay, status";
     RELAYS = "
         SELECT id, url, role, refused, link, opened, caught_up, resume_since, dial_at, learned, failures, last_class,

@@ -4,8 +4,9 @@ use model::UpstreamId;
 use sqlx::PgConnection;
 
 use super::snapshot::may_be_asked_for;
-use super::{Failure, Time, coverage, lease};
+use super::{Failure, Time, coverage, lease, ledger};
 use crate::view::waited_since;
+use crate::waits::held_until;
 
 statements! {
     // What is being written just now is left to the next sweep.
@@ -33,6 +34,7 @@ pub(super) async fn sweep(conn: &mut PgConnection, time: &Time) -> Result<Vec<Up
     let held: Vec<i64> = sqlx::query_scalar(LOCK_OVERDUE).bind(now).fetch_all(&mut *conn).await?;
     let overdue: Vec<i64> = sqlx::query_scalar(END_OVERDUE).bind(now).bind(held).fetch_all(&mut *conn).await?;
     coverage::release_batches(conn, &overdue).await?;
+    ledger::forget_held(conn, held_until(now)).await?;
     let due: Vec<i64> = sqlx::query_scalar(DUE).bind(now).bind(waited_since(now)).fetch_all(conn).await?;
     Ok(due.into_iter().map(UpstreamId).collect())
 }

@@ -41,6 +41,7 @@ async fn every_statement_fits_the_schema() {
         snapshot::STATEMENTS,
         status::STATEMENTS,
         sweep::STATEMENTS,
+        waiting::STATEMENTS,
         turn::STATEMENTS,
     ];
     for (name, sql) in all.concat() {

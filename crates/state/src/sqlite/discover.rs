@@ -6,7 +6,7 @@ use model::{Announced, Discovery, RootSeen, UpstreamId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::item::{self, ROWS_PER_STATEMENT};
-use super::{Failure, codec, coverage, ledger, relay};
+use super::{Failure, codec, coverage, relay, waiting};
 use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
@@ -28,7 +28,7 @@ const WRITE_REPOS: &str = "INSERT OR REPLACE INTO repo (item, event, created_at,
 
 /// What home holds under `identifiers`.
 pub(super) async fn announced(conn: &mut SqliteConnection, identifiers: &[String]) -> Result<Vec<Announced>, Failure> {
-    let hashes: Vec<String> = identifiers.iter().map(|one| ledger::hex(&codec::hash(one))).collect();
+    let hashes: Vec<String> = identifiers.iter().map(|one| codec::hex(&codec::hash(one))).collect();
     let rows: Vec<(String, String)> = sqlx::query_as(ANNOUNCED).bind(super::json(&hashes)).fetch_all(conn).await?;
     rows.iter().map(|(key, maintainers)| codec::announced(key, maintainers)).collect()
 }
@@ -44,6 +44,7 @@ pub(super) async fn discover(
     let stored = stored(conn, &repos::numbers_of(&seen, &numbers)).await?;
     let changes = repos::changes(seen, &numbers, &stored);
     write_repos(conn, &changes).await?;
+    waiting::arrived(conn, repos::keys_of_announced(discovery)).await?;
     let relisted = relist(conn, settings, &changes, now).await?;
     let mut touched = add_roots(conn, &discovery.roots, &numbers).await?;
     touched.extend(roots_of(conn, &relisted).await?);

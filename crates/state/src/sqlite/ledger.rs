@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::codec::RefKey;
 use super::item::ROWS_PER_STATEMENT;
-use super::{Failure, codec};
+use super::{Failure, codec, waiting};
 
 /// Rows of one page: about 200 kB in flight.
 const ROWS_PER_PAGE: usize = 5000;
@@ -20,26 +20,31 @@ statements! {
     PAGE_OF_KINDS = "
         SELECT created_at, id FROM event
         WHERE kind IN (SELECT value FROM json_each(?1)) AND created_at BETWEEN ?2 AND ?3
-          AND (created_at > ?4 OR (created_at = ?4 AND id > ?5)) AND (?6 = 0 OR outcome IN (0, 1))
+          AND (created_at > ?4 OR (created_at = ?4 AND id > ?5)) AND outcome <> 99 AND (?6 = 0 OR outcome IN (0, 1))
         ORDER BY created_at, id LIMIT ?7";
     PAGE_OF_REFS = "
         SELECT r.created_at, r.id FROM event_ref r
         WHERE r.ref IN (SELECT value FROM json_each(?1)) AND r.created_at BETWEEN ?2 AND ?3
           AND (r.created_at > ?4 OR (r.created_at = ?4 AND r.id > ?5))
+          AND NOT EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome = 99)
           AND (?6 = 0 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
         ORDER BY r.created_at, r.id LIMIT ?7";
+    KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
     // 0 stored, 1 duplicate: what home was said to hold.
-    FORGET = "
-        DELETE FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1) RETURNING id";
-    FORGET_REFS = "DELETE FROM event_ref WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
-    KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
+    LOST = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
+    FORGET = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 0";
+    // Held (3): home drops it when nothing comes of it, and is asked again later.
+    FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= ?1";
+    // What the operator's word and home's policy have kept out: 15 blocked, 16 declined.
+    FORGET_DECLINED = "UPDATE event SET outcome = 99 WHERE outcome IN (15, 16)";
 }
 
 /// On a conflict the first upstream and batch stay. `stored` (0) wins over anything; what was not the last word, held (3)
-/// and needs-parent (5), gives way to any later one.
-const ON_CONFLICT: &str = " ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason
+/// and needs-parent (5), gives way to any later one, and so does what was forgotten (99).
+const ON_CONFLICT: &str =
+    " ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, seen_at = excluded.seen_at
     WHERE (excluded.outcome = 0 AND event.outcome <> 0)
-       OR (event.outcome IN (3, 5) AND excluded.outcome <> event.outcome)";
+       OR (event.outcome IN (3, 5, 99) AND excluded.outcome <> event.outcome)";
 
 /// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
 pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
@@ -57,19 +62,14 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
         });
         sql.push(ON_CONFLICT).build().execute(&mut *conn).await?;
     }
-    write_refs(conn, &sorted, &refs).await
+    write_refs(conn, &sorted, &refs).await?;
+    waiting::arrived(conn, rows.iter().filter(|row| row.outcome.is_at_home()).map(|row| row.id.to_hex())).await
 }
 
-/// What home was said to hold, and does not: it is asked for again by whoever still has it. Looks at every reference, for
-/// it happens once in the life of a home, if that.
-pub(super) async fn forget(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<(), Failure> {
-    let asked: Vec<String> = ids.iter().map(EventId::to_hex).collect();
-    let gone: Vec<Vec<u8>> = sqlx::query_scalar(FORGET).bind(super::json(&asked)).fetch_all(&mut *conn).await?;
-    if gone.is_empty() {
-        return Ok(());
-    }
-    let gone: Vec<String> = gone.iter().filter_map(|id| EventId::from_slice(id).ok()).map(|id| id.to_hex()).collect();
-    sqlx::query(FORGET_REFS).bind(super::json(&gone)).execute(conn).await?;
+/// What home was said to hold, and does not: it is asked for again by whoever still has it.
+pub(super) async fn lost(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<(), Failure> {
+    let ids: Vec<String> = ids.iter().map(EventId::to_hex).collect();
+    sqlx::query(LOST).bind(super::json(&ids)).execute(conn).await?;
     Ok(())
 }
 
@@ -114,7 +114,7 @@ async fn ref_numbers(conn: &mut SqliteConnection, rows: &[LedgerRow]) -> Result<
 type RefRow = (i64, Vec<u8>, i64);
 
 async fn known_refs(conn: &mut SqliteConnection, keys: &[RefKey]) -> Result<Vec<(RefKey, i64)>, Failure> {
-    let texts: Vec<serde_json::Value> = keys.iter().map(|(tag, hash)| serde_json::json!([tag, hex(hash)])).collect();
+    let texts: Vec<serde_json::Value> = keys.iter().map(|(tag, hash)| serde_json::json!([tag, codec::hex(hash)])).collect();
     keyed(sqlx::query_as(NUMBERS_OF_REFS).bind(super::json(&texts)).fetch_all(conn).await?)
 }
 
@@ -125,10 +125,6 @@ fn keyed(rows: Vec<RefRow>) -> Result<Vec<(RefKey, i64)>, Failure> {
             Ok(((tag, hash), id))
         })
         .collect()
-}
-
-pub(super) fn hex(bytes: &[u8; 32]) -> String {
-    EventId::from_byte_array(*bytes).to_hex()
 }
 
 /// One page of a set, sorted by time, then id. Conditions of the filter beyond kinds, one tag, `since` and `until` are
@@ -169,6 +165,25 @@ async fn members(conn: &mut SqliteConnection, scope: &LedgerScope) -> Result<(&'
     };
     let kinds: Vec<i64> = kinds.iter().map(|kind| i64::from(kind.as_u16())).collect();
     Ok((PAGE_OF_KINDS, super::json(&kinds)))
+}
+
+/// Forgets what became of `ids`, unless home holds them.
+pub(super) async fn forget(conn: &mut SqliteConnection, ids: &[Vec<u8>]) -> Result<(), Failure> {
+    let ids: Vec<String> = ids.iter().map(|id| codec::hex(id)).collect();
+    sqlx::query(FORGET).bind(super::json(&ids)).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets what home has held in its purgatory since `until`, and has not served.
+pub(super) async fn forget_held(conn: &mut SqliteConnection, until: i64) -> Result<(), Failure> {
+    sqlx::query(FORGET_HELD).bind(until).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets what was kept out by policy.
+pub(super) async fn forget_declined(conn: &mut SqliteConnection) -> Result<(), Failure> {
+    sqlx::query(FORGET_DECLINED).execute(conn).await?;
+    Ok(())
 }
 
 /// The ids among `ids` that have a final outcome, in the order of the question.

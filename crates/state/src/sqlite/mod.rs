@@ -17,13 +17,14 @@ mod report;
 mod snapshot;
 mod status;
 mod sweep;
+mod waiting;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
-    RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
@@ -185,6 +186,30 @@ impl Store for SqliteStore {
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         let mut tx = self.read().await?;
         Ok(discover::announced(&mut tx, identifiers).await?)
+    }
+
+    async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {
+        let mut tx = self.write().await?;
+        let answer = waiting::hold(&mut tx, waiting, self.now()).await?;
+        committed(tx, answer).await
+    }
+
+    async fn released(&self) -> Result<Vec<Waiting>, StateError> {
+        let mut tx = self.write().await?;
+        let answer = waiting::released(&mut tx, self.now()).await?;
+        committed(tx, answer).await
+    }
+
+    async fn settle(&self, rows: &[LedgerRow]) -> Result<u64, StateError> {
+        let mut tx = self.write().await?;
+        let answer = waiting::settle(&mut tx, rows, self.now()).await?;
+        committed(tx, answer).await
+    }
+
+    async fn policy(&self, fingerprint: &str) -> Result<bool, StateError> {
+        let mut tx = self.write().await?;
+        let answer = waiting::policy(&mut tx, fingerprint, self.now()).await?;
+        committed(tx, answer).await
     }
 
     async fn status(&self) -> Result<Status, StateError> {

@@ -9,7 +9,7 @@ use crate::status::{self, Counted};
 statements! {
     REPOS = "SELECT count(*) FROM repo WHERE event IS NOT NULL";
     ROOTS = "SELECT count(*) FROM root";
-    OUTCOMES = "SELECT outcome, n FROM outcome_count WHERE n > 0 ORDER BY outcome";
+    OUTCOMES = "SELECT outcome, n FROM outcome_count WHERE n > 0 AND outcome <> 99 ORDER BY outcome";
     ITEMS = "SELECT relay, status, count(*) FROM coverage GROUP BY relay, status";
     RELAYS = "
         SELECT id, url, role, refused, link, opened, caught_up, resume_since, dial_at, learned, failures, last_class,

@@ -4,8 +4,9 @@ use model::UpstreamId;
 use sqlx::SqliteConnection;
 
 use super::snapshot::may_be_asked_for;
-use super::{Failure, coverage, lease};
+use super::{Failure, coverage, lease, ledger};
 use crate::view::waited_since;
+use crate::waits::held_until;
 
 statements! {
     END_OVERDUE = "
@@ -26,6 +27,7 @@ pub(super) async fn sweep(conn: &mut SqliteConnection, now: i64) -> Result<Vec<U
     let overdue: Vec<i64> = sqlx::query_scalar(END_OVERDUE).bind(now).fetch_all(&mut *conn).await?;
     coverage::release_batches(conn, &overdue).await?;
     lease::end_expired(conn, now).await?;
+    ledger::forget_held(conn, held_until(now)).await?;
     let due: Vec<i64> = sqlx::query_scalar(DUE).bind(now).bind(waited_since(now)).fetch_all(conn).await?;
     Ok(due.into_iter().map(UpstreamId).collect())
 }

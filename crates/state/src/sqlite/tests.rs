@@ -33,6 +33,7 @@ fn all_statements() -> Vec<(&'static str, &'static str)> {
         snapshot::STATEMENTS,
         status::STATEMENTS,
         sweep::STATEMENTS,
+        waiting::STATEMENTS,
     ]
     .concat()
 }

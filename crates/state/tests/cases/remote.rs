@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{AskError, Bus, Nats, NatsSettings, StateClient};
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
-    RelayUrl, Report, Role, Said, Snapshot, StateError, Status, UpGranted, UpstreamId,
+    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    LedgerScope, RelayUrl, Report, Role, Said, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 use state::{Settings, Store};
 use tokio::sync::{Mutex, mpsc};
@@ -191,6 +191,22 @@ impl Store for Remote {
         said(self.state.announced(identifiers.to_vec()).await)
     }
 
+    async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {
+        said(self.state.hold(waiting.to_vec()).await)
+    }
+
+    async fn released(&self) -> Result<Vec<Waiting>, StateError> {
+        said(self.state.released().await)
+    }
+
+    async fn settle(&self, rows: &[LedgerRow]) -> Result<u64, StateError> {
+        said(self.state.settle(rows.to_vec()).await)
+    }
+
+    async fn policy(&self, fingerprint: &str) -> Result<bool, StateError> {
+        said(self.state.policy(fingerprint.to_owned()).await)
+    }
+
     async fn status(&self) -> Result<Status, StateError> {
         said(self.state.status().await)
     }
@@ -261,6 +277,22 @@ impl Store for Spy {
 
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         self.store.announced(identifiers).await
+    }
+
+    async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {
+        self.store.hold(waiting).await
+    }
+
+    async fn released(&self) -> Result<Vec<Waiting>, StateError> {
+        self.store.released().await
+    }
+
+    async fn settle(&self, rows: &[LedgerRow]) -> Result<u64, StateError> {
+        self.store.settle(rows).await
+    }
+
+    async fn policy(&self, fingerprint: &str) -> Result<bool, StateError> {
+        self.store.policy(fingerprint).await
     }
 
     async fn status(&self) -> Result<Status, StateError> {

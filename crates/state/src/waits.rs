@@ -1,0 +1,18 @@
+//! The bounds of what is kept until something arrives, and of what is remembered of it.
+
+/// Events kept; the one that was kept first gives way, and is forgotten, so that it can be downloaded again.
+pub(crate) const MOST_WAITING: usize = 10_000;
+/// Events given out at once: about 3 MB at the most.
+pub(crate) const RELEASED_AT_ONCE: usize = 50;
+/// Who was given an event says in this time (seconds) what became of it, or another one is given it.
+pub(crate) const SETTLED_WITHIN_SECS: i64 = 60;
+/// Home drops what it holds without serving it after half an hour (GRASP-01). It is offered again a day later at the
+/// soonest (seconds): by then what it waits for may have come.
+const HELD_SECS: i64 = 24 * 3600;
+/// After a change of policy every upstream is refreshed within this time (seconds), not all at once.
+pub(crate) const REFRESHED_WITHIN_SECS: i64 = 3600;
+
+/// What home has held since before this moment is forgotten.
+pub(crate) fn held_until(now: i64) -> i64 {
+    now.saturating_sub(HELD_SECS)
+}
