@@ -86,4 +86,4 @@ async fn keep_link(queue: Arc<Queue>, home: RelayUrl, link: usize, window: usize
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
