@@ -55,6 +55,7 @@ pub(crate) fn report(said: &Said) {
         }
         Said::Progress { .. } => "progress",
         Said::Learned { .. } => "learned",
+        Said::Lost { .. } => "lost",
         Said::RateLimited { .. } => "rate-limited",
     };
     REPORTS.add(1, &[KeyValue::new("kind", kind)]);

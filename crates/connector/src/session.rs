@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::dial::{Reach, Socket, Word, dial};
 use crate::fence::Fence;
@@ -44,6 +44,8 @@ const SILENCE: Duration = Duration::from_secs(90);
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// At the end, outcomes of events on their way are waited for this long.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Ids of one report of lost events: about 270 kB.
+const LOST_AT_ONCE: usize = 4_000;
 /// Forged events until the link is ended.
 const MOST_FORGED: usize = 10;
 
@@ -248,6 +250,7 @@ impl Link<'_> {
                     self.shared.desk.drop_recent(need);
                 }
                 self.session.handle(input, self.now());
+                self.report_lost().await?;
             }
             Happened::Frame(frame) => self.read(frame).await?,
             Happened::Deadline => self.tick().await?,
@@ -438,6 +441,19 @@ impl Link<'_> {
         let counts = std::mem::take(&mut self.counts);
         metrics::traffic(self.assignment.role, &counts);
         self.report(Said::Progress { batches, rows, counts }).await
+    }
+
+    /// What home has lost, a restored backup for example, is void on the books, and comes again with the next refreshes.
+    async fn report_lost(&mut self) -> Result<(), Ended> {
+        let lost = self.sets.take_lost();
+        if !lost.is_empty() {
+            warn!(events = lost.len(), "home does not hold what it held: the next refresh of each upstream brings it back");
+        }
+        for ids in lost.chunks(LOST_AT_ONCE) {
+            self.shared.desk.forget(ids);
+            self.report(Said::Lost { ids: ids.to_vec() }).await?;
+        }
+        Ok(())
     }
 
     async fn report(&mut self, said: Said) -> Result<(), Ended> {

@@ -28,6 +28,14 @@ struct Worked {
     unit: UnitId,
     set: Option<Set>,
     input: Input,
+    /// What the set holds and the relay does not.
+    have: Vec<EventId>,
+}
+
+impl Worked {
+    fn without_set(unit: UnitId, input: Input) -> Self {
+        Self { unit, set: None, input, have: Vec::new() }
+    }
 }
 
 pub(crate) struct Sets {
@@ -36,6 +44,8 @@ pub(crate) struct Sets {
     sets: BTreeMap<UnitId, Set>,
     /// Events that came while their unit's set was being worked on, or since it was loaded.
     fetched: BTreeMap<UnitId, Vec<Record>>,
+    /// Of exchanges with home.
+    lost: Vec<EventId>,
     work: JoinSet<Worked>,
     /// Units of which another part of the set was read.
     moved: (mpsc::UnboundedSender<UnitId>, mpsc::UnboundedReceiver<UnitId>),
@@ -49,6 +59,7 @@ impl Sets {
             at_home,
             sets: BTreeMap::new(),
             fetched: BTreeMap::new(),
+            lost: Vec::new(),
             work: JoinSet::new(),
             moved: mpsc::unbounded_channel(),
         }
@@ -73,13 +84,13 @@ impl Sets {
                 None => read_ledger(&state, scope, most, say_moved).await,
             };
             let begun = match loaded {
-                Ok(None) => return Worked { unit, set: None, input: Input::SetTooLarge { unit } },
+                Ok(None) => return Worked::without_set(unit, Input::SetTooLarge { unit }),
                 Ok(Some(records)) => begin(records).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             match begun {
-                Ok((set, message)) => Worked { unit, set: Some(set), input: Input::SetReady { unit, message } },
-                Err(why) => Worked { unit, set: None, input: Input::ReconcileFailed { unit, why } },
+                Ok((set, message)) => Worked { set: Some(set), ..Worked::without_set(unit, Input::SetReady { unit, message }) },
+                Err(why) => Worked::without_set(unit, Input::ReconcileFailed { unit, why }),
             }
         });
     }
@@ -108,6 +119,11 @@ impl Sets {
         self.fetched.remove(&unit);
     }
 
+    /// What home was said to hold and has turned out not to, since this was asked last.
+    pub(crate) fn take_lost(&mut self) -> Vec<EventId> {
+        std::mem::take(&mut self.lost)
+    }
+
     /// The next finished piece of work; waits for ever when there is none. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Input {
         let worked = tokio::select! {
@@ -120,6 +136,9 @@ impl Sets {
                 let is_wanted = self.fetched.contains_key(&worked.unit);
                 if let Some(set) = worked.set.filter(|_| is_wanted) {
                     self.sets.insert(worked.unit, set);
+                }
+                if self.at_home {
+                    self.lost.extend(worked.have);
                 }
                 worked.input
             }
@@ -187,7 +206,8 @@ fn round(unit: UnitId, mut set: Set, message: &str) -> Worked {
         },
         Err(why) => Input::ReconcileFailed { unit, why },
     };
-    Worked { unit, set: Some(set), input }
+    let have = have.iter().map(|id| EventId::from_byte_array(*id.as_bytes())).collect();
+    Worked { unit, set: Some(set), input, have }
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";

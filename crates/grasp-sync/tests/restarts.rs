@@ -120,6 +120,26 @@ async fn scenario_12_a_killed_process_goes_on_where_it_was() {
     assert!(again[1] <= 3 * (unconfirmed + unconfirmed.div_ceil(100)), "{again:?}, {paging:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_was_replaced_by_an_empty_one_is_full_again_after_one_refresh() {
+    let mut home = Relay::counting().await;
+    let upstreams = [Relay::counting().await, Relay::counting_req_only().await];
+    let crowds: Vec<Crowd> =
+        (4..).zip(&upstreams).map(|(author, upstream)| Crowd::by_author(author, 20, 5, &[upstream.url()])).collect();
+    for (upstream, crowd) in upstreams.iter().zip(&crowds) {
+        upstream.has_held(crowd.events()).await;
+    }
+    let expected = ids(crowds.iter().flat_map(Crowd::events));
+    let mut refreshing = Embedded::keeping(&home).pulling_from(&upstreams).with_refresh_every(Duration::from_secs(15));
+    refreshing.start().await;
+    until_home_holds(&home, &expected).await;
+    refreshing.until_settled().await;
+    home.is_wiped().await;
+    assert!(home.held().await.is_empty());
+    until_home_holds(&home, &expected).await;
+    refreshing.until_settled().await;
+}
+
 fn known_of(status: &Status, url: &str) -> UpstreamStatus {
     let url = RelayUrl::parse(url).unwrap();
     status.upstreams.iter().find(|one| one.url == url).expect("the upstream is known").clone()

@@ -184,6 +184,10 @@ pub enum Said {
     Learned {
         facts: Learned,
     },
+    /// Home does not hold these any more: what the ledger says of them is void. Few thousand at a time.
+    Lost {
+        ids: Vec<EventId>,
+    },
     /// The upstream asked us to slow down (S18): nothing new is asked for this many seconds.
     RateLimited {
         seconds: u64,
@@ -205,6 +209,7 @@ impl Said {
             | Self::BatchEnded { .. }
             | Self::Progress { .. }
             | Self::Learned { .. }
+            | Self::Lost { .. }
             | Self::RateLimited { .. } => None,
         };
         if let Some(words) = words {

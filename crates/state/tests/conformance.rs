@@ -163,6 +163,7 @@ conformance! {
         }
         ledger {
             a_set_of_layer_1_is_made_of_kinds
+            what_home_has_lost_is_forgotten_and_what_it_refused_is_not
             a_set_of_layers_2_and_3_is_made_of_the_refs_of_one_tag
             a_set_honours_since_and_until_and_home
             a_set_is_read_in_pages_without_gaps_or_repeats

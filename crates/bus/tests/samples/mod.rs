@@ -94,6 +94,7 @@ variants! {
         Said::Progress { batches: _, rows: _, counts: _ } =>
             Said::Progress { batches: vec![BatchId(8)], rows: rows(), counts: counts() },
         Said::Learned { facts: _ } => Said::Learned { facts: learned(nip77s().remove(0)) },
+        Said::Lost { ids: _ } => Said::Lost { ids: vec![id(1)] },
         Said::RateLimited { seconds: _ } => Said::RateLimited { seconds: 60 },
     ];
     asks: Ask = [

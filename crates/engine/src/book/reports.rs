@@ -33,6 +33,7 @@ impl Book {
             | Said::CaughtUp
             | Said::Down { .. }
             | Said::Learned { .. }
+            | Said::Lost { .. }
             | Said::RateLimited { .. } => {}
         }
         let is_dirty = is_new && relay.take_word(&report.said, now, roll);
@@ -89,7 +90,7 @@ impl Relay {
                 self.wait_until(Timestamp::from_secs(now.as_secs() + seconds));
                 false
             }
-            Said::BatchEnded { .. } | Said::Progress { .. } => false,
+            Said::BatchEnded { .. } | Said::Progress { .. } | Said::Lost { .. } => false,
         }
     }
 

@@ -245,6 +245,7 @@ impl Shell {
             | Said::Down { .. }
             | Said::Progress { .. }
             | Said::Learned { .. }
+            | Said::Lost { .. }
             | Said::RateLimited { .. } => None,
         };
         self.reports().filter_map(ended).collect()

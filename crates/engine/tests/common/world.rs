@@ -436,6 +436,7 @@ fn words_of_report(said: &Said) -> Option<String> {
         }
         Said::Progress { .. } => return None,
         Said::Learned { facts } => format!("is learned: {}", words_of_facts(facts)),
+        Said::Lost { ids } => format!("lost {} events", ids.len()),
         Said::RateLimited { seconds } => format!("wants us to wait {seconds} s"),
     })
 }

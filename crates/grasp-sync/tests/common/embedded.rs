@@ -67,6 +67,12 @@ impl Embedded {
         self
     }
 
+    /// S15, far more often than any operator may want it.
+    pub(crate) fn with_refresh_every(mut self, period: Duration) -> Self {
+        (self.config.refresh_min, self.config.refresh_max) = (period, period + Duration::from_secs(1));
+        self
+    }
+
     pub(crate) async fn started(mut self) -> Self {
         self.start().await;
         self

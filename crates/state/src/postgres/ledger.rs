@@ -47,6 +47,8 @@ statements! {
           AND (NOT $6 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
         ORDER BY r.created_at, r.id LIMIT $7";
     KNOWN = "SELECT id FROM event WHERE id = ANY($1) AND outcome <> 99";
+    // 0 stored, 1 duplicate: what home was said to hold.
+    LOSE = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= $1";
@@ -162,6 +164,13 @@ async fn members(conn: &mut PgConnection, scope: &LedgerScope) -> Result<(&'stat
         return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
     };
     Ok((PAGE_OF_KINDS, kinds.iter().map(|kind| i64::from(kind.as_u16())).collect()))
+}
+
+/// What home was said to hold, and does not: it is asked for again by whoever still has it.
+pub(super) async fn lose(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
+    let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+    sqlx::query(LOSE).bind(ids).execute(conn).await?;
+    Ok(())
 }
 
 /// Forgets what became of `ids`, unless home holds them.

@@ -142,3 +142,17 @@ pub(crate) async fn status_counts_what_became_of_events(world: World) {
     let counted: Vec<(&str, u64)> = status.outcomes.iter().map(|(outcome, n)| (outcome.as_str(), *n)).collect();
     assert_eq!(counted, [("stored", 2), ("duplicate", 1), ("gated-future", 1)]);
 }
+
+/// Home restored from an older backup: what it lacks is known no more, so that it is fetched again.
+pub(crate) async fn what_home_has_lost_is_forgotten_and_what_it_refused_is_not(world: World) {
+    let mut link = world.link(&home()).await;
+    let outcomes = [(1, Outcome::Stored), (2, Outcome::Refused), (3, Outcome::Stored)];
+    let rows = outcomes.map(|(n, outcome)| naming(row(n, NOTE, 10, outcome), &[(RefTag::Address, "x")]));
+    write(&world, &mut link, rows.into()).await;
+    world.say(&mut link, model::Said::Lost { ids: vec![id(1), id(2), id(9)] }).await;
+    assert_eq!(world.store.known(&[id(1), id(2), id(3)]).await.unwrap(), [id(2), id(3)]);
+    assert_eq!(set(&world, &tagged('a', &["x"])).await, [2, 3]);
+    assert_eq!(world.store.status().await.unwrap().at_home, 1, "and counted no more");
+    write(&world, &mut link, vec![naming(row(1, NOTE, 10, Outcome::Stored), &[(RefTag::Address, "x")])]).await;
+    assert_eq!(set(&world, &tagged('a', &["x"])).await, [1, 2, 3], "it came back");
+}
