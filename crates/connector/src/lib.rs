@@ -38,8 +38,10 @@ pub struct Settings {
     pub terms: LeaseTerms,
     /// S2.
     pub discovery_window: Duration,
-    /// EVENTs written to home without an OK yet.
+    /// EVENTs written to home without an OK yet, on each link.
     pub write_window: usize,
+    /// Links over which home is written to.
+    pub write_links: usize,
     /// What is offered to home at all.
     pub admission: Admission,
     /// Networks that are not public, in which announced upstreams may be dialed all the same.
@@ -61,7 +63,8 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let sink = sink::Sink::new();
     let own_urls = std::iter::once(&settings.home).chain(&settings.home_aliases).cloned().collect();
     let gates = gates::Gates::new(settings.admission, own_urls);
-    let writing = tokio::spawn(sink.clone().write(settings.home, settings.write_window, after_sessions.clone()));
+    let write_terms = sink::Terms { links: settings.write_links, window: settings.write_window };
+    let writing = tokio::spawn(sink.clone().write(settings.home, write_terms, after_sessions.clone()));
     let shared = Arc::new(intake::Shared {
         state,
         bus,

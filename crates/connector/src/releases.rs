@@ -134,3 +134,108 @@ fn finish(
     shared.bus.stored(&[stored(&row)]);
     shared.discoveries.hold(event, Box::new(move || tell(row)));
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+    use std::collections::VecDeque;
+
+    use bus::{Bus, InProcess, StateClient};
+    use model::{Answer, EventId, GateReason, Query};
+    use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag, Timestamp};
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::sink::tests::{Does, Home};
+    use crate::{desk, discoveries, gates, sink, verify};
+
+    fn event(kind: u16, tags: &[[&str; 2]]) -> Event {
+        let tags = tags.iter().map(|tag| Tag::parse(tag.iter().map(ToString::to_string)).unwrap());
+        EventBuilder::new(Kind::Custom(kind), "").tags(tags).finalize(&Keys::generate()).unwrap()
+    }
+
+    fn waiting(event: &Event) -> Waiting {
+        Waiting { id: event.id, parents: Vec::new(), json: serde_json::to_string(event).unwrap() }
+    }
+
+    /// A state service that gives these out, one list at a time; what is settled and held is told.
+    async fn state(bus: &Arc<InProcess>, released: Vec<Vec<Waiting>>) -> mpsc::UnboundedReceiver<Query> {
+        let mut questions = bus.questions().await.unwrap();
+        let (told, heard) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut released = VecDeque::from(released);
+            while let Some(question) = questions.recv().await {
+                let answer = match &question.query {
+                    Query::Policy { .. } => Answer::Policy(false),
+                    Query::Released => Answer::Released(released.pop_front().unwrap_or_default()),
+                    Query::Discover(_) => Answer::Discovered(Vec::new()),
+                    Query::Settle { rows } => Answer::Settled(rows.len() as u64),
+                    Query::Hold { waiting } => Answer::Held(waiting.len() as u64),
+                    other => panic!("nobody asks for {other:?}"),
+                };
+                told.send(question.query).unwrap();
+                let _ = question.reply.send(answer);
+            }
+        });
+        heard
+    }
+
+    fn shared(bus: Arc<InProcess>) -> Arc<Shared> {
+        let state = StateClient::new(Arc::clone(&bus) as Arc<dyn Bus>);
+        let (discoveries, _) =
+            discoveries::Discoveries::begin(state.clone(), Duration::from_millis(10), CancellationToken::new());
+        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new());
+        let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
+        Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries })
+    }
+
+    async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {
+        loop {
+            let query = timeout(Duration::from_secs(20), heard.recv()).await.expect("a settlement").unwrap();
+            if let Query::Settle { rows } = query {
+                return rows.into_iter().map(|row| (row.id, row.outcome)).collect();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn scenario_16_what_is_released_is_offered_again_and_its_outcome_told() {
+        let home = Home::new(|_, kind| match kind {
+            1111 => Does::Says("blocked: no announcement found"),
+            _ => Does::Takes,
+        })
+        .await;
+        let (state_event, comment) = (event(30618, &[["d", "x"]]), event(1111, &[]));
+        let expired = event(1621, &[["expiration", "5"]]);
+        let bus = Arc::<InProcess>::default();
+        let released = vec![vec![waiting(&state_event), waiting(&comment)], vec![waiting(&expired)]];
+        let mut heard = state(&bus, released).await;
+        let (shared, stop) = (shared(bus), CancellationToken::new());
+        let terms = sink::Terms { links: 1, window: 8 };
+        tokio::spawn(shared.sink.clone().write(home.url.clone(), terms, stop.clone()));
+        let running = tokio::spawn(run(shared, stop.clone()));
+        let expected = [(state_event.id, Outcome::Stored), (comment.id, Outcome::NeedsParent)];
+        assert_eq!(settled(&mut heard).await, expected);
+        assert_eq!(settled(&mut heard).await, [(expired.id, Outcome::Gated(GateReason::Expired))]);
+        assert_eq!(home.taken(), [(30618, state_event.created_at.as_secs())]);
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_needs_another_event_is_kept_with_the_keys_of_that_unless_it_is_too_long() {
+        let bus = Arc::<InProcess>::default();
+        let mut heard = state(&bus, Vec::new()).await;
+        let shared = shared(bus);
+        let root = "7".repeat(64);
+        let comment = event(1111, &[["E", &root], ["e", &root]]);
+        assert!(hold(&shared, &comment).await);
+        let kept = Waiting { parents: vec![root], ..waiting(&comment) };
+        assert_eq!(heard.recv().await.unwrap(), Query::Hold { waiting: vec![kept] });
+        let long = EventBuilder::new(Kind::Custom(1111), "x".repeat(MAX_WAITING_BYTES));
+        let long = long.custom_created_at(Timestamp::from_secs(1)).finalize(&Keys::generate()).unwrap();
+        assert!(!hold(&shared, &long).await);
+        assert!(heard.is_empty());
+    }
+}

@@ -298,6 +298,7 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         terms: terms::of(config),
         discovery_window: config.discovery_window,
         write_window: config.home_write_window,
+        write_links: config.home_write_links,
         admission: admission(config, home),
         allow_non_public: config.allow_non_public.clone(),
         look_up_names: config.look_up_names,

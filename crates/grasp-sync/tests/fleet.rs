@@ -136,6 +136,7 @@ async fn f6_a_bus_that_is_killed_stopped_or_wiped_costs_time_and_nothing_else() 
     deployment.add(Role::State, 1);
     deployment.add(Role::Planner, 1);
     let connectors = deployment.add(Role::Connector, 2);
+    deployment.until_linked(&connectors, START).await;
     deployment.until_some_is_home().await;
     let epochs = deployment.epochs().await;
     deployment.fleet.nats.kill().await;
@@ -164,7 +165,8 @@ async fn f7_a_database_that_restarts_or_is_away_costs_time_and_nothing_else() {
     let mut deployment = Deployment::of(&BACKFILL).await;
     deployment.add(Role::State, 2);
     deployment.add(Role::Planner, 1);
-    deployment.add(Role::Connector, 2);
+    let connectors = deployment.add(Role::Connector, 2);
+    deployment.until_linked(&connectors, START).await;
     deployment.until_some_is_home().await;
     let epochs = deployment.epochs().await;
     deployment.fleet.postgres.restart_fast().await;

@@ -102,6 +102,8 @@ conformance! {
             s03_roots_that_come_before_their_announcement_are_covered_with_it
             s03_a_confirmed_item_stays_confirmed_while_its_repo_stays_listed
             s02_a_discovery_names_the_upstreams_whose_coverage_changed
+            scenario_13_a_new_version_adds_and_retires_upstreams_with_all_their_roots
+            scenario_17_a_root_is_covered_under_each_of_its_repos_and_under_those_announced_later
             who_speaks_for_a_repo_is_told_by_its_identifier
             s16_an_upstream_is_empty_from_the_moment_its_last_item_goes
         }

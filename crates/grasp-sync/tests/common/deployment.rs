@@ -24,6 +24,8 @@ const NOT_CONFIRMED: &str = "
     WHERE NOT r.refused AND c.status <> 2 GROUP BY 1, 2";
 const NOT_UP: &str = "SELECT url FROM relay WHERE NOT refused AND NOT (link = 'up' AND caught_up)";
 
+const NOT_LINKED: &str = "SELECT url FROM relay WHERE NOT refused AND (link = 'down' OR moved_at_ms IS NOT NULL)";
+
 /// Keeps a record of who had which epoch.
 const AUDIT: &str = "
     CREATE TABLE audit (number bigint GENERATED ALWAYS AS IDENTITY, relay bigint, epoch bigint, owner_inc text);
@@ -202,6 +204,12 @@ impl Deployment {
         })
         .await;
         began.elapsed()
+    }
+
+    /// Until every upstream has found its owner, and that one has a link to it.
+    pub(crate) async fn until_linked(&self, workers: &[Process], limit: Duration) {
+        self.until_spread(workers, limit).await;
+        self.until(limit, "every upstream to have a link", NOT_LINKED).await;
     }
 
     /// Until somebody else alive owns what this worker had.

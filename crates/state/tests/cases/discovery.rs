@@ -238,3 +238,30 @@ pub(crate) async fn who_speaks_for_a_repo_is_told_by_its_identifier(world: World
     assert_eq!(told(1).await.len(), 1, "what is deleted names nobody");
     assert_eq!(world.store.announced(&[]).await.unwrap(), []);
 }
+
+pub(crate) async fn scenario_13_a_new_version_adds_and_retires_upstreams_with_all_their_roots(world: World) {
+    world.discover(&[announced(1, 5, &[1, 2])], &[root(9, &[1])]).await;
+    let mut kept = world.caught_up(&relay(2)).await;
+    world.pass_home_first();
+    world.confirm(&mut kept, &[repo_item(1)], 0).await;
+    let dirty = world.discover(&[announced(1, 6, &[2, 3])], &[]).await;
+    assert_eq!(dirty, [relay(1), relay(3)], "nothing changes where it stays listed");
+    world.pass_home_first();
+    assert_eq!(world.counts(&relay(1)).await, (0, 0, 0));
+    assert_eq!(world.counts(&relay(2)).await, (1, 0, 1));
+    assert_eq!(world.missing(&relay(3)).await, [repo_item(1), root_item(9)]);
+}
+
+pub(crate) async fn scenario_17_a_root_is_covered_under_each_of_its_repos_and_under_those_announced_later(world: World) {
+    world.discover(&[announced(2, 5, &[2])], &[root(9, &[1, 2, 3])]).await;
+    world.pass_home_first();
+    assert_eq!(world.missing(&relay(2)).await, [repo_item(2), root_item(9)], "its first repo is unknown");
+    world.discover(&[announced(1, 5, &[1]), announced(3, 5, &[1, 3])], &[]).await;
+    world.pass_home_first();
+    assert_eq!(world.missing(&relay(1)).await, [repo_item(1), repo_item(3), root_item(9)]);
+    assert_eq!(world.missing(&relay(3)).await, [repo_item(3), root_item(9)]);
+    world.remove(repo(3), 5).await;
+    assert_eq!(world.missing(&relay(1)).await, [repo_item(1), root_item(9)], "another of its repos is there");
+    assert_eq!(world.missing(&relay(3)).await, []);
+    assert!(world.missing(&home()).await.contains(&root_item(9)), "home holds it whatever became of its repos");
+}

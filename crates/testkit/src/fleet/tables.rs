@@ -21,7 +21,8 @@ struct Section {
     sqlite: &'static str,
 }
 
-/// Whether an event was new to home, there already, or older than what home held is a race between upstreams.
+/// Whether an event was new to home, there already, or older than what home held is a race between upstreams; and an older
+/// version that home has replaced may be forgotten (99) or not.
 const SECTIONS: [Section; 7] = [
     Section {
         heading: "relays: URL, role, whether it is never dialed",
@@ -67,12 +68,12 @@ const SECTIONS: [Section; 7] = [
     Section {
         heading: "events: id, second, kind, outcome (stored, duplicate and superseded are settled), what it refers to",
         postgres: "SELECT concat_ws(' ', encode(e.id, 'hex'), e.created_at, e.kind,
-                CASE WHEN e.outcome <= 2 THEN 'settled' WHEN e.outcome = 3 THEN 'held' WHEN e.outcome = 4 THEN 'refused'
+                CASE WHEN e.outcome <= 2 OR (e.outcome = 99 AND e.kind BETWEEN 30000 AND 39999) THEN 'settled' WHEN e.outcome = 3 THEN 'held' WHEN e.outcome = 4 THEN 'refused'
                     WHEN e.outcome = 5 THEN 'needs-parent' ELSE 'gated-' || e.outcome END,
                 (SELECT string_agg(f.tag || ':' || encode(f.value_hash, 'hex'), ' ' ORDER BY f.tag, f.value_hash)
                     FROM event_ref r JOIN ref f ON f.id = r.ref WHERE r.created_at = e.created_at AND r.id = e.id)) FROM event e",
         sqlite: "SELECT concat_ws(' ', lower(hex(e.id)), e.created_at, e.kind,
-                CASE WHEN e.outcome <= 2 THEN 'settled' WHEN e.outcome = 3 THEN 'held' WHEN e.outcome = 4 THEN 'refused'
+                CASE WHEN e.outcome <= 2 OR (e.outcome = 99 AND e.kind BETWEEN 30000 AND 39999) THEN 'settled' WHEN e.outcome = 3 THEN 'held' WHEN e.outcome = 4 THEN 'refused'
                     WHEN e.outcome = 5 THEN 'needs-parent' ELSE 'gated-' || e.outcome END,
                 (SELECT group_concat(f.tag || ':' || lower(hex(f.value_hash)), ' ' ORDER BY f.tag, f.value_hash)
                     FROM event_ref r JOIN ref f ON f.id = r.ref WHERE r.created_at = e.created_at AND r.id = e.id)) FROM event e",

@@ -1,0 +1,153 @@
+//! One link to home: EVENTs out, OKs in, with a bounded window that shrinks when home says that it is too much.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use engine::outcome::{Answer, read_ok};
+use futures_util::{SinkExt, StreamExt};
+use model::{EventId, Outcome, RelayUrl};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tracing::info;
+
+use super::queue::{Offer, Queue};
+use crate::dial::{Socket, Word, dial};
+use crate::metrics;
+use crate::wire::{self, Incoming};
+
+/// Home has not answered an EVENT for this long: the connection is made anew and what was unanswered written again.
+const OK_LIMIT: Duration = Duration::from_secs(30);
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// "error:" and words that nobody agreed on: so many tries, then it counts as declined.
+const MOST_TRIES: u8 = 5;
+/// The waits after `rate-limited:` double between these.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+pub(super) struct Writer<'a> {
+    link: usize,
+    socket: Socket,
+    queue: &'a Queue,
+    news: watch::Receiver<()>,
+    unanswered: HashMap<EventId, Offer>,
+    window: usize,
+    /// What of the window is used: home's rate shows in how much it takes at once.
+    room: usize,
+    paused_until: Instant,
+    pause: Duration,
+    answered: Instant,
+}
+
+impl Drop for Writer<'_> {
+    /// Whatever ends the link: what was unanswered is written again, and home deduplicates.
+    fn drop(&mut self) {
+        for (_, offer) in self.unanswered.drain() {
+            self.queue.put_back(self.link, offer);
+        }
+    }
+}
+
+impl<'a> Writer<'a> {
+    pub(super) async fn connect(home: &RelayUrl, queue: &'a Queue, link: usize, window: usize) -> Result<Self, String> {
+        let socket = dial(home, Word::Operator).await.map_err(|error| error.to_string())?;
+        info!(%home, link, "writing to home");
+        let now = Instant::now();
+        let mut news = queue.news();
+        news.mark_changed();
+        let (unanswered, pause) = (HashMap::new(), PAUSES.0);
+        Ok(Self { link, socket, queue, news, unanswered, window, room: window, paused_until: now, pause, answered: now })
+    }
+
+    /// Works until the connection ends; answers why.
+    pub(super) async fn work(&mut self) -> String {
+        loop {
+            if let Err(why) = self.fill_window().await {
+                return why;
+            }
+            let has_room = self.unanswered.len() < self.room;
+            let overdue = if self.unanswered.is_empty() { None } else { Some(self.answered + OK_LIMIT) };
+            let paused = (self.paused_until > Instant::now()).then_some(self.paused_until);
+            tokio::select! {
+                frame = self.socket.next() => match frame {
+                    Some(Ok(message)) => self.take_frame(&message),
+                    Some(Err(error)) => return error.to_string(),
+                    None => return "home closed the connection".to_owned(),
+                },
+                Ok(()) = self.news.changed(), if has_room && paused.is_none() => {}
+                () = until(paused) => {}
+                () = until(overdue) => return format!("no OK for {} s", OK_LIMIT.as_secs()),
+            }
+        }
+    }
+
+    async fn fill_window(&mut self) -> Result<(), String> {
+        if self.paused_until > Instant::now() {
+            return Ok(());
+        }
+        let mut wrote = false;
+        while self.unanswered.len() < self.room {
+            let Some(offer) = self.queue.pop(self.link) else { break };
+            if self.unanswered.is_empty() {
+                self.answered = Instant::now();
+            }
+            let text = wire::write_event(&offer.json);
+            metrics::sent_home(text.len());
+            self.unanswered.insert(offer.id, offer);
+            let fed = timeout(WRITE_LIMIT, self.socket.feed(Message::text(text))).await;
+            fed.map_err(|_| "home reads nothing".to_owned())?.map_err(|error| error.to_string())?;
+            wrote = true;
+        }
+        if wrote {
+            let flushed = timeout(WRITE_LIMIT, self.socket.flush()).await;
+            flushed.map_err(|_| "home reads nothing".to_owned())?.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self, message: &Message) {
+        let Message::Text(text) = message else { return };
+        let Ok(Incoming::Ok { id, accepted, text }) = wire::read(text) else { return };
+        self.answered = Instant::now();
+        let Some(mut offer) = self.unanswered.remove(&id) else { return };
+        match read_ok(accepted, &text) {
+            Answer::Final(outcome) => {
+                self.room = (self.room + 1).min(self.window);
+                if self.paused_until <= self.answered {
+                    self.pause = PAUSES.0;
+                }
+                self.end(offer, outcome, &text);
+            }
+            Answer::RateLimited => {
+                self.slow_down();
+                self.queue.put_back(self.link, offer);
+            }
+            Answer::Failed if offer.tries + 1 < MOST_TRIES => {
+                offer.tries += 1;
+                self.queue.put_back(self.link, offer);
+            }
+            Answer::Failed => self.end(offer, Outcome::Declined, &text),
+        }
+    }
+
+    fn end(&self, offer: Offer, outcome: Outcome, words: &str) {
+        self.queue.landed(self.link, offer.rank);
+        (offer.done)(outcome, words);
+    }
+
+    /// What was on its way when home said so is refused with the same words: that counts once.
+    fn slow_down(&mut self) {
+        if self.paused_until > self.answered {
+            return;
+        }
+        self.paused_until = self.answered + self.pause;
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        self.room = (self.room / 2).max(1);
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
