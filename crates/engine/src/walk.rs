@@ -65,6 +65,8 @@ pub struct Walk {
     suspect: Option<(u64, usize)>,
     /// An empty page has proved that nothing is older.
     is_at_bottom: bool,
+    /// Reads what came since; a walk of all there is comes with the next refresh.
+    is_of_news: bool,
     /// Asks one second further, because the relay leaves out the one that `until` names.
     excludes_until: bool,
     pub pages: u64,
@@ -110,9 +112,17 @@ impl Walk {
             has_gap: false,
             suspect: None,
             is_at_bottom: false,
+            is_of_news: false,
             excludes_until: manners.excludes_until,
             pages: 0,
         }
+    }
+
+    /// The same, of what came since a moment: it asks nothing beside what it reads where only a cap that no relay is known
+    /// to have would leave something out.
+    #[must_use]
+    pub fn of_news(filter: Filter, manners: Manners) -> Self {
+        Self { is_of_news: true, ..Self::new(filter, manners) }
     }
 
     /// The request of the page in flight: to send it, or to send it again after a refusal.

@@ -97,7 +97,7 @@ impl Session {
     /// A walk whose first page was asked for together with a live subscription.
     pub(super) fn walk_in_flight(&mut self, purpose: Purpose, filter: Filter, sub: SubNo, now: Now) -> UnitId {
         let id = self.next_unit();
-        let stage = Stage::Walk { walk: Box::new(Walk::new(filter.clone(), self.manners)), page: Some(sub) };
+        let stage = Stage::Walk { walk: Box::new(Walk::of_news(filter.clone(), self.manners)), page: Some(sub) };
         self.units.insert(id, Unit { moved_ms: now.ms, ..Unit::new(purpose, filter, stage, Method::Req) });
         id
     }
@@ -144,7 +144,10 @@ impl Session {
     pub(super) fn start_walk(&mut self, id: UnitId, now: Now) {
         let (sub, manners) = (self.new_sub(Owner::Page(id)), self.manners);
         let Some(unit) = self.units.get_mut(&id) else { return };
-        let walk = Box::new(Walk::new(unit.asked(), manners));
+        let walk = Box::new(match unit.purpose {
+            Purpose::Gap(_) | Purpose::Poll(_) => Walk::of_news(unit.asked(), manners),
+            Purpose::Announcements | Purpose::Batch(_) => Walk::new(unit.asked(), manners),
+        });
         let filter = walk.request();
         unit.method = Method::Req;
         unit.moved_ms = now.ms;

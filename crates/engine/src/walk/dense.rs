@@ -11,8 +11,8 @@ use super::{Manners, Mode, PAGE_LIMIT, SMALLEST_CAP, Step, Walk};
 
 /// Events asked for where a page was cut by our own limit and cannot be split.
 const LARGEST_LIMIT: usize = 5_000;
-/// Events asked for to learn how large pages may be: some relays serve filters without tags only up to here.
-const CALIBRATION_LIMIT: usize = 100;
+/// Events asked for at least, to learn how large pages may be: with them the smallest cap is out of doubt for good.
+const CALIBRATION_LIMIT: usize = SMALLEST_CAP + 1;
 /// Refusals of such a question on one link, after which it is not asked any more.
 const MOST_REFUSED: u8 = 8;
 /// What a relay of repositories holds, and what nearly every other relay does.
@@ -114,7 +114,8 @@ impl Walk {
         if doubt.is_cut_by_us() {
             return self.split(doubt, manners);
         }
-        let is_in_vain = doubt.frames <= manners.unproved || manners.questions_refused >= MOST_REFUSED;
+        let is_not_worth_it = self.is_of_news && doubt.frames < SMALLEST_CAP;
+        let is_in_vain = is_not_worth_it || doubt.frames <= manners.unproved || manners.questions_refused >= MOST_REFUSED;
         if is_cut || is_in_vain {
             return self.left_unproved(doubt, manners);
         }
