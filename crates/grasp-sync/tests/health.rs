@@ -104,7 +104,7 @@ async fn a_run_is_alive_ready_and_measured_until_it_ends() {
             "grasp_sync_reports_total{kind=\"opened\"} 1",
             "grasp_sync_bytes_total{class=\"home\",direction=\"in\"}",
             "grasp_sync_store_time_seconds_count{operation=\"lease\"}",
-            "grasp_sync_role=\"embedded\"",
+            "grasp_sync_role=\"all\"",
         ];
         let is_missing = |part: &&&str| !figures.contains(**part);
         let missing: Vec<&&str> = expected.iter().filter(is_missing).collect();
@@ -126,7 +126,7 @@ async fn a_run_that_still_starts_is_alive_but_not_ready_and_healthcheck_says_why
     let running = run(&["--home", &home, "--listen", ANY_PORT], &[]);
     let address = running.address().await;
     assert_eq!(get(address, "/livez").await.1, "ok");
-    assert_eq!(healthcheck(&address.to_string()).await, (1, "error: not ready: store: starting\n".to_owned()));
+    assert_eq!(healthcheck(&address.to_string()).await, (1, "error: not ready: start: starting\n".to_owned()));
 }
 
 #[tokio::test]

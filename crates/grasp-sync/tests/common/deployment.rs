@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{Crowd, PATIENCE, Relay, Signed, ids};
 
 /// Fleets that run at the same time: their bounds are measured.
-static FLEETS: Semaphore = Semaphore::const_new(1);
+static FLEETS: Semaphore = Semaphore::const_new(2);
 
 /// Relays that nobody alive works for. Those that are never dialed have no owner.
 const NOT_OWNED: &str = "
@@ -44,7 +44,7 @@ const EPOCHS_THAT_SHRANK: &str = "
     WHERE epoch < before";
 const EPOCHS: &str = "SELECT DISTINCT relay, epoch FROM audit WHERE owner_inc IS NOT NULL";
 
-/// One fleet runs at a time.
+/// A place among the fleets that run.
 pub(crate) async fn turn() -> SemaphorePermit<'static> {
     FLEETS.acquire().await.expect("it is never closed")
 }
