@@ -1,5 +1,7 @@
 # What `just` runs, CI runs (.ci/run).
 
+compose := `docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose`
+
 _default:
     @just --list --unsorted
 
@@ -20,6 +22,19 @@ test-slow *arguments:
 # Build a small network in one process, and sync it
 demo *arguments:
     cargo run --release -p grasp-sync -- demo {{arguments}}
+
+# The fleet of docker-compose.yml with its demo: just up --scale connector=3
+up *arguments:
+    deploy/secrets.sh
+    {{compose}} up -d --build {{arguments}}
+
+# Ends it, and takes its data away
+down:
+    {{compose}} down --volumes --remove-orphans
+
+# Breaks a fleet of its own and sees it become complete
+smoke:
+    deploy/smoke.sh
 
 fmt:
     cargo fmt
