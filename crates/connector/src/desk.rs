@@ -7,10 +7,10 @@ use std::time::Duration;
 use model::EventId;
 use tokio::time::Instant;
 
-/// Ids kept after their outcome: longer than any ledger write waits. Not for ever, for home may lose what it held, and the
-/// ledger forgets what it refused.
+/// Ids kept after their outcome, at most so many and for so long: longer than any ledger write waits. What the ledger forgets
+/// later is not to be remembered here.
 const RECENT: usize = 65_536;
-const RECENT_FOR: Duration = Duration::from_secs(30);
+const RECENT_AGE: Duration = Duration::from_secs(30);
 
 /// One event offered by several upstreams is verified and written once: the first takes it, the others wait here.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl<W> Desk<W> {
 
     pub(crate) fn take(&self, id: EventId, waiter: W) -> Place<W> {
         let mut inner = self.lock();
-        inner.let_go();
+        inner.forget_old();
         if inner.recent.contains_key(&id) {
             return Place::Known(waiter);
         }
@@ -83,14 +83,13 @@ impl<W> Desk<W> {
     /// Leaves out of `ids` those that had their outcome a moment ago: the ledger may not show them yet.
     pub(crate) fn drop_recent(&self, ids: &mut Vec<EventId>) {
         let mut inner = self.lock();
-        inner.let_go();
+        inner.forget_old();
         ids.retain(|id| !inner.recent.contains_key(id));
     }
 
     /// Whether `id` is on its way home, or came there a moment ago. What home serves although it held or refused it is news.
     pub(crate) fn is_at_home_or_on_its_way(&self, id: EventId) -> bool {
-        let mut inner = self.lock();
-        inner.let_go();
+        let inner = self.lock();
         inner.on_the_way.contains_key(&id) || inner.recent.get(&id).is_some_and(|is_at_home| *is_at_home)
     }
 
@@ -101,20 +100,23 @@ impl<W> Desk<W> {
 }
 
 impl<W> Inner<W> {
+    fn forget_old(&mut self) {
+        while let Some((id, since)) = self.order.front()
+            && since.elapsed() > RECENT_AGE
+        {
+            self.recent.remove(id);
+            self.order.pop_front();
+        }
+    }
+
     fn remember(&mut self, id: EventId, is_at_home: bool) {
         if self.recent.insert(id, is_at_home).is_none() {
             self.order.push_back((id, Instant::now()));
         }
-        self.let_go();
-    }
-
-    /// What is no longer recent.
-    fn let_go(&mut self) {
-        while let Some((id, since)) = self.order.front()
-            && (self.order.len() > RECENT || since.elapsed() >= RECENT_FOR)
+        if self.order.len() > RECENT
+            && let Some((oldest, _)) = self.order.pop_front()
         {
-            self.recent.remove(id);
-            self.order.pop_front();
+            self.recent.remove(&oldest);
         }
     }
 }
@@ -159,11 +161,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_had_its_outcome_a_while_ago_is_the_ledgers_to_know() {
+    async fn what_had_its_outcome_ten_minutes_ago_is_the_ledgers_to_know() {
         let desk = Desk::new();
         assert_eq!(desk.take(id(1), ()), Place::First(()));
         desk.finish(id(1), false);
-        tokio::time::advance(RECENT_FOR - Duration::from_secs(1)).await;
+        tokio::time::advance(RECENT_AGE).await;
         assert_eq!(desk.take(id(1), ()), Place::Known(()));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(desk.take(id(1), ()), Place::First(()));

@@ -12,6 +12,8 @@ use super::{Failure, codec, text, waiting};
 const ROWS_PER_PAGE: usize = 5000;
 
 statements! {
+    // 0 stored, 1 duplicate: what home was said to hold.
+    LOST = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome IN (0, 1)";
     NUMBERS_OF_REFS = "
         SELECT r.tag::bigint, r.value_hash, r.id FROM UNNEST($1::bigint[], $2::bytea[]) k (tag, value_hash)
         JOIN ref r ON r.tag = k.tag AND r.value_hash = k.value_hash";
@@ -47,13 +49,18 @@ statements! {
           AND (NOT $6 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
         ORDER BY r.created_at, r.id LIMIT $7";
     KNOWN = "SELECT id FROM event WHERE id = ANY($1) AND outcome <> 99";
-    // 0 stored, 1 duplicate: what home was said to hold.
-    LOSE = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= $1";
     // What the operator's word and home's policy have kept out: 15 blocked, 16 declined.
     FORGET_DECLINED = "UPDATE event SET outcome = 99 WHERE outcome IN (15, 16)";
+}
+
+/// What home was said to hold, and does not: it is asked for again by whoever still has it.
+pub(super) async fn lost(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
+    let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+    sqlx::query(LOST).bind(ids).execute(conn).await?;
+    Ok(())
 }
 
 /// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
@@ -164,13 +171,6 @@ async fn members(conn: &mut PgConnection, scope: &LedgerScope) -> Result<(&'stat
         return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
     };
     Ok((PAGE_OF_KINDS, kinds.iter().map(|kind| i64::from(kind.as_u16())).collect()))
-}
-
-/// What home was said to hold, and does not: it is asked for again by whoever still has it.
-pub(super) async fn lose(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
-    let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-    sqlx::query(LOSE).bind(ids).execute(conn).await?;
-    Ok(())
 }
 
 /// Forgets what became of `ids`, unless home holds them.

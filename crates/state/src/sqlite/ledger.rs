@@ -31,8 +31,7 @@ statements! {
         ORDER BY r.created_at, r.id LIMIT ?7";
     KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
     // 0 stored, 1 duplicate: what home was said to hold.
-    LOSE = "
-        UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
+    LOST = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= ?1";
@@ -65,6 +64,13 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
     }
     write_refs(conn, &sorted, &refs).await?;
     waiting::arrived(conn, rows.iter().filter(|row| row.outcome.is_at_home()).map(|row| row.id.to_hex())).await
+}
+
+/// What home was said to hold, and does not: it is asked for again by whoever still has it.
+pub(super) async fn lost(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<(), Failure> {
+    let ids: Vec<String> = ids.iter().map(EventId::to_hex).collect();
+    sqlx::query(LOST).bind(super::json(&ids)).execute(conn).await?;
+    Ok(())
 }
 
 async fn write_refs(conn: &mut SqliteConnection, rows: &[&LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {
@@ -159,13 +165,6 @@ async fn members(conn: &mut SqliteConnection, scope: &LedgerScope) -> Result<(&'
     };
     let kinds: Vec<i64> = kinds.iter().map(|kind| i64::from(kind.as_u16())).collect();
     Ok((PAGE_OF_KINDS, super::json(&kinds)))
-}
-
-/// What home was said to hold, and does not: it is asked for again by whoever still has it.
-pub(super) async fn lose(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<(), Failure> {
-    let ids: Vec<String> = ids.iter().map(EventId::to_hex).collect();
-    sqlx::query(LOSE).bind(super::json(&ids)).execute(conn).await?;
-    Ok(())
 }
 
 /// Forgets what became of `ids`, unless home holds them.
