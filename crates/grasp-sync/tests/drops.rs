@@ -16,7 +16,7 @@ use testkit::{ChaosProxy, wait_until};
 
 /// A link is made again a few seconds after each drop at the soonest, so the drops are shared by many.
 const UPSTREAMS: u32 = 20;
-const DROPS_EACH: u64 = 5;
+const DROPS_EACH: u32 = 5;
 /// `GRASP_SYNC_TEST_EVENTS=20000` is the full size, for a build that is optimised.
 const EVENTS: usize = 4_000;
 /// Of each repository.
@@ -33,7 +33,7 @@ struct Shaky {
     crowd: Crowd,
     news: Vec<Signed>,
     /// Drops before its history was read.
-    in_time: u64,
+    in_time: u32,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,21 +50,21 @@ async fn a_hundred_drops_during_a_backfill_lose_nothing_and_fetch_no_history_twi
     let began = Instant::now();
     let system = Embedded::keeping(&home).pulling_from_urls(&urls).started().await;
     let mut dice = StdRng::seed_from_u64(seed);
-    let upstreams = join_all(upstreams.into_iter().map(|upstream| upstream.is_dropped(dice.random()))).await;
+    let upstreams = join_all(upstreams.into_iter().map(|upstream| upstream.with_drops(dice.random()))).await;
     println!("the last drop was after {:?}", began.elapsed());
     let expected = ids(upstreams.iter().flat_map(|upstream| upstream.crowd.events().chain(&upstream.news)));
     wait_until("everything to be at home", LIMIT, || async { home.held().await == expected }).await;
     system.until_settled().await;
     println!("all {} events were at home after {:?}", expected.len(), began.elapsed());
-    let in_time: u64 = upstreams.iter().map(|upstream| upstream.in_time).sum();
-    println!("{in_time} of {} drops were during the backfill", u64::from(UPSTREAMS) * DROPS_EACH);
-    assert!(in_time >= u64::from(UPSTREAMS) * DROPS_EACH * 8 / 10, "{in_time}");
+    let in_time: u32 = upstreams.iter().map(|upstream| upstream.in_time).sum();
+    println!("{in_time} of {} drops were during the backfill", UPSTREAMS * DROPS_EACH);
+    assert!(in_time >= UPSTREAMS * DROPS_EACH * 8 / 10, "{in_time}");
     let history: u64 = upstreams.iter().map(Shaky::history_read_again).sum();
     let news: Vec<usize> = upstreams.iter().map(Shaky::most_reads_of_news).collect();
     println!("{history} events of the history were read twice; an event of the present at most {:?} times", news.iter().max());
     assert_eq!(history, 0);
     // Live, and then each link asks for the last quarter of an hour by pages (S9), which read their oldest second twice.
-    assert!(news.iter().all(|reads| *reads <= 1 + 2 * (1 + DROPS_EACH as usize)), "{news:?}");
+    assert!(news.iter().all(|reads| *reads <= 3 + 2 * DROPS_EACH as usize), "{news:?}");
 }
 
 impl Shaky {
@@ -82,15 +82,15 @@ impl Shaky {
 
     /// Dropped again and again, each time after a part of the history has passed; somebody publishes just before, and while
     /// the line is down.
-    async fn is_dropped(mut self, seed: u64) -> Self {
+    async fn with_drops(mut self, seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let bytes: usize = self.crowd.events().map(|event| event.json.len()).sum();
-        let part = bytes as u64 / (2 * DROPS_EACH);
+        let part = bytes as u64 / (2 * u64::from(DROPS_EACH));
         for drop in 0..DROPS_EACH {
             let next = self.proxy.bytes_to_client() + dice.random_range(1..part);
             wait_until("the next part of the history", LIMIT, || async { self.proxy.bytes_to_client() >= next }).await;
             self.gets_news(&format!("before drop {drop}")).await;
-            self.in_time += u64::from(self.history_read() < self.crowd.ids().len());
+            self.in_time += u32::from(self.history_read() < self.crowd.ids().len());
             self.proxy.cut();
             self.gets_news(&format!("after drop {drop}")).await;
         }

@@ -13,6 +13,7 @@ use crate::common::{Project, Relay, Signed, ids};
 
 /// What is on the other side of the URL.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a test has some dozens of them")]
 pub(crate) enum Upstream {
     Hostile(HostileRelay),
     /// One that does everything right.
