@@ -45,6 +45,18 @@ impl Crowd {
         self.author.sign(1621, super::now(), &[&["a", &address]], text).into()
     }
 
+    /// A comment of now on the first repository.
+    pub(crate) fn comment(&self, text: &str) -> Signed {
+        let address = format!("30617:{}:repository-0", self.author.public_key());
+        self.author.sign(1, super::now(), &[&["a", &address]], text).into()
+    }
+
+    /// NIP-22, of now: it names the root and nothing else.
+    pub(crate) fn comment_on(&self, root: &Signed, text: &str) -> Signed {
+        let root = root.id.to_hex();
+        self.author.sign(1111, super::now(), &[&["E", &root], &["K", "1621"], &["k", "1621"]], text).into()
+    }
+
     pub(crate) fn events(&self) -> impl Iterator<Item = &Signed> {
         self.announcements.iter().chain(&self.comments)
     }

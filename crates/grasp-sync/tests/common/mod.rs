@@ -11,6 +11,7 @@ mod crowd;
 pub(crate) mod deployment;
 mod embedded;
 mod project;
+mod recorder;
 mod relay;
 pub(crate) mod story;
 
@@ -18,6 +19,7 @@ pub(crate) use binary::{Ended, GraspSync, Running, recorded};
 pub(crate) use crowd::Crowd;
 pub(crate) use embedded::{Embedded, Totals};
 pub(crate) use project::{Project, Signed, ids, noise};
+pub(crate) use recorder::Recorder;
 pub(crate) use relay::Relay;
 
 use std::collections::BTreeSet;

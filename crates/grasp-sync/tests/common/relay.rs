@@ -64,6 +64,15 @@ impl Relay {
         Self::builtin(false).await
     }
 
+    /// Ours, with NIP-77, and with this page cap, which holds for requests by ids too.
+    pub(crate) async fn counting_with_pages_of(events: usize) -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], testkit::free_port()));
+        let options = Options { listen, page_cap: events, ..Options::default() };
+        let mut relay = Self::Builtin(Builtin { options, running: None, kept: Vec::new() });
+        relay.start_again().await;
+        relay
+    }
+
     async fn builtin(negentropy: bool) -> Self {
         Self::on_host(1, negentropy).await
     }

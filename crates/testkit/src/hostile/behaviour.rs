@@ -38,6 +38,8 @@ pub enum Behaviour {
     Refuses(Refusal),
     /// Every page breaks off with this CLOSED after so many events.
     BreaksOffAfter(usize, &'static str),
+    /// The first page of a connection that holds more events than this has a NOTICE after so many of them, and goes on.
+    NoticesOnceInside(usize, &'static str),
     /// A NOTICE after every message of the client.
     NoticesAlways(&'static str),
     /// An AUTH challenge greets every client; nothing depends on it.

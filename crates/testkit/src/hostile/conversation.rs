@@ -34,6 +34,7 @@ pub(super) struct Conversation {
     /// Rounds of each exchange.
     exchanges: BTreeMap<String, usize>,
     is_authenticated: bool,
+    has_noticed: bool,
 }
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ struct Subscription {
 
 impl Conversation {
     pub(super) fn new(script: Vec<Behaviour>) -> Self {
-        Self { script, subscriptions: BTreeMap::new(), exchanges: BTreeMap::new(), is_authenticated: false }
+        Self { script, subscriptions: BTreeMap::new(), exchanges: BTreeMap::new(), is_authenticated: false, has_noticed: false }
     }
 
     /// What a client is told before it has said anything.
@@ -117,6 +118,11 @@ impl Conversation {
             return events.chain([closed(id, text)]).collect();
         }
         let mut steps: Vec<Step> = page.events.iter().map(|event| self.event(id, event)).collect();
+        let inside = scripted!(self.script, Behaviour::NoticesOnceInside(after, text) => (*after, *text));
+        if let Some((after, text)) = inside.filter(|(after, _)| !self.has_noticed && steps.len() > *after) {
+            self.has_noticed = true;
+            steps.insert(after, notice(text));
+        }
         steps.extend(self.end_of_page(id, page.is_cut));
         if is_answered && self.does(&Behaviour::ClosesAnsweredIds) {
             self.subscriptions.remove(id);

@@ -1,0 +1,127 @@
+//! A hundred connections are dropped at random while a history comes home and people publish: nothing is lost, and what came
+//! once does not come again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "seed and figures are for whoever reads the run")]
+
+mod common;
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use common::{Crowd, Embedded, Recorder, Relay, Signed, ids};
+use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use testkit::{ChaosProxy, wait_until};
+
+/// A link is made again a few seconds after each drop at the soonest, so the drops are shared by many.
+const UPSTREAMS: u32 = 20;
+const DROPS_EACH: u32 = 5;
+/// `GRASP_SYNC_TEST_EVENTS=20000` is the full size, for a build that is optimised.
+const EVENTS: usize = 4_000;
+/// Of each repository.
+const COMMENTS: usize = 4;
+
+/// From the last drop to the end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An upstream whose network breaks, with what it has held all along and what it got meanwhile.
+struct Shaky {
+    relay: Relay,
+    proxy: ChaosProxy,
+    recorder: Recorder,
+    crowd: Crowd,
+    news: Vec<Signed>,
+    /// Drops before its history was read.
+    in_time: u32,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_drops_during_a_backfill_lose_nothing_and_fetch_no_history_twice() {
+    let events = number("GRASP_SYNC_TEST_EVENTS").map_or(EVENTS, |events| usize::try_from(events).unwrap());
+    let seed = number("GRASP_SYNC_TEST_SEED").unwrap_or_else(rand::random);
+    println!("GRASP_SYNC_TEST_SEED={seed} GRASP_SYNC_TEST_EVENTS={events}");
+    let home = Relay::counting().await;
+    let mut upstreams = Vec::new();
+    for number in 1..=UPSTREAMS {
+        upstreams.push(Shaky::number(number, events).await);
+    }
+    let urls: Vec<String> = upstreams.iter().map(|upstream| upstream.recorder.url()).collect();
+    let began = Instant::now();
+    let system = Embedded::keeping(&home).pulling_from_urls(&urls).started().await;
+    let mut dice = StdRng::seed_from_u64(seed);
+    let upstreams = join_all(upstreams.into_iter().map(|upstream| upstream.with_drops(dice.random()))).await;
+    println!("the last drop was after {:?}", began.elapsed());
+    let expected = ids(upstreams.iter().flat_map(|upstream| upstream.crowd.events().chain(&upstream.news)));
+    wait_until("everything to be at home", LIMIT, || async { home.held().await == expected }).await;
+    system.until_settled().await;
+    println!("all {} events were at home after {:?}", expected.len(), began.elapsed());
+    let in_time: u32 = upstreams.iter().map(|upstream| upstream.in_time).sum();
+    println!("{in_time} of {} drops were during the backfill", UPSTREAMS * DROPS_EACH);
+    assert!(in_time >= UPSTREAMS * DROPS_EACH * 8 / 10, "{in_time}");
+    let history: u64 = upstreams.iter().map(Shaky::history_read_again).sum();
+    let news: Vec<usize> = upstreams.iter().map(Shaky::most_reads_of_news).collect();
+    println!("{history} events of the history were read twice; an event of the present at most {:?} times", news.iter().max());
+    assert_eq!(history, 0);
+    // Live, and then each link asks for the last quarter of an hour by pages (S9), which read their oldest second twice.
+    assert!(news.iter().all(|reads| *reads <= 3 + 2 * DROPS_EACH as usize), "{news:?}");
+}
+
+impl Shaky {
+    /// Its part of the history, behind a line that is slow enough to be cut in the middle of it.
+    async fn number(number: u32, events: usize) -> Self {
+        let relay = Relay::counting().await;
+        let proxy = ChaosProxy::start(&relay.url()).await;
+        proxy.delay(Duration::from_millis(20));
+        let recorder = Recorder::in_front_of(proxy.addr()).await;
+        let repositories = events / (1 + COMMENTS) / UPSTREAMS as usize;
+        let crowd = Crowd::by_author(100 + number, repositories, COMMENTS, &[recorder.url()]);
+        relay.has_held(crowd.events()).await;
+        Self { relay, proxy, recorder, crowd, news: Vec::new(), in_time: 0 }
+    }
+
+    /// Dropped again and again, each time after a part of the history has passed; somebody publishes just before, and while
+    /// the line is down.
+    async fn with_drops(mut self, seed: u64) -> Self {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let bytes: usize = self.crowd.events().map(|event| event.json.len()).sum();
+        let part = bytes as u64 / (2 * u64::from(DROPS_EACH));
+        for drop in 0..DROPS_EACH {
+            let next = self.proxy.bytes_to_client() + dice.random_range(1..part);
+            wait_until("the next part of the history", LIMIT, || async { self.proxy.bytes_to_client() >= next }).await;
+            self.gets_news(&format!("before drop {drop}")).await;
+            self.in_time += u32::from(self.history_read() < self.crowd.ids().len());
+            self.proxy.cut();
+            self.gets_news(&format!("after drop {drop}")).await;
+        }
+        self
+    }
+
+    async fn gets_news(&mut self, text: &str) {
+        let comment = self.crowd.comment(text);
+        self.relay.receives([&comment]).await;
+        self.news.push(comment);
+    }
+
+    fn history_read(&self) -> usize {
+        let seen = self.recorder.seen();
+        self.crowd.events().filter(|event| seen.contains_key(&event.id.to_hex())).count()
+    }
+
+    fn history_read_again(&self) -> u64 {
+        let seen = self.recorder.seen();
+        let again = |event: &Signed| seen.get(&event.id.to_hex()).map_or(0, |times| *times as u64 - 1);
+        let reads = self.crowd.events().map(again).sum();
+        assert_eq!(self.history_read(), self.crowd.ids().len(), "all of it was seen on its way");
+        reads
+    }
+
+    fn most_reads_of_news(&self) -> usize {
+        let seen = self.recorder.seen();
+        self.news.iter().map(|event| seen.get(&event.id.to_hex()).copied().unwrap_or(0)).max().unwrap_or(0)
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
