@@ -72,6 +72,8 @@ pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result
     };
     if let Some(system) = system {
         say_start(&config, home.as_ref());
+        // Every need is known before the first word of readiness.
+        look(&system, &readiness).await;
         started.set(true, "");
         tokio::select! {
             () = shutdown.soft.cancelled() => info!("stopping: what is on its way is brought home first"),
@@ -171,10 +173,14 @@ async fn say_progress(system: &System) {
 /// Tells what the services need and whether they have it. Never ends.
 async fn watch(system: &System, readiness: &Readiness) {
     loop {
-        for need in system.needs().await {
-            readiness.check(need.name).set(need.is_met, need.why);
-        }
+        look(system, readiness).await;
         sleep(LOOK).await;
+    }
+}
+
+async fn look(system: &System, readiness: &Readiness) {
+    for need in system.needs().await {
+        readiness.check(need.name).set(need.is_met, need.why);
     }
 }
 
