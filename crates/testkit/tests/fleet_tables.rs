@@ -14,7 +14,7 @@ const SQLITE: &str = "
 INSERT INTO relay (id, url, role, dial_at) VALUES (1, 'wss://home.example/', 'home', 10), (2, 'wss://a.example/', 'listed', 11);
 INSERT INTO relay (id, url, role, refused, dial_at) VALUES (3, 'wss://b.example/', 'bootstrap', 1, 12);
 INSERT INTO item (id, kind, key) VALUES (1, 0, '30617:ab:a tool' || char(10) || 'é'), (2, 1, 'cd');
-INSERT INTO repo (item, event, created_at, removed_until, maintainers) VALUES (1, x'0a', 100, NULL, '[]');
+INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier) VALUES (1, x'0a', 100, NULL, '[]', x'0d');
 INSERT INTO repo_relay (repo, relay) VALUES (1, 2), (1, 3);
 INSERT INTO root (item, kind, created_at) VALUES (2, 1621, 101);
 INSERT INTO root_repo (root, repo) VALUES (2, 1);
@@ -31,7 +31,7 @@ INSERT INTO relay (id, url, url_hash, host, role, refused, dial_at, epoch, owner
     (7, 'wss://home.example/', '\x0c', 'home.example', 'home', false, 79, 5, NULL);
 INSERT INTO item (id, kind, key, key_hash) OVERRIDING SYSTEM VALUE VALUES
     (5, 1, 'cd', '\x01'), (4, 0, convert_to(E'30617:ab:a tool\né', 'UTF8'), '\x02');
-INSERT INTO repo (item, event, created_at, removed_until, maintainers) VALUES (4, '\x0a', 100, NULL, '[]');
+INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier) VALUES (4, '\x0a', 100, NULL, '[]', '\x0d');
 INSERT INTO repo_relay (repo, relay) VALUES (4, 9), (4, 8);
 INSERT INTO root (item, kind, created_at) VALUES (5, 1621, 101);
 INSERT INTO root_repo (root, repo) VALUES (5, 4);
