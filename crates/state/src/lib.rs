@@ -16,6 +16,7 @@ mod codec;
 mod failure;
 mod metrics;
 pub mod postgres;
+mod reported;
 mod repos;
 mod service;
 mod settings;

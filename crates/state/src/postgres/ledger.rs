@@ -45,8 +45,7 @@ statements! {
     PAGE_OF_REFS = "
         SELECT r.created_at, r.id FROM event_ref r
         WHERE r.ref = ANY($1) AND r.created_at BETWEEN $2 AND $3 AND (r.created_at, r.id) > ($4, $5)
-          AND NOT EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome = 99)
-          AND (NOT $6 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
+          AND EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome <> 99 AND (NOT $6 OR e.outcome IN (0, 1)))
         ORDER BY r.created_at, r.id LIMIT $7";
     KNOWN = "SELECT id FROM event WHERE id = ANY($1) AND outcome <> 99";
     FORGET = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome <> 0";

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use engine::health::{self, Health};
 use engine::rules::BATCH_DEADLINE_SECS;
-use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, LedgerRow, Method, Report, Role, Said, UpstreamId};
+use model::{BatchCounts, BatchId, DownClass, Learned, LedgerRow, Report, Said, UpstreamId};
 use sqlx::PgConnection;
 
 use super::codec::CountColumns;
 use super::{Failure, Time, claim, codec, coverage, ledger, link, text};
 use crate::Settings;
+use crate::reported::{Ended, Relay};
 
 statements! {
     RELAY = "SELECT role, last_sequence, seen_below, failures, failing_since, ask_failures, learned FROM relay WHERE id = $1";
@@ -45,32 +45,12 @@ statements! {
     BATCHES_WAIT = "UPDATE batch SET deadline = greatest(deadline, $2) WHERE relay = $1 AND ended_at IS NULL";
 }
 
-/// What a report is judged by.
-#[derive(Debug, sqlx::FromRow)]
-struct Relay {
-    role: String,
-    last_sequence: i64,
-    seen_below: i64,
-    failures: i64,
-    failing_since: Option<i64>,
-    ask_failures: i64,
-    learned: String,
-}
-
 struct Applied<'a> {
     conn: &'a mut PgConnection,
     relay: Relay,
     report: &'a Report,
     is_new: bool,
     now: i64,
-}
-
-/// A batch's end, as it is reported.
-struct Ended<'a> {
-    batch: BatchId,
-    outcome: &'a BatchOutcome,
-    method: Method,
-    counts: BatchCounts,
 }
 
 pub(super) async fn apply(
@@ -140,11 +120,7 @@ impl Applied<'_> {
     async fn down(&mut self, class: DownClass, detail: &str, roll: u64) -> Result<Vec<UpstreamId>, Failure> {
         link::end(self.conn, &[self.upstream()], self.now).await?;
         let now = codec::timestamp(self.now);
-        let before = Health {
-            failures: codec::small(self.relay.failures),
-            failing_since: self.relay.failing_since.map(codec::timestamp),
-        };
-        let health = before.after_down(class, now);
+        let health = self.relay.health_after(class, now);
         let update = sqlx::query(DOWN).bind(self.upstream()).bind(i64::from(health.failures));
         let update = update.bind(health.failing_since.map(codec::secs)).bind(codec::secs(health.dial_at(now, roll)));
         update.bind(class.as_str()).bind(text(detail)).execute(&mut *self.conn).await?;
@@ -159,18 +135,15 @@ impl Applied<'_> {
             // Frames and bytes came with the progress of the link; only the rounds are the batch's to tell.
             self.count(BatchCounts { rounds: ended.counts.rounds, ..BatchCounts::default() }).await?;
         }
-        match ended.outcome {
-            BatchOutcome::Complete => self.confirm(ended).await,
-            BatchOutcome::Incomplete { why, detail } => self.give_back(ended.batch, &incomplete(why.as_str(), detail)).await,
+        match ended.words().1 {
+            None => self.confirm(ended).await,
+            Some(why) => self.give_back(ended.batch, &why).await,
         }
     }
 
     /// Says whether the batch was open: one that was given back, or has ended before, finds nothing to confirm.
     async fn end_batch(&mut self, ended: &Ended<'_>) -> Result<bool, Failure> {
-        let (state, why) = match ended.outcome {
-            BatchOutcome::Complete => ("complete", None),
-            BatchOutcome::Incomplete { why, detail } => ("incomplete", Some(incomplete(why.as_str(), detail))),
-        };
+        let (state, why) = ended.words();
         let end = sqlx::query(END_BATCH).bind(ended.batch.0).bind(self.upstream()).bind(self.report.epoch.0);
         let end = end.bind(self.now).bind(state).bind(why.as_deref().map(text)).bind(ended.method.as_str());
         let end = CountColumns::from(ended.counts).columns().into_iter().fold(end, |end, count| end.bind(count));
@@ -185,7 +158,7 @@ impl Applied<'_> {
         sqlx::query(ASKS_WELL).bind(self.upstream()).execute(&mut *self.conn).await?;
         self.succeeded().await?;
         let mut dirty = BTreeSet::from([self.upstream()]);
-        if self.relay.role == Role::Home.as_str() {
+        if self.relay.is_home() {
             let waiting = sqlx::query_scalar(WAITING_FOR_HOME).bind(&confirmed);
             let waiting: Vec<i64> = waiting.fetch_all(&mut *self.conn).await?;
             dirty.extend(waiting);
@@ -195,8 +168,7 @@ impl Applied<'_> {
 
     async fn give_back(&mut self, batch: BatchId, why: &str) -> Result<Vec<UpstreamId>, Failure> {
         coverage::release_batches(self.conn, &[batch.0]).await?;
-        let failures = codec::small(self.relay.ask_failures).saturating_add(1);
-        let ask_at = health::ask_again_at(failures, codec::timestamp(self.now));
+        let (failures, ask_at) = self.relay.asks_badly(codec::timestamp(self.now));
         let update = sqlx::query(ASKS_BADLY).bind(self.upstream()).bind(i64::from(failures));
         update.bind(codec::secs(ask_at)).bind(text(why)).execute(&mut *self.conn).await?;
         Ok(self.this())
@@ -235,11 +207,9 @@ impl Applied<'_> {
 
     /// A lower limit of live subscriptions may make a consolidation due (S14).
     async fn learned(&mut self, facts: &Learned) -> Result<Vec<UpstreamId>, Failure> {
-        let before = codec::learned(&self.relay.learned)?;
-        let mut after = before.clone();
-        after.absorb(facts.clone());
+        let (after, is_due) = self.relay.learns(facts)?;
         claim::learn(self.conn, self.upstream(), &after).await?;
-        Ok(if after.live_limit == before.live_limit { Vec::new() } else { self.this() })
+        Ok(if is_due { self.this() } else { Vec::new() })
     }
 
     /// S18: orders wait, nothing is lost; what is in flight waits with them.
@@ -250,8 +220,4 @@ impl Applied<'_> {
         sqlx::query(BATCHES_WAIT).bind(self.upstream()).bind(deadline).execute(&mut *self.conn).await?;
         Ok(Vec::new())
     }
-}
-
-fn incomplete(why: &str, detail: &str) -> String {
-    if detail.is_empty() { why.to_owned() } else { format!("{why}: {detail}") }
 }

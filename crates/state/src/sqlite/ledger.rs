@@ -26,8 +26,7 @@ statements! {
         SELECT r.created_at, r.id FROM event_ref r
         WHERE r.ref IN (SELECT value FROM json_each(?1)) AND r.created_at BETWEEN ?2 AND ?3
           AND (r.created_at > ?4 OR (r.created_at = ?4 AND r.id > ?5))
-          AND NOT EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome = 99)
-          AND (?6 = 0 OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome IN (0, 1)))
+          AND EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome <> 99 AND (?6 = 0 OR e.outcome IN (0, 1)))
         ORDER BY r.created_at, r.id LIMIT ?7";
     KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
     // 0 stored, 1 duplicate: what home was said to hold.

@@ -1,0 +1,65 @@
+//! What a report makes of the row of its upstream: the same for every adapter.
+
+use engine::health::{self, Health};
+use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, Method, Role, Timestamp};
+
+use crate::codec;
+use crate::failure::Failure;
+
+/// What a report is judged by.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Relay {
+    role: String,
+    pub(crate) last_sequence: i64,
+    pub(crate) seen_below: i64,
+    failures: i64,
+    failing_since: Option<i64>,
+    ask_failures: i64,
+    learned: String,
+}
+
+impl Relay {
+    pub(crate) fn is_home(&self) -> bool {
+        self.role == Role::Home.as_str()
+    }
+
+    /// S17.
+    pub(crate) fn health_after(&self, class: DownClass, now: Timestamp) -> Health {
+        let failing_since = self.failing_since.map(codec::timestamp);
+        Health { failures: codec::small(self.failures), failing_since }.after_down(class, now)
+    }
+
+    /// Incomplete batches in a row, one more than before, and when to ask again.
+    pub(crate) fn asks_badly(&self, now: Timestamp) -> (u32, Timestamp) {
+        let failures = codec::small(self.ask_failures).saturating_add(1);
+        (failures, health::ask_again_at(failures, now))
+    }
+
+    /// Everything learned, and whether another limit of live subscriptions makes a consolidation due (S14).
+    pub(crate) fn learns(&self, facts: &Learned) -> Result<(Learned, bool), Failure> {
+        let before = codec::learned(&self.learned)?;
+        let mut after = before.clone();
+        after.absorb(facts.clone());
+        let is_due = after.live_limit != before.live_limit;
+        Ok((after, is_due))
+    }
+}
+
+/// A batch's end, as it is reported.
+pub(crate) struct Ended<'a> {
+    pub(crate) batch: BatchId,
+    pub(crate) outcome: &'a BatchOutcome,
+    pub(crate) method: Method,
+    pub(crate) counts: BatchCounts,
+}
+
+impl Ended<'_> {
+    /// Its state, and why it is incomplete if it is.
+    pub(crate) fn words(&self) -> (&'static str, Option<String>) {
+        match self.outcome {
+            BatchOutcome::Complete => ("complete", None),
+            BatchOutcome::Incomplete { why, detail } if detail.is_empty() => ("incomplete", Some(why.as_str().to_owned())),
+            BatchOutcome::Incomplete { why, detail } => ("incomplete", Some(format!("{}: {detail}", why.as_str()))),
+        }
+    }
+}
