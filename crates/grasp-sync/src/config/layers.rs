@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::problem::{Complaint, Origin, Problem};
-use super::settings::{Key, Kind, SETTINGS, Setting, Value};
+use super::settings::{Key, Kind, SETTINGS, Setting, Shape, Value};
 
 /// Names the file when no flag does.
 pub const CONFIG_ENV: &str = "GRASP_SYNC_CONFIG";
@@ -233,24 +233,12 @@ fn syntax(error: &toml::de::Error, text: &str) -> Complaint {
 /// The value in the shape of its kind, or what was found instead.
 fn shaped(kind: Kind, value: toml::Value) -> Result<Value, String> {
     let wrong = described(&value);
-    match (kind, value) {
-        (Kind::RelayUrls | Kind::Networks | Kind::Entries, toml::Value::Array(items)) => texts(items).map(Value::List),
-        (Kind::Count { .. }, toml::Value::Integer(number)) => Ok(Value::Number(number)),
-        (Kind::Bool, toml::Value::Boolean(is_so)) => Ok(Value::Bool(is_so)),
-        (Kind::NatsUrl | Kind::DatabaseUrl, toml::Value::String(text)) => Ok(Value::Secret(text.into())),
-        (
-            Kind::Home
-            | Kind::Path
-            | Kind::Role
-            | Kind::Name
-            | Kind::Duration { .. }
-            | Kind::LogFilter
-            | Kind::LogFormat
-            | Kind::Admits
-            | Kind::SocketAddress
-            | Kind::Endpoint,
-            toml::Value::String(text),
-        ) => Ok(Value::Text(Cow::Owned(text))),
+    match (kind.shape(), value) {
+        (Shape::List, toml::Value::Array(items)) => texts(items).map(Value::List),
+        (Shape::Number, toml::Value::Integer(number)) => Ok(Value::Number(number)),
+        (Shape::Bool, toml::Value::Boolean(is_so)) => Ok(Value::Bool(is_so)),
+        (Shape::Secret, toml::Value::String(text)) => Ok(Value::Secret(text.into())),
+        (Shape::Text, toml::Value::String(text)) => Ok(Value::Text(Cow::Owned(text))),
         (_, _) => Err(wrong),
     }
 }
@@ -265,25 +253,16 @@ fn texts(items: Vec<toml::Value>) -> Result<Vec<String>, String> {
 
 /// A variable's text in the shape of its kind. Blanks and commas separate the items of a list.
 fn shaped_text(kind: Kind, text: &str) -> Option<Value> {
-    match kind {
-        Kind::RelayUrls | Kind::Networks | Kind::Entries => {
+    match kind.shape() {
+        Shape::List => {
             let items = text.split(|c: char| c == ',' || c.is_whitespace());
             let named = items.filter(|item| !item.is_empty());
             Some(Value::List(named.map(str::to_owned).collect()))
         }
-        Kind::Count { .. } => text.parse().ok().map(Value::Number),
-        Kind::Bool => text.parse().ok().map(Value::Bool),
-        Kind::NatsUrl | Kind::DatabaseUrl => Some(Value::Secret(text.to_owned().into())),
-        Kind::Home
-        | Kind::Path
-        | Kind::Role
-        | Kind::Name
-        | Kind::Duration { .. }
-        | Kind::LogFilter
-        | Kind::LogFormat
-        | Kind::Admits
-        | Kind::SocketAddress
-        | Kind::Endpoint => Some(Value::Text(Cow::Owned(text.to_owned()))),
+        Shape::Number => text.parse().ok().map(Value::Number),
+        Shape::Bool => text.parse().ok().map(Value::Bool),
+        Shape::Secret => Some(Value::Secret(text.to_owned().into())),
+        Shape::Text => Some(Value::Text(Cow::Owned(text.to_owned()))),
     }
 }
 

@@ -439,7 +439,37 @@ impl Key {
     }
 }
 
+/// The shapes that values come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    Text,
+    Secret,
+    List,
+    Number,
+    Bool,
+}
+
 impl Kind {
+    /// The shape of its value in every layer.
+    pub(super) fn shape(self) -> Shape {
+        match self {
+            Self::RelayUrls | Self::Networks | Self::Entries => Shape::List,
+            Self::Count { .. } => Shape::Number,
+            Self::Bool => Shape::Bool,
+            Self::NatsUrl | Self::DatabaseUrl => Shape::Secret,
+            Self::Home
+            | Self::Path
+            | Self::Role
+            | Self::Name
+            | Self::Duration { .. }
+            | Self::LogFilter
+            | Self::LogFormat
+            | Self::Admits
+            | Self::SocketAddress
+            | Self::Endpoint => Shape::Text,
+        }
+    }
+
     /// What would be right, as the object of "expected …".
     pub fn expected(self) -> String {
         match self {
