@@ -44,7 +44,7 @@ impl<W> Desk<W> {
 
     pub(crate) fn take(&self, id: EventId, waiter: W) -> Place<W> {
         let mut inner = self.lock();
-        inner.forget_old();
+        inner.let_go();
         if inner.recent.contains_key(&id) {
             return Place::Known(waiter);
         }
@@ -83,7 +83,7 @@ impl<W> Desk<W> {
     /// Leaves out of `ids` those that had their outcome a moment ago: the ledger may not show them yet.
     pub(crate) fn drop_recent(&self, ids: &mut Vec<EventId>) {
         let mut inner = self.lock();
-        inner.forget_old();
+        inner.let_go();
         ids.retain(|id| !inner.recent.contains_key(id));
     }
 
@@ -100,23 +100,20 @@ impl<W> Desk<W> {
 }
 
 impl<W> Inner<W> {
-    fn forget_old(&mut self) {
-        while let Some((id, since)) = self.order.front()
-            && since.elapsed() > RECENT_AGE
-        {
-            self.recent.remove(id);
-            self.order.pop_front();
-        }
-    }
-
     fn remember(&mut self, id: EventId, is_at_home: bool) {
         if self.recent.insert(id, is_at_home).is_none() {
             self.order.push_back((id, Instant::now()));
         }
-        if self.order.len() > RECENT
-            && let Some((oldest, _)) = self.order.pop_front()
+        self.let_go();
+    }
+
+    /// What is no longer recent.
+    fn let_go(&mut self) {
+        while let Some((id, since)) = self.order.front()
+            && (self.order.len() > RECENT || since.elapsed() > RECENT_AGE)
         {
-            self.recent.remove(&oldest);
+            self.recent.remove(id);
+            self.order.pop_front();
         }
     }
 }
@@ -161,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_had_its_outcome_ten_minutes_ago_is_the_ledgers_to_know() {
+    async fn what_had_its_outcome_a_while_ago_is_the_ledgers_to_know() {
         let desk = Desk::new();
         assert_eq!(desk.take(id(1), ()), Place::First(()));
         desk.finish(id(1), false);

@@ -29,7 +29,7 @@ struct Worked {
     set: Option<Set>,
     input: Input,
     /// What the set holds and the relay does not.
-    have: Vec<EventId>,
+    have: Vec<Id>,
 }
 
 impl Worked {
@@ -138,7 +138,7 @@ impl Sets {
                     self.sets.insert(worked.unit, set);
                 }
                 if self.at_home {
-                    self.lost.extend(worked.have);
+                    self.lost.extend(worked.have.iter().map(event_id));
                 }
                 worked.input
             }
@@ -199,15 +199,16 @@ fn round(unit: UnitId, mut set: Set, message: &str) -> Worked {
         .ok_or_else(|| "its message is no hex".to_owned())
         .and_then(|bytes| set.exchange.reconcile_with_ids(&bytes, &mut have, &mut need).map_err(|error| error.to_string()));
     let input = match reply {
-        Ok(reply) => Input::Reconciled {
-            unit,
-            need: need.iter().map(|id| EventId::from_byte_array(*id.as_bytes())).collect(),
-            reply: reply.map(|bytes| hex(&bytes)),
-        },
+        Ok(reply) => {
+            Input::Reconciled { unit, need: need.iter().map(event_id).collect(), reply: reply.map(|bytes| hex(&bytes)) }
+        }
         Err(why) => Input::ReconcileFailed { unit, why },
     };
-    let have = have.iter().map(|id| EventId::from_byte_array(*id.as_bytes())).collect();
     Worked { unit, set: Some(set), input, have }
+}
+
+fn event_id(id: &Id) -> EventId {
+    EventId::from_byte_array(*id.as_bytes())
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -51,7 +51,8 @@ pub(super) fn parts(version: u32, origin: &Origin, payload: Vec<u8>, max_payload
     (0..count).map(part).collect()
 }
 
-fn headers(version: u32, origin: &Origin) -> HeaderMap {
+/// The headers of a message that one part holds.
+pub(super) fn headers(version: u32, origin: &Origin) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(VERSION, version.to_string());
     global::get_text_map_propagator(|propagator| propagator.inject_context(&origin.0, &mut Carrier(&mut headers)));

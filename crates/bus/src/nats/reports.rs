@@ -54,10 +54,9 @@ pub(super) async fn publish(jetstream: &Context, settings: &NatsSettings, report
     let upstream = report.upstream;
     let name = format!("{upstream}.{}.{}", report.epoch, report.sequence);
     for (piece, message) in pieces(report, room).into_iter().enumerate() {
-        let mut parts = envelope::parts(settings.writes, &origin, message, usize::MAX);
-        let Some((mut headers, payload)) = parts.pop() else { continue };
+        let mut headers = envelope::headers(settings.writes, &origin);
         headers.insert(NATS_MESSAGE_ID, format!("{name}.{piece}"));
-        keep(jetstream, subject::report(upstream), headers, payload).await?;
+        keep(jetstream, subject::report(upstream), headers, Bytes::from(message)).await?;
     }
     Ok(())
 }
