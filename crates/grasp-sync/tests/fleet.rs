@@ -291,9 +291,7 @@ async fn a_generated_world_gives_the_same_tables_embedded_and_as_a_fleet() {
     }
     let mut home = Relay::counting().await;
     let mut embedded = Embedded::keeping(&home).pulling_from([&upstreams[0]]).started().await;
-    for relay in &upstreams {
-        embedded.until_confirmed(relay).await;
-    }
+    embedded.until_at_rest(&upstreams).await;
     let at_home = home.held().await;
     embedded.stop().await;
     let tables = tables_of_sqlite(&embedded.database()).await;

@@ -29,9 +29,7 @@ async fn a_generated_world_comes_home_exactly_and_its_live_events_too() {
     let whole = expected(&upstreams);
     until_home_holds(&home, &whole).await;
     // The world names other relays too, which nobody can reach.
-    for relay in &upstreams {
-        system.until_confirmed(relay).await;
-    }
+    system.until_at_rest(&upstreams).await;
     until_home_holds(&home, &whole).await;
     assert!(world.noise.is_disjoint(&whole));
 }

@@ -108,7 +108,32 @@ pub enum Nip77 {
     },
 }
 
-/// Facts learned about an upstream by its behaviour. They survive restarts.
+/// What a relay says of itself in its NIP-11 document: hints to start from, which its behaviour may prove wrong. What it does
+/// not say, or says in another shape, is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stated {
+    /// When it said so.
+    pub at: Timestamp,
+    /// Live subscriptions that it allows on one connection.
+    pub max_subscriptions: Option<usize>,
+    /// Events that it serves for one filter.
+    pub max_limit: Option<usize>,
+    /// Bytes that it takes in one message.
+    pub max_message_length: Option<usize>,
+    /// Seconds that an event may lie back from now (`created_at_lower_limit`).
+    pub oldest: Option<u64>,
+    /// Seconds that an event may lie ahead of now (`created_at_upper_limit`).
+    pub newest: Option<u64>,
+    /// `supported_nips`, in its order.
+    pub nips: Vec<u16>,
+    /// `supported_grasps`, such as `GRASP-01`, in its order. A relay that names any is a GRASP peer.
+    pub grasps: Vec<String>,
+    /// `software` and `version`.
+    pub software: Option<String>,
+}
+
+/// Facts learned about an upstream by its behaviour, and what it states of itself. They survive restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Learned {
@@ -123,17 +148,20 @@ pub struct Learned {
     pub excludes_until: Option<bool>,
     /// It answers `limit: 0` with stored events, or never with EOSE, against NIP-01.
     pub ignores_limit_zero: Option<bool>,
+    /// Its NIP-11 document, as it was read last.
+    pub stated: Option<Stated>,
 }
 
 impl Learned {
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
-        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero } = newer;
+        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated } = newer;
         self.nip77 = nip77.or(self.nip77.take());
         self.page_cap = page_cap.or(self.page_cap);
         self.ids_per_req = ids_per_req.or(self.ids_per_req);
         self.live_limit = live_limit.or(self.live_limit);
         self.excludes_until = excludes_until.or(self.excludes_until);
         self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);
+        self.stated = stated.or(self.stated.take());
     }
 }

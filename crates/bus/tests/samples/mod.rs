@@ -5,8 +5,8 @@ use model::{
     Announced, Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
     Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
     LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag,
-    RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Status, Stored,
-    Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
+    RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Stated, Status,
+    Stored, Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -226,6 +226,21 @@ fn learned(nip77: Nip77) -> Learned {
         live_limit: Some(20),
         excludes_until: Some(true),
         ignores_limit_zero: Some(false),
+        stated: Some(stated()),
+    }
+}
+
+fn stated() -> Stated {
+    Stated {
+        at: Timestamp::from_secs(1),
+        max_subscriptions: Some(20),
+        max_limit: Some(500),
+        max_message_length: Some(131_072),
+        oldest: Some(94_608_000),
+        newest: Some(900),
+        nips: vec![1, 77],
+        grasps: vec!["GRASP-01".into()],
+        software: Some("https://relay.example/software 1.0".into()),
     }
 }
 

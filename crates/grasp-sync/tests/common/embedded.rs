@@ -1,7 +1,8 @@
 //! The embedded system on a data directory of its own: started, stopped and started again.
 
+use std::cell::Cell;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grasp_sync::config::{Config, Home};
 use grasp_sync::system::System;
@@ -133,6 +134,25 @@ impl Embedded {
         self.until(&format!("{url} to be confirmed"), PATIENCE, |status| {
             let known = status.upstreams.iter().find(|one| one.url == url);
             known.is_some_and(|one| is_caught_up(one) && one.confirmed > 0 && one.wanted + one.pending == 0)
+        })
+        .await;
+    }
+
+    /// Waits until everything at all of these is confirmed in one look, and nothing has changed for ten discovery windows:
+    /// what one of them brought home may be wanted at another.
+    pub(crate) async fn until_at_rest(&self, relays: &[Relay]) {
+        for relay in relays {
+            self.until_confirmed(relay).await;
+        }
+        let seen: Cell<Option<(Totals, Instant)>> = Cell::new(None);
+        self.until("the system to be at rest", PATIENCE, |status| {
+            let totals = Totals::of(status);
+            let known = |relay: &Relay| status.upstreams.iter().find(|one| one.url == relay.relay_url());
+            let is_confirmed = |relay| known(relay).is_some_and(|one| is_caught_up(one) && one.wanted + one.pending == 0);
+            let since = seen.get().filter(|(before, _)| *before == totals && relays.iter().all(is_confirmed));
+            let since = since.map_or_else(Instant::now, |(_, since)| since);
+            seen.set(Some((totals, since)));
+            since.elapsed() > self.config.discovery_window * 10
         })
         .await;
     }
