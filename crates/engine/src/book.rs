@@ -11,7 +11,7 @@ mod reports;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    BatchId, Claim, Claimed, Draft, Epoch, EventId, LinkView, Nip77, RelayUrl, RepoAddr, Resume, Role, RootSeen, StateError,
+    BatchId, Claim, Claimed, Draft, Epoch, EventId, LinkView, RelayUrl, RepoAddr, Resume, Role, RootSeen, StateError,
     Timestamp, UpGranted, UpstreamId,
 };
 
@@ -167,14 +167,12 @@ impl Book {
     }
 }
 
-/// S15: release pending, clear confirmed, fresh; NIP-77 is probed again (S12).
+/// S15: release pending, clear confirmed, fresh; what was refused is tried again (S12, I3).
 fn start_over(relay: &mut Relay, next: Timestamp, now: Timestamp) {
     relay.want_all(now);
     relay.refresh_at = Some(next);
     relay.link = LinkView::Up { resume: Resume::Fresh, opened: false, caught_up: false };
-    if matches!(relay.learned.nip77, Some(Nip77::Refused { .. })) {
-        relay.learned.nip77 = None;
-    }
+    relay.learned.forget_refusals();
 }
 
 /// A batch of all the draft's items, or nothing where one of them is not wanted any more.

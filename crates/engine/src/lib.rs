@@ -18,6 +18,7 @@ pub mod placement;
 pub mod plan;
 pub mod resume;
 pub mod rules;
+pub mod room;
 pub mod sequence;
 pub mod session;
 pub mod targets;

@@ -144,6 +144,10 @@ pub struct Learned {
     pub ids_per_req: Option<usize>,
     /// Live subscriptions that the relay allows.
     pub live_limit: Option<usize>,
+    /// When it showed that.
+    pub live_limit_at: Option<Timestamp>,
+    /// It refused a filter that named more items than these.
+    pub refs_per_filter: Option<usize>,
     /// Its `until` leaves out the second that it names, against NIP-01.
     pub excludes_until: Option<bool>,
     /// It answers `limit: 0` with stored events, or never with EOSE, against NIP-01.
@@ -155,13 +159,34 @@ pub struct Learned {
 impl Learned {
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
-        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated } = newer;
+        let Self {
+            nip77,
+            page_cap,
+            ids_per_req,
+            live_limit,
+            live_limit_at,
+            refs_per_filter,
+            excludes_until,
+            ignores_limit_zero,
+            stated,
+        } = newer;
         self.nip77 = nip77.or(self.nip77.take());
         self.page_cap = page_cap.or(self.page_cap);
         self.ids_per_req = ids_per_req.or(self.ids_per_req);
         self.live_limit = live_limit.or(self.live_limit);
+        self.live_limit_at = live_limit_at.or(self.live_limit_at);
+        self.refs_per_filter = refs_per_filter.or(self.refs_per_filter);
         self.excludes_until = excludes_until.or(self.excludes_until);
         self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);
         self.stated = stated.or(self.stated.take());
+    }
+
+    /// S15: what the relay refused is tried again with a refresh: NIP-77, more live subscriptions, larger filters. Answers
+    /// whether there was anything.
+    pub fn forget_refusals(&mut self) -> bool {
+        let before = (self.nip77.take_if(|nip77| matches!(nip77, Nip77::Refused { .. })), self.live_limit.take());
+        let filters = self.refs_per_filter.take();
+        self.live_limit_at = None;
+        before.0.is_some() || before.1.is_some() || filters.is_some()
     }
 }

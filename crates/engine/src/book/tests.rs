@@ -180,7 +180,7 @@ fn s08_a_fresh_link_wants_everything_and_keeps_the_chunks() {
 fn s15_a_refresh_starts_over_on_the_same_link_and_probes_nip77_again() {
     let mut book = book_of(1);
     let epoch = book.up(A, at(NOW), 0).unwrap().epoch;
-    let refused = Learned { nip77: Some(Nip77::Refused { at: at(1), reason: String::new() }), ..Learned::default() };
+    let refused = Learned { nip77: Some(model::Nip77::Refused { at: at(1), reason: String::new() }), ..Learned::default() };
     say(&mut book, epoch, 1, Said::Learned { facts: refused }, NOW).unwrap();
     say(&mut book, epoch, 2, Said::Opened, NOW).unwrap();
     claim(&mut book, &[repo("r000")], 0, NOW).unwrap();

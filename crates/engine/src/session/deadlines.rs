@@ -8,7 +8,7 @@ use super::words::{Now, UnitId};
 use super::{Owner, Session, SubNo};
 
 /// A page without a frame for this long (milliseconds) is given up; a page that moves has no limit.
-const PAGE_IDLE_MS: u64 = 30_000;
+pub(super) const PAGE_IDLE_MS: u64 = 30_000;
 /// Events that were read and no outcome of any event on the whole link for this long (milliseconds): what waits is given
 /// back. Home may take one event a minute from a link that shares it with fifty others.
 const OUTCOME_MS: u64 = 900_000;

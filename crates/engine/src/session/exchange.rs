@@ -17,7 +17,7 @@ const LOADING_MS: u64 = 30_000;
 /// A relay that has not answered NEG-OPEN by then (milliseconds) refuses by silence.
 const FIRST_REPLY_MS: u64 = 8_000;
 /// An exchange without a frame of its own for this long (milliseconds) ends.
-const PROGRESS_MS: u64 = 20_000;
+pub(super) const PROGRESS_MS: u64 = 20_000;
 /// More rounds than any honest relay needs within the bound on ids.
 const MOST_ROUNDS: u32 = 256;
 /// Ids of one set, ours or what a relay names in one exchange: about 40 bytes each in memory.
@@ -96,7 +96,7 @@ impl Session {
         if (unproved && self.exchanges().any(|(_, exchange)| exchange.is_unanswered())) || self.window_must_wait(id) {
             return false;
         }
-        let sub = self.new_sub(Owner::Exchange(id));
+        let sub = self.new_sub(Owner::Exchange(id), now);
         self.note_asked(now);
         let Some(unit) = self.units.get_mut(&id) else { return false };
         unit.moved_ms = now.ms;
@@ -213,7 +213,7 @@ impl Session {
         exchange.named.clear();
         exchange.phase = Phase::Loading;
         let old = exchange.sub;
-        let sub = self.new_sub(Owner::Exchange(id));
+        let sub = self.new_sub(Owner::Exchange(id), now);
         if let Some(exchange) = self.exchange_mut(id) {
             exchange.sub = sub;
         }
@@ -283,7 +283,7 @@ impl Session {
         if let Stage::Exchange(exchange) = std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {
             self.drop_exchange(id, *exchange);
         }
-        if self.may_ask(now) {
+        if self.may_ask(now) && self.room() > 0 {
             self.start_walk(id, now);
         } else if let Some(unit) = self.units.get_mut(&id) {
             unit.method = model::Method::Req;

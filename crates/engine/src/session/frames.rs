@@ -5,15 +5,15 @@ use model::{Event, Filter, Incomplete};
 use nostr::prelude::MatchEventOptions;
 
 use super::live::{Live, LiveState};
-use super::refusal;
+use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage, Unit, batch_of};
 use super::words::{Frame, Now, Ticket, UnitId, Verdict};
-use super::{Owner, Session};
+use super::{Owner, Session, SubNo};
 
 impl Session {
     pub(super) fn frame(&mut self, frame: Frame, now: Now) {
         match frame {
-            Frame::Eose { sub, hint } => match self.owner(&sub) {
+            Frame::Eose { sub, hint } => match self.owner_ended(&sub, now) {
                 Some((sub, Owner::Live(key))) => self.live_eose(key, sub, hint, now),
                 Some((sub, Owner::Page(unit))) => {
                     self.close(sub);
@@ -40,10 +40,29 @@ impl Session {
         }
     }
 
+    /// Whose it is; that it was heard shows that the relay took the request.
+    fn owner_heard(&mut self, sub: &str, now: Now) -> Option<(SubNo, Owner)> {
+        let (sub, _) = self.owner(sub)?;
+        self.answered(sub, now);
+        // What that showed may have ended others, not this one.
+        self.subs.get(&sub).map(|owner| (sub, *owner))
+    }
+
+    fn owner_ended(&mut self, sub: &str, now: Now) -> Option<(SubNo, Owner)> {
+        let heard = self.owner_heard(sub, now);
+        if let Some((sub, _)) = heard {
+            self.answered_to_its_end(sub);
+        }
+        heard
+    }
+
     /// CLOSED ends one subscription, not the link.
     fn closed(&mut self, sub: &str, text: &str, now: Now) {
         let Some((sub, owner)) = self.owner(sub) else { return };
         self.subs.remove(&sub);
+        if refusal::read(text) == Refusal::TooManySubscriptions && !matches!(owner, Owner::Exchange(_)) {
+            return self.refused_for_room(vec![(sub, owner)], now);
+        }
         match owner {
             Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),
             Owner::Page(unit) => self.page_closed(unit, text, now),
@@ -54,7 +73,7 @@ impl Session {
 
     fn notice(&mut self, text: &str, now: Now) {
         if refusal::names_subscriptions(text) {
-            self.newest_live_refused(text, now);
+            self.too_many_notice(now);
         } else if refusal::is_rate_limit_notice(text) {
             self.pause(now);
         } else {
@@ -63,7 +82,7 @@ impl Session {
     }
 
     pub(super) fn judge(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
-        let Some((sub, owner)) = self.owner(sub) else { return Verdict::Stray };
+        let Some((sub, owner)) = self.owner_heard(sub, now) else { return Verdict::Stray };
         if let Owner::Page(id) = owner
             && self.calibrates(id, event, now)
         {

@@ -6,8 +6,9 @@ use model::{EventId, Filter, Learned};
 
 use super::exchange::Exchange;
 use super::refusal::{self, Refusal};
-use super::words::{Now, Request, UnitId};
+use super::words::{NO_ROOM, Now, Request, UnitId};
 use super::{Owner, Session, SubNo};
+use crate::room::Room;
 
 /// Ids asked for in one REQ, until the relay shows that it serves less.
 const IDS_PER_REQ: usize = 200;
@@ -38,16 +39,16 @@ impl Exchange {
 impl Session {
     /// Keeps requests by ids in flight; ends the pass when nothing is left.
     pub(super) fn fetch_ids(&mut self, id: UnitId, now: Now) {
-        let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ).max(1);
+        let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ).min(Room::of(&self.learned).ids()).max(1);
         let in_flight = IDS_IN_FLIGHT.min(self.pace.width());
-        while self.may_ask(now) {
+        while self.may_ask(now) && self.room() > 0 {
             let Some(exchange) = self.exchange_mut(id) else { return };
             if exchange.in_flight.len() >= in_flight {
                 break;
             }
             let Some(asked) = exchange.next_ids(per_req) else { break };
             let filter = Filter::new().ids(asked.left.iter().copied()).limit(asked.left.len());
-            let sub = self.new_sub(Owner::Ids(id));
+            let sub = self.new_sub(Owner::Ids(id), now);
             if let Some(exchange) = self.exchange_mut(id) {
                 exchange.in_flight.insert(sub, asked);
             }
@@ -72,13 +73,25 @@ impl Session {
         exchange.need.extend(asked.left);
         self.touch(id, now);
         let refusal = refusal::read(text);
-        let is_of_pace = matches!(refusal, Refusal::RateLimited | Refusal::Quota | Refusal::TooManySubscriptions);
+        let is_of_pace = matches!(refusal, Refusal::RateLimited | Refusal::Quota);
         if is_served {
             self.fetch_ids(id, now);
         } else if let Some(before) = is_of_pace.then(|| self.refused_again(id)).flatten() {
             self.slow_down(refusal, before, now);
         } else {
             self.walk_instead(id, text, false, now);
+        }
+    }
+
+    /// A request by ids had no room beside other subscriptions.
+    pub(super) fn ids_without_room(&mut self, id: UnitId, sub: SubNo, now: Now) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        let Some(asked) = exchange.in_flight.remove(&sub) else { return };
+        exchange.need.extend(asked.left);
+        self.touch(id, now);
+        match self.refused_again(id) {
+            Some(before) => self.wait_for_room(before, now),
+            None => self.walk_instead(id, NO_ROOM, false, now),
         }
     }
 

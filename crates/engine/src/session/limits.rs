@@ -3,7 +3,7 @@
 use model::{Learned, Said};
 
 use super::words::{Now, Output, UnitId};
-use super::{MOST_REFUSALS, Owner, ROOM_MS, SUBSCRIPTIONS_IN_RESERVE, Session};
+use super::{MOST_REFUSALS, ROOM_MS, Session};
 use crate::walk::{Manners, SMALLEST_CAP};
 
 impl Session {
@@ -43,7 +43,7 @@ impl Session {
 
     /// When the next request may be sent (milliseconds).
     pub(super) fn asks_at(&self) -> u64 {
-        self.paused_until_ms.max(self.ask_ms)
+        self.paused_until_ms.max(self.ask_ms).max(self.budget.settle_ms)
     }
 
     /// A request is sent.
@@ -65,16 +65,6 @@ impl Session {
         self.pace.answered(now.ms);
         if let Some(unit) = self.units.get_mut(&id) {
             unit.refusals = 0;
-        }
-    }
-
-    /// The relay refused one more subscription than those that are open now.
-    pub(super) fn learn_live_limit(&mut self, now: Now) {
-        let open = self.subs.values().filter(|owner| !matches!(owner, Owner::Exchange(_))).count();
-        let limit = open.saturating_sub(SUBSCRIPTIONS_IN_RESERVE).max(1);
-        if self.learned.live_limit.is_none_or(|known| limit < known) {
-            self.learn(Learned { live_limit: Some(limit), ..Learned::default() });
-            self.keep_live_within(limit, now);
         }
     }
 }

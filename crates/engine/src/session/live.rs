@@ -6,16 +6,17 @@ use model::{BatchId, Filter, Incomplete, Learned, Slot, Timestamp};
 use super::deadlines::{Deadline, WaitsFor};
 use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage};
-use super::words::{Now, Request, UnitId};
+use super::words::{NO_ROOM, Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
-use crate::consolidation::is_live;
 use crate::resume::{overlapped, unoverlapped};
 use crate::walk::{EoseHint, PAGE_LIMIT};
 
 /// News only (`limit: 0`) has nothing to read before its EOSE: no relay needs longer (milliseconds).
-const LIMIT_ZERO_MS: u64 = 8_000;
+pub(super) const LIMIT_ZERO_MS: u64 = 8_000;
 /// Stored events despite `limit: 0`; one or two may be news that came just before the EOSE.
 const STORED_DESPITE_ZERO: usize = 3;
+/// Refusals in a row for want of room, after which a live subscription is not asked for again on this link.
+const REFUSED_FOR_ROOM: u32 = 3;
 /// How far back (seconds) a live subscription of a relay that ignores `limit: 0` reaches: for clocks that differ.
 const LIVE_SINCE_SECS: u64 = 60;
 
@@ -24,6 +25,8 @@ const LIVE_SINCE_SECS: u64 = 60;
 pub(super) enum LiveKey {
     /// Layer 1.
     Announcements,
+    /// One by kinds, for all that has no room for filters of its own.
+    Broad,
     /// Layers 2 and 3.
     Slot(Slot),
 }
@@ -132,7 +135,7 @@ impl Session {
             return;
         }
         self.note_asked(now);
-        let sub = self.new_sub(Owner::Live(key));
+        let sub = self.new_sub(Owner::Live(key), now);
         let gap = since.map(|since| self.gap_unit(key, filter.clone().since(since), sub, now));
         let is_news_only = since.is_none() && !self.ignores_limit_zero();
         let request = if is_news_only {
@@ -193,7 +196,7 @@ impl Session {
     }
 
     /// Batches that waited for `key` may start.
-    fn live_stands(&mut self, key: LiveKey) {
+    pub(super) fn live_stands(&mut self, key: LiveKey) {
         for batch in self.batches.values_mut() {
             batch.waits_for.remove(&key);
         }
@@ -210,9 +213,9 @@ impl Session {
                 live.refusals += 1;
                 match refusal {
                     Refusal::RateLimited => self.pause(now),
-                    Refusal::TooManySubscriptions => self.learn_live_limit(now),
                     Refusal::Quota => self.pace.too_many(now.ms),
-                    Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
+                    Refusal::TooManySubscriptions
+                    | Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }
@@ -235,19 +238,33 @@ impl Session {
         }
     }
 
-    /// A NOTICE without an id: it means the subscription that was asked for last and does not stand yet.
-    pub(super) fn newest_live_refused(&mut self, text: &str, now: Now) {
-        let is_opening = |key: &LiveKey| self.lives.get(key).is_some_and(|live| !live.is_standing());
-        let newest = self.subs.iter().rev().find_map(|(sub, owner)| match owner {
-            Owner::Live(key) if is_opening(key) => Some((*sub, *key)),
-            Owner::Live(_) | Owner::Page(_) | Owner::Ids(_) | Owner::Exchange(_) => None,
-        });
-        match newest {
-            Some((sub, key)) => {
-                self.close(sub);
-                self.live_closed(key, sub, Incomplete::Closed, text, now);
+    /// A subscription had no room beside others. Where there is room for it, it is asked for again soon; else its filter is polled.
+    /// Batches go on either way: what comes from now on is read.
+    pub(super) fn live_without_room(&mut self, key: LiveKey, sub: SubNo, now: Now) {
+        let Some(live) = self.lives.get_mut(&key) else { return };
+        let since = match &mut live.state {
+            LiveState::Opening { sub: opening, former, .. } if *opening == sub => {
+                former.take().map_or((live.since, None), |(former, _)| (Some(overlapped(now.wall)), Some(former)))
             }
-            None => self.learn_live_limit(now),
+            LiveState::Standing { sub: standing } if *standing == sub => (Some(overlapped(now.wall)), None),
+            LiveState::Opening { .. } => {
+                return self.live_closed(key, sub, Incomplete::Closed, NO_ROOM, now);
+            }
+            LiveState::Standing { .. } | LiveState::Lost { .. } => return,
+        };
+        let (since, former) = (since.0.into_iter().chain(live.since).min(), since.1);
+        let gap = live.gap.take();
+        live.refusals += 1;
+        live.state = LiveState::Lost { retry_ms: now.ms + reopen_wait(live.refusals - 1), since };
+        let is_hopeless = live.refusals >= REFUSED_FOR_ROOM || !self.allows_live(key);
+        if let Some(former) = former {
+            self.close(former);
+        }
+        if let Some(gap) = gap {
+            self.drop_unit(gap);
+        }
+        if is_hopeless {
+            self.poll_instead(key, now);
         }
     }
 
@@ -284,22 +301,16 @@ impl Session {
         }
     }
 
-    /// I3: whether the limit that was learned leaves room for the live subscriptions of this chunk.
-    pub(super) fn allows_live(&self, chunk: u32) -> bool {
-        self.learned.live_limit.is_none_or(|limit| is_live(chunk, limit))
-    }
-
-    /// I3: what the planner would not open under this limit is closed, so that history has room, and polled.
-    pub(super) fn keep_live_within(&mut self, limit: usize, now: Now) {
-        let is_surplus = |key: &LiveKey| matches!(key, LiveKey::Slot(slot) if !is_live(slot.chunk, limit));
-        let surplus: Vec<LiveKey> = self.lives.keys().filter(|key| is_surplus(key)).copied().collect();
+    /// I3: what the planner would not open under the limit is closed, so that history has room, and polled.
+    pub(super) fn keep_live_within(&mut self, now: Now) {
+        let surplus: Vec<LiveKey> = self.lives.keys().filter(|key| !self.allows_live(**key)).copied().collect();
         for key in surplus {
             self.poll_instead(key, now);
         }
     }
 
-    /// Closes a live subscription for good. Its gap is read all the same; a batch of before that waits for it has ended.
-    pub(super) fn give_up_live(&mut self, key: LiveKey, why: &str) {
+    /// Closes a live subscription for good. Its gap is read all the same.
+    pub(super) fn give_up_live(&mut self, key: LiveKey) {
         self.read_gap_by_itself(key);
         match self.lives.remove(&key).map(|live| live.state) {
             Some(LiveState::Opening { sub, former, .. }) => {
@@ -311,6 +322,10 @@ impl Session {
             Some(LiveState::Standing { sub }) => self.close(sub),
             Some(LiveState::Lost { .. }) | None => {}
         }
+    }
+
+    /// No live subscription of this key is to be: a batch of before that waits for it ends.
+    pub(super) fn end_waiting_for(&mut self, key: LiveKey, why: &str) {
         for batch in self.waiting_for(key) {
             self.fail_batch(batch, Incomplete::NotLive, why.to_owned());
         }

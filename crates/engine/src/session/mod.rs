@@ -3,6 +3,7 @@
 //! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
+mod budget;
 mod deadlines;
 mod exchange;
 mod frames;
@@ -22,11 +23,13 @@ use std::fmt;
 
 use model::{BatchId, Event, Learned, Resume, Said, Slot, Timestamp};
 
+use budget::Budget;
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
 use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
+use crate::room::{IN_RESERVE, Room};
 use crate::walk::Manners;
 use live::{Live, LiveKey};
 use overflow::Overflow;
@@ -41,8 +44,6 @@ const REOPEN_MS: u64 = 5_000;
 const STEADY_MS: u64 = 60_000;
 /// Layer 1 or a gap that could not be read is tried again after this long (milliseconds), doubling while it cannot.
 const RETRY_UNIT_MS: u64 = 30_000;
-/// Where the relay limits subscriptions, this many are kept for history.
-const SUBSCRIPTIONS_IN_RESERVE: usize = 3;
 /// How long (milliseconds) a page waits that the relay had no subscription for, doubling up to 32 times that.
 const ROOM_MS: u64 = 1_000;
 /// Refusals of one stretch for its rate or its number, one after the other: then it is incomplete, and asked for again later.
@@ -97,6 +98,7 @@ pub struct Session {
     paused_since_ms: u64,
     paused_until_ms: u64,
     pace: Pace,
+    budget: Budget,
     /// The next request is not sent before this moment (milliseconds).
     ask_ms: u64,
     /// Last outcome of an event of this link (milliseconds).
@@ -141,6 +143,7 @@ impl Session {
             paused_since_ms: 0,
             paused_until_ms: 0,
             pace: Pace::new(READING),
+            budget: Budget::default(),
             ask_ms: 0,
             settled_ms: 0,
             last_number: 0,
@@ -164,6 +167,7 @@ impl Session {
             Input::Tick => self.tick(now),
         }
         self.start_poll(now);
+        self.use_room(now);
         self.start_units(now);
         self.say_caught_up();
     }
@@ -261,16 +265,30 @@ impl Session {
         if now.ms >= self.ask_ms {
             self.ask_ms = 0;
         }
-        if self.may_ask(now) {
-            self.ask_held_pages(now);
-            let exchanging: Vec<UnitId> =
-                self.units.iter().filter(|(_, unit)| matches!(unit.stage, Stage::Exchange(_))).map(|(id, _)| *id).collect();
-            for id in exchanging {
-                self.fetch_ids(id, now);
-            }
-        }
+        self.tick_budget(now);
+        self.ask_what_waits(now);
         self.tick_units(now);
         self.tick_lives(now);
+    }
+
+    /// Where the relay limits subscriptions, what ended leaves room for what waits.
+    fn use_room(&mut self, now: Now) {
+        if (1..=IN_RESERVE).contains(&self.room()) {
+            self.ask_what_waits(now);
+        }
+    }
+
+    /// Pages and ids that a pause or other subscriptions held back.
+    fn ask_what_waits(&mut self, now: Now) {
+        if !self.may_ask(now) {
+            return;
+        }
+        self.ask_held_pages(now);
+        let exchanging: Vec<UnitId> =
+            self.units.iter().filter(|(_, unit)| matches!(unit.stage, Stage::Exchange(_))).map(|(id, _)| *id).collect();
+        for id in exchanging {
+            self.fetch_ids(id, now);
+        }
     }
 
     /// Says once that every live subscription stands and nothing of the time before this link is left.
@@ -298,7 +316,7 @@ impl Session {
 
     fn free_units(&self) -> usize {
         let is_active = |unit: &&Unit| matches!(unit.stage, Stage::Exchange(_) | Stage::Walk { .. });
-        let most = if self.learned.live_limit.is_some() { SUBSCRIPTIONS_IN_RESERVE } else { usize::MAX };
+        let most = if Room::of(&self.learned).live.is_some() { IN_RESERVE } else { usize::MAX };
         most.min(self.pace.width()).saturating_sub(self.units.values().filter(is_active).count())
     }
 
@@ -307,10 +325,13 @@ impl Session {
         self.subs.get(&sub).map(|owner| (sub, *owner))
     }
 
-    fn new_sub(&mut self, owner: Owner) -> SubNo {
+    fn new_sub(&mut self, owner: Owner, now: Now) -> SubNo {
         self.last_number += 1;
         let sub = SubNo(self.last_number);
         self.subs.insert(sub, owner);
+        if !matches!(owner, Owner::Exchange(_)) {
+            self.note_opened(sub, now);
+        }
         sub
     }
 

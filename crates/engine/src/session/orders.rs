@@ -7,6 +7,7 @@ use super::live::{Live, LiveKey};
 use super::unit::{Batch, Purpose};
 use super::words::{Now, Output};
 use crate::resume::unoverlapped;
+use crate::rules::REFRESH_SECS;
 
 impl Session {
     pub(super) fn order(&mut self, ask: Ask, now: Now) {
@@ -39,15 +40,20 @@ impl Session {
         let is_under_way = self.units.values().any(|unit| unit.purpose == Purpose::Announcements);
         self.open_live(LiveKey::Announcements, filter.clone(), since, now);
         if since.is_none() && !is_under_way {
-            self.start_over(method);
+            self.start_over(method, now);
             self.queue_unit(Purpose::Announcements, filter, method);
         }
         self.taken.announcements = true;
         self.say_opened();
     }
 
-    /// S15: from now on the link is a fresh one, whatever it began as. S12: a refresh probes NIP-77 again, as ordered.
-    fn start_over(&mut self, method: Method) {
+    /// S15: from now on the link is a fresh one, whatever it began as. What was refused before the last refresh is tried again:
+    /// NIP-77 as ordered (S12), more live subscriptions (I3).
+    fn start_over(&mut self, method: Method, now: Now) {
+        let is_old = |at: Timestamp| now.wall.as_secs() >= at.as_secs() + REFRESH_SECS.0;
+        if self.taken.announcements || self.learned.live_limit_at.is_some_and(is_old) {
+            self.forget_limits();
+        }
         self.resume = Resume::Fresh;
         self.taken.said_caught_up = false;
         if method == Method::Negentropy && self.refuses_negentropy() {
@@ -76,7 +82,7 @@ impl Session {
         }
         // The order may be older than what the link has learned since.
         let (live, surplus): (Vec<LiveFilter>, Vec<LiveFilter>) =
-            live.into_iter().partition(|live| self.allows_live(live.slot.chunk));
+            live.into_iter().partition(|live| self.allows_live(LiveKey::Slot(live.slot)));
         for filter in polled.into_iter().chain(surplus) {
             // Its history is read now: what comes is to be read from now on.
             self.poll(filter, now.wall, true);

@@ -69,7 +69,9 @@ impl Session {
         if let Some(gap) = gap {
             self.drop_unit(gap);
         }
-        self.give_up_live(key, "the relay allows no more subscriptions");
+        self.give_up_live(key);
+        // S11: from now on news come by polling.
+        self.live_stands(key);
         since
     }
 

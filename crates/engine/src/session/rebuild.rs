@@ -42,9 +42,10 @@ impl Session {
         }
         let wanted = self.rebuilding.take().unwrap_or_default();
         let surplus: Vec<LiveKey> =
-            self.lives.keys().filter(|key| **key != LiveKey::Announcements && !wanted.contains(key)).copied().collect();
+            self.lives.keys().filter(|key| matches!(key, LiveKey::Slot(_)) && !wanted.contains(key)).copied().collect();
         for key in surplus {
-            self.give_up_live(key, "its live subscriptions were rebuilt");
+            self.give_up_live(key);
+            self.end_waiting_for(key, "its live subscriptions were rebuilt");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::live::{LiveKey, LiveState};
 use super::overflow::Window;
 use super::refusal::{self, Refusal};
-use super::words::{Now, Output, Request, UnitId};
+use super::words::{NO_ROOM, Now, Output, Request, UnitId};
 use super::{Owner, RETRY_UNIT_MS, Session, SubNo};
 use crate::walk::{EoseHint, Step, Walk};
 
@@ -137,12 +137,15 @@ impl Session {
         if by_exchange {
             return self.start_exchange(id, now);
         }
-        self.start_walk(id, now);
-        true
+        let has_room = self.room() > 0;
+        if has_room {
+            self.start_walk(id, now);
+        }
+        has_room
     }
 
     pub(super) fn start_walk(&mut self, id: UnitId, now: Now) {
-        let (sub, manners) = (self.new_sub(Owner::Page(id)), self.manners);
+        let (sub, manners) = (self.new_sub(Owner::Page(id), now), self.manners);
         let Some(unit) = self.units.get_mut(&id) else { return };
         let walk = Box::new(match unit.purpose {
             Purpose::Gap(_) | Purpose::Poll(_) => Walk::of_news(unit.asked(), manners),
@@ -193,10 +196,10 @@ impl Session {
 
     /// Asks for the page that the walk stands at, unless a cooldown or the last request holds it back.
     fn ask_page(&mut self, id: UnitId, now: Now) {
-        if !self.may_ask(now) {
+        if !self.may_ask(now) || self.room() == 0 {
             return;
         }
-        let sub = self.new_sub(Owner::Page(id));
+        let sub = self.new_sub(Owner::Page(id), now);
         let Some(Unit { stage: Stage::Walk { walk, page }, moved_ms, .. }) = self.units.get_mut(&id) else { return };
         *page = Some(sub);
         *moved_ms = now.ms;
@@ -253,6 +256,18 @@ impl Session {
         self.slow_down(refusal, before, now);
     }
 
+    /// The page in flight had no room beside other subscriptions: it is asked for again when they have ended.
+    pub(super) fn page_without_room(&mut self, id: UnitId, now: Now) {
+        let Some(Unit { stage: Stage::Walk { walk, page }, moved_ms, .. }) = self.units.get_mut(&id) else { return };
+        *page = None;
+        *moved_ms = now.ms;
+        walk.restart_page();
+        match self.refused_again(id) {
+            Some(before) => self.wait_for_room(before, now),
+            None => self.page_refused(id, Incomplete::Closed, NO_ROOM, now),
+        }
+    }
+
     /// The relay refused one request for its rate, or because there are others: it is sent again later.
     pub(super) fn slow_down(&mut self, refusal: Refusal, refusals: u32, now: Now) {
         match refusal {
@@ -262,10 +277,7 @@ impl Session {
                 self.wait_for_room(refusals, now);
             }
             // Others of ours will end meanwhile.
-            Refusal::TooManySubscriptions => {
-                self.learn_live_limit(now);
-                self.wait_for_room(refusals, now);
-            }
+            Refusal::TooManySubscriptions => self.wait_for_room(refusals, now),
             Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
         }
     }

@@ -4,6 +4,9 @@ use model::{BatchId, DownClass, EventId, Filter, Said, Timestamp};
 
 use crate::walk::EoseHint;
 
+/// Our word for a request that the relay took no notice of, or refused without naming it, because there were others.
+pub(super) const NO_ROOM: &str = "the relay allows no more subscriptions";
+
 /// Two clocks, each for one thing: durations by the monotonic one, `since` by the wall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {

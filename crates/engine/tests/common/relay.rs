@@ -19,6 +19,15 @@ pub(crate) enum Negentropy {
     AnswersOnce,
 }
 
+/// How it refuses one subscription more than it allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OverLimit {
+    Closed,
+    /// A NOTICE that names none.
+    Notice,
+    Silent,
+}
+
 /// What a REQ is for, by its filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -54,6 +63,9 @@ pub(crate) struct ModelRelay {
     pub(crate) breaks_off: Option<(usize, String)>,
     /// More subscriptions than these are refused.
     pub(crate) most_open: usize,
+    pub(crate) over_limit: OverLimit,
+    /// A filter that names more values is refused.
+    pub(crate) most_values: usize,
     /// Pages reach from now whatever `until` says.
     pub(crate) ignores_until: bool,
     /// `until` leaves out the second that it names.
@@ -92,6 +104,8 @@ impl ModelRelay {
             holds_eose: None,
             breaks_off: None,
             most_open: usize::MAX,
+            over_limit: OverLimit::Closed,
+            most_values: usize::MAX,
             ignores_until: false,
             excludes_until: false,
             is_silent: false,
@@ -140,7 +154,16 @@ impl ModelRelay {
             return vec![closed(sub, text)];
         }
         if self.open.len() >= self.most_open {
-            return vec![closed(sub, "error: too many subscriptions")];
+            return match self.over_limit {
+                OverLimit::Closed => vec![closed(sub, "error: too many subscriptions")],
+                OverLimit::Notice => {
+                    vec![Reply::Frame(Frame::Notice { text: "ERROR: too many concurrent REQs".into() })]
+                }
+                OverLimit::Silent => Vec::new(),
+            };
+        }
+        if filter.generic_tags.values().any(|values| values.len() > self.most_values) {
+            return vec![closed(sub, "ERROR: bad req: filter is too large")];
         }
         self.open.insert(sub.to_owned(), filter.clone());
         self.peak = self.peak.max(self.open.len());

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use engine::book::{Book, Status};
 use engine::discovery::Window;
+use engine::room::Room;
 use engine::rules::Policy;
 use engine::session::Request;
 use engine::{filters, invariants, plan};
@@ -340,7 +341,7 @@ impl World {
         hold(invariants::i07_one_session_per_upstream(self.links.keys().copied()), &self.log);
         for (number, link) in &self.links {
             let relay = self.book.relay(*number).expect("it has a link");
-            let limit = relay.learned.live_limit.unwrap_or(usize::MAX).min(self.book.policy().live_limit);
+            let limit = Room::of(&relay.learned).live.unwrap_or(usize::MAX).min(self.book.policy().live_limit);
             hold(
                 invariants::i04_no_filter_names_too_many(link.shell.sent.iter().filter_map(|(_, request)| filter_of(request))),
                 &self.log,
@@ -442,7 +443,17 @@ fn words_of_report(said: &Said) -> Option<String> {
 }
 
 fn words_of_facts(facts: &model::Learned) -> String {
-    let model::Learned { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated } = facts;
+    let model::Learned {
+        nip77,
+        page_cap,
+        ids_per_req,
+        live_limit,
+        live_limit_at: _,
+        refs_per_filter,
+        excludes_until,
+        ignores_limit_zero,
+        stated,
+    } = facts;
     let nip77 = nip77.as_ref().map(|nip77| match nip77 {
         model::Nip77::Works { .. } => "negentropy works".to_owned(),
         model::Nip77::Refused { reason, .. } => format!("negentropy is refused ({reason})"),
@@ -454,6 +465,7 @@ fn words_of_facts(facts: &model::Learned) -> String {
         counted(*page_cap, "events a page"),
         counted(*ids_per_req, "ids a request"),
         counted(*live_limit, "live"),
+        counted(*refs_per_filter, "items a filter"),
         found(*excludes_until, "until leaves out its second"),
         found(*ignores_limit_zero, "limit 0 is ignored"),
         stated.as_ref().and_then(|stated| stated.software.clone()),

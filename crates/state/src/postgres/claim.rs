@@ -71,12 +71,12 @@ async fn start_over(conn: &mut PgConnection, relay: i64, next: Timestamp, now: i
     forget_refusal(conn, relay).await
 }
 
-/// S12: a refresh probes NIP-77 again.
+/// What was refused before is tried again (S12, I3).
 pub(super) async fn forget_refusal(conn: &mut PgConnection, relay: i64) -> Result<(), Failure> {
     let learned: String = sqlx::query_scalar(LEARNED).bind(relay).fetch_one(&mut *conn).await?;
-    let learned = codec::learned(&learned)?;
-    if matches!(learned.nip77, Some(Nip77::Refused { .. })) {
-        learn(conn, relay, &Learned { nip77: None, ..learned }).await?;
+    let mut learned = codec::learned(&learned)?;
+    if learned.forget_refusals() {
+        learn(conn, relay, &learned).await?;
     }
     Ok(())
 }

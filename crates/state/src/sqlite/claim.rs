@@ -16,10 +16,8 @@ statements! {
     IS_UP = "SELECT link = 'up' FROM relay WHERE id = ?1";
     START_OVER = "
         UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2 WHERE id = ?1";
-    // S12: a refresh probes NIP-77 again.
-    FORGET_REFUSAL = "
-        UPDATE relay SET learned = json_remove(learned, '$.nip77')
-        WHERE id = ?1 AND json_extract(learned, '$.nip77.refused') IS NOT NULL";
+    LEARNED = "SELECT learned FROM relay WHERE id = ?1";
+    LEARN = "UPDATE relay SET learned = ?2 WHERE id = ?1";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = ?1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
@@ -65,9 +63,13 @@ async fn start_over(conn: &mut SqliteConnection, relay: i64, next: Timestamp, no
     forget_refusal(conn, relay).await
 }
 
-/// What was refused before is tried again (S12).
+/// What was refused before is tried again (S12, I3).
 pub(super) async fn forget_refusal(conn: &mut SqliteConnection, relay: i64) -> Result<(), Failure> {
-    sqlx::query(FORGET_REFUSAL).bind(relay).execute(conn).await?;
+    let learned: String = sqlx::query_scalar(LEARNED).bind(relay).fetch_one(&mut *conn).await?;
+    let mut learned = codec::learned(&learned)?;
+    if learned.forget_refusals() {
+        sqlx::query(LEARN).bind(relay).bind(codec::learned_text(&learned)).execute(conn).await?;
+    }
     Ok(())
 }
 

@@ -1,0 +1,169 @@
+//! Relays that allow few subscriptions, from the first link on: what is learned, and how soon every item is live or polled.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::relay::{ModelRelay, OverLimit};
+use common::world::World;
+use common::{START, announcement, comment};
+use engine::book::Status;
+use engine::rules::Policy;
+use model::{Event, LinkView};
+
+const UPSTREAM: &str = "wss://upstream.example";
+const OLD: u64 = START - 1_000_000;
+
+/// Repos whose addresses are so long that each has a chunk of its own.
+fn repos(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{}{n:03}", "x".repeat(200))).collect()
+}
+
+/// Home lists these repos on one upstream that allows so many subscriptions, and holds a comment on each.
+fn world(names: &[String], most_open: usize, over_limit: OverLimit) -> World {
+    world_under(Policy::default(), names, most_open, over_limit)
+}
+
+fn world_under(policy: Policy, names: &[String], most_open: usize, over_limit: OverLimit) -> World {
+    let mut world = World::new(policy);
+    let events: Vec<Event> = names.iter().map(|name| comment(name, OLD, 0)).collect();
+    *world.relay(UPSTREAM) = ModelRelay { most_open, over_limit, ..ModelRelay::without_negentropy(events) };
+    for name in names {
+        world.at_home(announcement(name, OLD, &[UPSTREAM]));
+    }
+    world.pass(6_000);
+    world.up(UPSTREAM);
+    world
+}
+
+fn is_complete(world: &World, names: &[String]) -> bool {
+    let number = world.book.number_of(&common::url(UPSTREAM)).unwrap();
+    let relay = world.book.relay(number).unwrap();
+    let confirmed = relay.rows().filter(|(_, row)| row.status == Status::Confirmed).count();
+    confirmed == names.len() && matches!(relay.link, LinkView::Up { caught_up: true, .. })
+}
+
+fn complete_after(world: &mut World, names: &[String]) -> u64 {
+    for second in 0..300 {
+        if is_complete(world, names) {
+            return second;
+        }
+        world.pass(1_000);
+    }
+    panic!("never complete:\n{}", tail(world));
+}
+
+fn tail(world: &World) -> String {
+    let lines: Vec<&str> = world.log.lines().rev().take(400).collect();
+    lines.into_iter().rev().map(|line| line.chars().take(160).collect::<String>() + "\n").collect()
+}
+
+#[test]
+fn scenario_07_a_limit_is_learned_in_one_round_and_every_item_is_confirmed_within_a_minute() {
+    for most_open in [5, 10, 20, 200] {
+        for over_limit in [OverLimit::Closed, OverLimit::Notice, OverLimit::Silent] {
+            for count in [1, 2, 6, 7, 30] {
+                let names = repos(count);
+                let mut world = world(&names, most_open, over_limit);
+                let took = complete_after(&mut world, &names);
+                let peak = world.relay(UPSTREAM).peak;
+                println!("{most_open} {over_limit:?}, {count} repos: {took} s, {peak} open at most");
+                assert!(took <= 60, "{most_open} {over_limit:?}, {count} repos: {took} s\n{}", tail(&world));
+            }
+        }
+    }
+}
+
+fn learned_limit(world: &World) -> Option<usize> {
+    let number = world.book.number_of(&common::url(UPSTREAM)).unwrap();
+    world.book.relay(number).unwrap().learned.live_limit
+}
+
+#[test]
+fn l03_what_is_learned_is_what_the_relay_allows_less_the_reserve_whatever_its_way_of_refusing() {
+    for most_open in [5, 10, 20] {
+        for over_limit in [OverLimit::Closed, OverLimit::Notice, OverLimit::Silent] {
+            let names = repos(30);
+            let mut world = world(&names, most_open, over_limit);
+            complete_after(&mut world, &names);
+            assert_eq!(learned_limit(&world), Some(most_open - 3), "{most_open} {over_limit:?}\n{}", tail(&world));
+            world.pass(600_000);
+            assert_eq!(learned_limit(&world), Some(most_open - 3), "ten minutes later: {most_open} {over_limit:?}");
+        }
+    }
+}
+
+#[test]
+fn i03_where_the_relay_allows_few_subscriptions_news_come_live_or_within_a_round_of_polls() {
+    for over_limit in [OverLimit::Closed, OverLimit::Notice, OverLimit::Silent] {
+        let names = repos(12);
+        let mut world = world(&names, 20, over_limit);
+        complete_after(&mut world, &names);
+        world.pass(60_000);
+        let now = world.now().as_secs();
+        let news: Vec<Event> = names.iter().map(|name| comment(name, now, 1)).collect();
+        for event in &news {
+            world.publish(UPSTREAM, event.clone());
+        }
+        world.settle();
+        let live = news.iter().filter(|event| world.home.contains_key(&event.id)).count();
+        assert_eq!(live, 5, "five chunks fit into 17 live subscriptions: {over_limit:?}");
+        world.pass(100_000);
+        assert!(news.iter().all(|event| world.home.contains_key(&event.id)), "{over_limit:?}\n{}", tail(&world));
+        assert!(world.relay(UPSTREAM).peak <= 20);
+    }
+}
+
+#[test]
+fn scenario_07_ids_of_exchanges_stay_within_the_limit_too() {
+    for over_limit in [OverLimit::Closed, OverLimit::Notice, OverLimit::Silent] {
+        let names = repos(10);
+        let mut world = world(&names, 20, over_limit);
+        world.down(UPSTREAM);
+        let events = names.iter().flat_map(|name| (0..120).map(move |n| comment(name, OLD + n, n as usize)));
+        let relay = ModelRelay { most_open: 20, over_limit, ids_cap: 50, ..ModelRelay::with(events.collect::<Vec<_>>()) };
+        *world.relay(UPSTREAM) = relay;
+        world.pass(20 * 60_000);
+        world.up(UPSTREAM);
+        let took = complete_after(&mut world, &names);
+        assert!(took <= 60, "{over_limit:?}: {took} s\n{}", tail(&world));
+        assert_eq!(world.home.len(), 10 + 10 * 120);
+    }
+}
+
+#[test]
+fn s15_more_live_subscriptions_are_tried_with_the_next_refresh() {
+    let names = repos(12);
+    let policy = Policy { refresh_secs: (300, 300), ..Policy::default() };
+    let mut world = world_under(policy, &names, 10, OverLimit::Notice);
+    complete_after(&mut world, &names);
+    world.relay(UPSTREAM).most_open = usize::MAX;
+    world.pass(240_000);
+    assert_eq!(learned_limit(&world), Some(7), "nothing is tried before");
+    world.pass(90_000);
+    assert_eq!(learned_limit(&world), None, "{}", tail(&world));
+    assert_eq!(world.shell(UPSTREAM).unwrap().session.live_count(), 1 + 3 * 12);
+    // And it falls again to what it is.
+    world.relay(UPSTREAM).most_open = 20;
+    world.down(UPSTREAM);
+    world.pass(20 * 60_000);
+    world.up(UPSTREAM);
+    world.pass(60_000);
+    assert_eq!(learned_limit(&world), Some(17), "{}", tail(&world));
+}
+
+#[test]
+fn scenario_07_an_eose_that_never_comes_ends_idle_in_30_seconds_and_is_asked_for_again() {
+    let names = repos(3);
+    let mut world = world(&names, usize::MAX, OverLimit::Closed);
+    complete_after(&mut world, &names);
+    world.down(UPSTREAM);
+    world.relay(UPSTREAM).holds_eose = Some(common::relay::Which::Page);
+    world.pass(20 * 60_000);
+    world.up(UPSTREAM);
+    world.pass(32_000);
+    assert!(world.log.contains("is incomplete, idle no frame of the page in time"), "{}", tail(&world));
+    assert_eq!(learned_limit(&world), None, "a relay that is slow with pages has room for them");
+    world.relay(UPSTREAM).holds_eose = None;
+    let took = complete_after(&mut world, &names);
+    assert!(took <= 60, "{took}");
+}
