@@ -134,7 +134,7 @@ async fn open<'a>(
         session: Session::new(resume, assignment.learned.clone()),
         socket,
         orders,
-        sets: Sets::new(shared.state.clone(), assignment.role == Role::Home),
+        sets: Sets::new(shared.state.clone(), assignment.role == Role::Home, &assignment.learned),
         offers,
         settled,
         settled_to,
@@ -321,6 +321,8 @@ impl Link<'_> {
                     offers.push(Offer { event: Arc::from(event), json, ticket, upstream, settled });
                 } else if verdict == Verdict::Stray {
                     metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
+                } else if verdict == Verdict::Unwanted {
+                    metrics::dropped(self.assignment.role, CopyFault::NotWanted);
                 }
             }
             Incoming::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use bus::{AskError, StateClient};
+use engine::room::Room;
 use engine::session::{Input, UnitId};
-use model::{EventId, Filter, LedgerScope, Timestamp};
+use model::{EventId, Filter, Learned, LedgerScope, Timestamp};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-/// Our frames, in bytes; hex doubles it. Fits relays that take 128 KiB of text.
+/// Our frames where nothing better is known, in bytes; hex doubles it. Fits relays that take 128 KiB of text.
 const FRAME_BYTES: u64 = 60_000;
 /// From here on the arithmetic leaves the async threads.
 const MANY_ITEMS: usize = 20_000;
@@ -41,6 +42,8 @@ impl Worked {
 pub(crate) struct Sets {
     state: StateClient,
     at_home: bool,
+    /// Our frames, in bytes; hex doubles it.
+    frame_bytes: u64,
     sets: BTreeMap<UnitId, Set>,
     /// Events that came while their unit's set was being worked on, or since it was loaded.
     fetched: BTreeMap<UnitId, Vec<Record>>,
@@ -53,10 +56,11 @@ pub(crate) struct Sets {
 
 impl Sets {
     /// `at_home`: the exchange is with home itself, so only what home holds counts.
-    pub(crate) fn new(state: StateClient, at_home: bool) -> Self {
+    pub(crate) fn new(state: StateClient, at_home: bool, learned: &Learned) -> Self {
         Self {
             state,
             at_home,
+            frame_bytes: Room::of(learned).exchange_bytes().unwrap_or(FRAME_BYTES),
             sets: BTreeMap::new(),
             fetched: BTreeMap::new(),
             lost: Vec::new(),
@@ -70,7 +74,7 @@ impl Sets {
         let former = self.sets.remove(&unit).filter(|_| again).map(|set| set.records);
         let fetched = self.fetched.insert(unit, Vec::new()).unwrap_or_default();
         let (state, scope) = (self.state.clone(), LedgerScope { filter, at_home: self.at_home });
-        let moved = self.moved.0.clone();
+        let (moved, frame_bytes) = (self.moved.0.clone(), self.frame_bytes);
         let say_moved = move || {
             // The session has ended: nobody waits.
             let _ = moved.send(unit);
@@ -85,7 +89,7 @@ impl Sets {
             };
             let begun = match loaded {
                 Ok(None) => return Worked::without_set(unit, Input::SetTooLarge { unit }),
-                Ok(Some(records)) => begin(records).await.map_err(|error| error.to_string()),
+                Ok(Some(records)) => begin(records, frame_bytes).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             match begun {
@@ -173,14 +177,14 @@ async fn read_ledger(
     }
 }
 
-async fn begin(records: Vec<Record>) -> Result<(Set, String), negentropy::Error> {
+async fn begin(records: Vec<Record>, frame_bytes: u64) -> Result<(Set, String), negentropy::Error> {
     if records.len() < MANY_ITEMS {
-        return open(records);
+        return open(records, frame_bytes);
     }
-    tokio::task::spawn_blocking(move || open(records)).await.expect("sealing a set does not panic and is not cancelled")
+    tokio::task::spawn_blocking(move || open(records, frame_bytes)).await.expect("sealing a set does not panic and is not cancelled")
 }
 
-fn open(mut records: Vec<Record>) -> Result<(Set, String), negentropy::Error> {
+fn open(mut records: Vec<Record>, frame_bytes: u64) -> Result<(Set, String), negentropy::Error> {
     records.sort_unstable();
     records.dedup();
     let mut storage = NegentropyStorageVector::with_capacity(records.len());
@@ -188,7 +192,7 @@ fn open(mut records: Vec<Record>) -> Result<(Set, String), negentropy::Error> {
         storage.insert(*created_at, Id::from_byte_array(*id))?;
     }
     storage.seal()?;
-    let mut exchange = Negentropy::owned(storage, FRAME_BYTES)?;
+    let mut exchange = Negentropy::owned(storage, frame_bytes)?;
     let message = hex(&exchange.initiate()?);
     Ok((Set { records, exchange }, message))
 }
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn two_sets_are_reconciled_to_what_the_other_side_has_more() {
         let records = |range: std::ops::Range<u8>| range.map(|n| (u64::from(n), [n; 32])).collect::<Vec<Record>>();
-        let (ours, message) = open(records(0..50)).expect("a set");
+        let (ours, message) = open(records(0..50), FRAME_BYTES).expect("a set");
         let mut theirs = NegentropyStorageVector::new();
         for (created_at, id) in records(10..60) {
             theirs.insert(created_at, Id::from_byte_array(id)).expect("a record");

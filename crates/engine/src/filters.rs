@@ -3,7 +3,7 @@
 use model::{Covered, Family, Filter, Item, ItemKind, Kind, LiveFilter, RefTag, Role, Slot, kinds};
 use nostr::prelude::SingleLetterTag;
 
-use crate::rules::REFS_PER_FILTER;
+use crate::room::Room;
 
 /// A tag value longer than this (bytes) makes some relays refuse the whole filter; such an item gets filters of its own.
 pub const LONG_VALUE_BYTES: usize = 255;
@@ -36,6 +36,30 @@ pub fn history(kind: ItemKind, items: &[Item]) -> Vec<Filter> {
     Family::of(kind).iter().map(|family| by_family(*family, items)).collect()
 }
 
+/// The same within what one filter may name on this upstream, and one message holds.
+#[must_use]
+pub fn history_within(kind: ItemKind, items: &[Item], room: &Room) -> Vec<Filter> {
+    let mut parts: Vec<Vec<Item>> = Vec::new();
+    for item in items {
+        match parts.last_mut() {
+            Some(part) if room.takes(part, item, room.refs(kind)) => part.push(item.clone()),
+            Some(_) | None => parts.push(vec![item.clone()]),
+        }
+    }
+    parts.iter().flat_map(|part| history(kind, part)).collect()
+}
+
+/// One filter for news of everything that a GRASP peer holds beside layer 1: what names a repository or a root.
+#[must_use]
+pub fn broad() -> Filter {
+    Filter::new().kinds(BROAD.map(Kind::from_u16))
+}
+
+/// Deletions, notes and comments, roots and their statuses, cover notes, labels, what CI says (protocol: kinds).
+const BROAD: [u16; 22] = [
+    1, 5, 1111, 1617, 1618, 1619, 1621, 1622, 1624, 1630, 1631, 1632, 1633, 1985, 9840, 9841, 9842, 9843, 9844, 19843, 19844, 39842,
+];
+
 /// The three live filters of one chunk.
 #[must_use]
 pub fn live(kind: ItemKind, chunk: u32, items: &[Item]) -> Vec<LiveFilter> {
@@ -57,12 +81,6 @@ pub fn live_of_all(covered: &[Covered]) -> Vec<LiveFilter> {
 #[must_use]
 pub fn stands_alone(item: &Item) -> bool {
     item.key().len() > LONG_VALUE_BYTES
-}
-
-/// Whether a chunk with these members takes one more.
-#[must_use]
-pub fn has_room(members: &[Item]) -> bool {
-    members.len() < REFS_PER_FILTER as usize && !members.iter().any(stands_alone)
 }
 
 fn letter(tag: RefTag) -> SingleLetterTag {
@@ -116,6 +134,5 @@ mod tests {
         assert!(!stands_alone(&repo("short")));
         let long = repo(&"x".repeat(200));
         assert!(stands_alone(&long));
-        assert!(!has_room(&[long]));
     }
 }

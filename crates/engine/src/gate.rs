@@ -16,6 +16,8 @@ const EXPIRES_SOON_SECS: u64 = 60;
 pub enum CopyFault {
     /// No open subscription asked for it, or not for an event like this.
     NotAskedFor,
+    /// It came with the broad filter of a GRASP peer, and is of nothing that we want: no fault of anybody's.
+    NotWanted,
     /// It cannot be read as an event.
     Malformed,
     /// Its id is not that of its content.
@@ -29,6 +31,7 @@ impl CopyFault {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotAskedFor => "not-asked-for",
+            Self::NotWanted => "not-wanted",
             Self::Malformed => "malformed",
             Self::WrongId => "wrong-id",
             Self::BadSignature => "bad-signature",

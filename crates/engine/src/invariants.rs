@@ -10,7 +10,7 @@ use model::{Ask, EventId, Filter, HangUpReason, LinkView, Resume, Role, Upstream
 
 use crate::book::{Book, Relay, Status};
 use crate::plan::Plan;
-use crate::rules::REFS_PER_FILTER;
+use crate::room::REFS_AT_MOST;
 use crate::session::Session;
 
 /// A broken invariant, in words.
@@ -84,14 +84,14 @@ pub fn i03_live_subscriptions_fit_the_limit(session: &Session, limit: usize) -> 
     holds("I3", count <= limit, || format!("{count} live subscriptions, {limit} are allowed"))
 }
 
-/// I4: at most 100 refs a filter.
+/// I4: at most 300 refs a filter (100, where there is room for more filters).
 ///
 /// # Errors
 /// The first filter that names more.
 pub fn i04_no_filter_names_too_many<'a>(filters: impl IntoIterator<Item = &'a Filter>) -> Result<(), Violation> {
     let most = |filter: &Filter| filter.generic_tags.values().map(BTreeSet::len).max().unwrap_or(0);
-    match filters.into_iter().map(most).find(|count| *count > REFS_PER_FILTER as usize) {
-        Some(count) => broken("I4", format!("a filter names {count} items, {REFS_PER_FILTER} are allowed")),
+    match filters.into_iter().map(most).find(|count| *count > REFS_AT_MOST) {
+        Some(count) => broken("I4", format!("a filter names {count} items, {REFS_AT_MOST} are allowed")),
         None => Ok(()),
     }
 }
@@ -102,13 +102,13 @@ pub fn i04_no_filter_names_too_many<'a>(filters: impl IntoIterator<Item = &'a Fi
 /// The first chunk with more members than a filter may name.
 pub fn i04_no_chunk_holds_more_than_a_filter_names(book: &Book) -> Result<(), Violation> {
     for (_, relay) in book.relays() {
-        let mut members: BTreeMap<_, u32> = BTreeMap::new();
+        let mut members: BTreeMap<_, usize> = BTreeMap::new();
         for (item, row) in relay.rows() {
             if let Some(chunk) = row.chunk {
                 *members.entry((item.kind(), chunk)).or_default() += 1;
             }
         }
-        if let Some(((kind, chunk), count)) = members.into_iter().find(|(_, count)| *count > REFS_PER_FILTER) {
+        if let Some(((kind, chunk), count)) = members.into_iter().find(|(_, count)| *count > REFS_AT_MOST) {
             return broken("I4", format!("chunk {chunk} of {kind:?} on {} has {count} members", relay.url));
         }
     }

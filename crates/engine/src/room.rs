@@ -20,6 +20,8 @@ const ENVELOPE_BYTES: usize = 200;
 /// What one value of a filter takes (bytes), quotes and comma included: an address with a short identifier, an id.
 const ADDRESS_BYTES: usize = 105;
 const ID_BYTES: usize = 67;
+/// The negentropy library's least frame (bytes).
+const LEAST_EXCHANGE_BYTES: u64 = 4_096;
 /// The page that relays are asked for at most, whatever they state: one that they and we can take at once.
 const LARGEST_PAGE: usize = 1_000;
 
@@ -32,6 +34,7 @@ pub struct Room {
     refs: usize,
     /// Bytes of one message.
     pub bytes: usize,
+    stated_bytes: Option<usize>,
     /// GRASP peers hold NIP-34 material and little else, so that a filter by kinds is no burden to either side.
     pub is_grasp: bool,
 }
@@ -47,6 +50,7 @@ impl Room {
             live: learned.live_limit.or(hinted.map(|most| most - IN_RESERVE)),
             refs: learned.refs_per_filter.unwrap_or(REFS_AT_MOST),
             bytes: bytes.map_or(MESSAGE_BYTES, |most| (most - most / 10).min(MESSAGE_BYTES)),
+            stated_bytes: bytes,
             is_grasp: stated.is_some_and(|stated| !stated.grasps.is_empty()),
         }
     }
@@ -80,6 +84,13 @@ impl Room {
         (self.value_bytes() / ID_BYTES).max(1)
     }
 
+    /// Bytes of one message of NIP-77, which are twice as many in hex. None where it takes too few for an exchange.
+    #[must_use]
+    pub fn exchange_bytes(&self) -> Option<u64> {
+        let bytes = self.stated_bytes.map_or(MESSAGE_BYTES, |most| (most.saturating_sub(512) / 2).min(MESSAGE_BYTES));
+        u64::try_from(bytes).ok().filter(|bytes| *bytes >= LEAST_EXCHANGE_BYTES)
+    }
+
     /// Whether a filter that names `members` may name `one` as well, of at most `refs` in all.
     #[must_use]
     pub fn takes(&self, members: &[Item], one: &Item, refs: usize) -> bool {
@@ -102,11 +113,11 @@ fn value_bytes(item: &Item) -> usize {
     key.len() + escaped + 3
 }
 
-/// The first page that a relay is asked for: what it states, else what nearly every relay serves.
+/// Events of the pages that a relay is asked for, if it states how many it serves.
 #[must_use]
-pub fn page_limit(learned: &Learned, usual: usize) -> usize {
+pub fn page_limit(learned: &Learned) -> Option<usize> {
     let stated = learned.stated.as_ref().and_then(|stated| stated.max_limit).filter(|most| *most > 0);
-    stated.map_or(usual, |most| most.min(LARGEST_PAGE))
+    stated.map(|most| most.min(LARGEST_PAGE))
 }
 
 /// How the items of an upstream are kept live, in the order in which it is chosen.
@@ -181,7 +192,7 @@ mod tests {
             let learned = stating(Stated { max_subscriptions: Some(most), max_message_length: Some(most), ..Stated::default() });
             assert_eq!(Room::of(&learned), Room::of(&Learned::default()), "{most}");
             let limited = stating(Stated { max_limit: Some(0), ..Stated::default() });
-            assert_eq!((page_limit(&limited, 500), page_limit(&learned, 500)), (500, 500));
+            assert_eq!((page_limit(&limited), page_limit(&learned)), (None, None));
         }
         let huge = stating(Stated {
             max_subscriptions: Some(usize::MAX),
@@ -190,7 +201,7 @@ mod tests {
             ..Stated::default()
         });
         let room = Room::of(&huge);
-        assert_eq!((room.live_limit(70), room.bytes, page_limit(&huge, 500)), (70, MESSAGE_BYTES, LARGEST_PAGE));
+        assert_eq!((room.live_limit(70), room.bytes, page_limit(&huge)), (70, MESSAGE_BYTES, Some(LARGEST_PAGE)));
     }
 
     #[test]

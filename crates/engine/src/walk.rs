@@ -39,6 +39,16 @@ pub struct Manners {
     pub unproved: usize,
     /// Times that the relay refused to be asked.
     pub questions_refused: u8,
+    /// Events asked for per page, where it states how many it serves.
+    pub page_limit: Option<usize>,
+}
+
+impl Manners {
+    /// Events asked for per page.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.page_limit.unwrap_or(PAGE_LIMIT)
+    }
 }
 
 /// What to do after a page.
@@ -67,6 +77,8 @@ pub struct Walk {
     is_at_bottom: bool,
     /// Reads what came since; a walk of all there is comes with the next refresh.
     is_of_news: bool,
+    /// Events asked for per page.
+    limit: usize,
     /// Asks one second further, because the relay leaves out the one that `until` names.
     excludes_until: bool,
     pub pages: u64,
@@ -113,6 +125,7 @@ impl Walk {
             suspect: None,
             is_at_bottom: false,
             is_of_news: false,
+            limit: manners.limit(),
             excludes_until: manners.excludes_until,
             pages: 0,
         }
@@ -133,7 +146,7 @@ impl Walk {
                 Some(until) => self.base.clone().until(self.bound(until)),
                 None => self.base.clone(),
             }
-            .limit(PAGE_LIMIT),
+            .limit(self.limit),
             Mode::Second { second, part, limit, .. } => {
                 Filter::clone(part).since(Timestamp::from_secs(*second)).until(self.bound(*second)).limit(*limit)
             }
@@ -260,7 +273,7 @@ impl Walk {
 
     fn read_parts(&mut self, second: u64, mut parts: VecDeque<Filter>, manners: &mut Manners) -> Step {
         match parts.pop_front() {
-            Some(part) => self.read_part(second, part, parts, PAGE_LIMIT),
+            Some(part) => self.read_part(second, part, parts, self.limit),
             None => self.below(second, manners),
         }
     }

@@ -167,3 +167,73 @@ fn scenario_07_an_eose_that_never_comes_ends_idle_in_30_seconds_and_is_asked_for
     let took = complete_after(&mut world, &names);
     assert!(took <= 60, "{took}");
 }
+
+/// Many repos with short addresses, and nothing about them.
+fn crowd(policy: Policy, count: usize, relay: ModelRelay) -> (World, Vec<String>) {
+    let names: Vec<String> = (0..count).map(|n| format!("r{n:03}")).collect();
+    let mut world = World::new(policy);
+    *world.relay(UPSTREAM) = relay;
+    for name in &names {
+        world.at_home(announcement(name, OLD, &[UPSTREAM]));
+    }
+    world.pass(6_000);
+    world.up(UPSTREAM);
+    (world, names)
+}
+
+fn open_values(world: &mut World) -> Vec<usize> {
+    let open = &world.relay(UPSTREAM).open;
+    open.values().filter_map(|filter| filter.generic_tags.values().next().map(std::collections::BTreeSet::len)).collect()
+}
+
+#[test]
+fn s14_where_chunks_of_100_have_no_room_chunks_of_300_are_live() {
+    let (mut world, names) = crowd(Policy { live_limit: 10, ..Policy::default() }, 520, ModelRelay::with([]));
+    complete_after(&mut world, &names);
+    assert!(world.run(120_000), "{}", tail(&world));
+    world.pass(60_000);
+    let mut open = open_values(&mut world);
+    open.sort_unstable();
+    assert_eq!(open.iter().sum::<usize>(), 3 * 520, "all are live: {open:?}\n{}", tail(&world));
+    assert!(open.iter().all(|values| *values <= 300) && open.len() <= 9, "{open:?}");
+    assert!(world.log.contains("live filters name up to 300 items") || world.log.contains("consolidate"), "{}", tail(&world));
+}
+
+#[test]
+fn s14_a_relay_that_refuses_filters_of_300_is_asked_by_100_and_the_rest_is_polled() {
+    let relay = ModelRelay { most_values: 100, ..ModelRelay::with([]) };
+    let (mut world, names) = crowd(Policy { live_limit: 10, ..Policy::default() }, 520, relay);
+    world.pass(240_000);
+    complete_after(&mut world, &names);
+    let mut open = open_values(&mut world);
+    open.sort_unstable();
+    assert!(open.len() == 9 && open.iter().all(|values| *values <= 100), "{open:?}\n{}", tail(&world));
+    assert!(world.log.contains("are polled: 10 live subscriptions are allowed"));
+}
+
+#[test]
+fn a_relay_that_states_10_000_bytes_is_sent_no_larger_message() {
+    let (mut world, _) = crowd(Policy::default(), 1, ModelRelay::with([]));
+    let stated = model::Stated { max_message_length: Some(10_000), ..model::Stated::default() };
+    let learned = model::Learned { stated: Some(stated), ..model::Learned::default() };
+    world.learns(UPSTREAM, learned);
+    world.down(UPSTREAM);
+    let names: Vec<String> = (0..250).map(|n| format!("a-repository-{n:03}")).collect();
+    for name in &names {
+        world.at_home(announcement(name, OLD, &[UPSTREAM]));
+    }
+    world.pass(20 * 60_000);
+    world.up(UPSTREAM);
+    assert!(world.run(120_000), "{}", tail(&world));
+    let sent = &world.shell(UPSTREAM).unwrap().sent;
+    let longest = sent.iter().filter_map(|(_, request)| match request {
+        engine::session::Request::Req { filter, .. } | engine::session::Request::NegOpen { filter, .. } => {
+            Some(serde_json::to_string(filter).unwrap().len())
+        }
+        engine::session::Request::Close { .. }
+        | engine::session::Request::NegMsg { .. }
+        | engine::session::Request::NegClose { .. } => None,
+    });
+    let longest = longest.max().unwrap();
+    assert!((5_000..9_000).contains(&longest), "{longest}");
+}

@@ -203,6 +203,9 @@ pub struct Snapshot {
     pub tails: Vec<Tail>,
     /// One above the highest chunk number in use: by repos, by roots. They share one row of numbers.
     pub chunks: (u32, u32),
+    /// Items of the largest chunk: of repos, of roots.
+    #[serde(default)]
+    pub largest: (u64, u64),
     /// The chunks are not those that the session has taken: the layout that its live filters are to be rebuilt to.
     pub rebuild: Option<u64>,
     /// Every pending or confirmed item: only when the link is not opened yet, or its live filters are to be rebuilt.

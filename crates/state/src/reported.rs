@@ -1,6 +1,7 @@
 //! What a report makes of the row of its upstream: the same for every adapter.
 
 use engine::health::{self, Health};
+use engine::room::Room;
 use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, Method, Role, Timestamp};
 
 use crate::codec;
@@ -35,12 +36,12 @@ impl Relay {
         (failures, health::ask_again_at(failures, now))
     }
 
-    /// Everything learned, and whether another limit of live subscriptions makes a consolidation due (S14).
+    /// Everything learned, and whether other limits may make a consolidation due (S14).
     pub(crate) fn learns(&self, facts: &Learned) -> Result<(Learned, bool), Failure> {
         let before = codec::learned(&self.learned)?;
         let mut after = before.clone();
         after.absorb(facts.clone());
-        let is_due = after.live_limit != before.live_limit;
+        let is_due = Room::of(&after) != Room::of(&before);
         Ok((after, is_due))
     }
 }

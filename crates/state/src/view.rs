@@ -1,8 +1,9 @@
 //! The planner's view of one upstream, made of rows: the same for every adapter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use engine::consolidation;
+use engine::consolidation::{self, Crowd};
+use engine::room::Room;
 use engine::rules::HOME_FIRST_SECS;
 use model::{Covered, Epoch, ItemKind, LinkView, Snapshot, Tail, UpstreamId};
 
@@ -53,6 +54,8 @@ pub(crate) struct Figures {
     /// Items that have a place, and the chunks in use in order, by kind.
     members: [u64; 2],
     chunks: [Vec<u32>; 2],
+    /// Items of each chunk, by kind.
+    sizes: [BTreeMap<u32, u64>; 2],
 }
 
 /// Kind, key and chunk of a covered item.
@@ -80,6 +83,7 @@ impl Figures {
             if let Some(chunk) = group.chunk {
                 figures.members[kind] += members;
                 figures.chunks[kind].push(codec::small(chunk));
+                *figures.sizes[kind].entry(codec::small(chunk)).or_default() += members;
             }
         }
         for chunks in &mut figures.chunks {
@@ -94,12 +98,20 @@ impl Figures {
         (top(&self.chunks[0]), top(&self.chunks[1]))
     }
 
+    fn crowd(&self) -> Crowd {
+        let largest = |sizes: &BTreeMap<u32, u64>| sizes.values().copied().max().unwrap_or(0);
+        Crowd {
+            chunks: self.chunks(),
+            members: (self.members[0], self.members[1]),
+            largest: (largest(&self.sizes[0]), largest(&self.sizes[1])),
+        }
+    }
+
     /// Whether the plan may need everything that is covered.
     pub(crate) fn needs_covered(&self, relay: &RelayRow, settings: &Settings) -> Result<bool, Failure> {
-        let most = settings.policy.live_limit;
-        let limit = codec::learned(&relay.learned)?.live_limit.map_or(most, |allowed| allowed.min(most));
-        let members = (self.members[0], self.members[1]);
-        Ok(consolidation::needs_covered(&relay.link.view(), relay.rebuild(), (self.chunks(), members), limit))
+        let room = Room::of(&codec::learned(&relay.learned)?);
+        let limit = room.live_limit(settings.policy.live_limit);
+        Ok(consolidation::needs_covered(&relay.link.view(), relay.rebuild(), &self.crowd(), &room, limit))
     }
 
     /// The newest chunk of each kind, and every chunk that a missing item belongs to.
@@ -161,6 +173,7 @@ pub(crate) fn snapshot(
         confirmed: figures.confirmed,
         batches_in_flight: usize::try_from(in_flight).unwrap_or(0),
         chunks: figures.chunks(),
+        largest: figures.crowd().largest,
         rebuild: relay.rebuild(),
         tails,
         covered,

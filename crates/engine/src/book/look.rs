@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Covered, Item, ItemKind, LinkView, Role, Snapshot, StateError, Tail, Timestamp, UpstreamId};
 
 use super::{Book, Relay, Row, Status};
-use crate::consolidation;
-use crate::rules::{HOME_FIRST_SECS, MISSING_PER_LOOK, Policy};
+use crate::consolidation::{self, Crowd};
+use crate::room::Room;
+use crate::rules::{HOME_FIRST_SECS, MISSING_PER_LOOK};
 
 impl Book {
     /// One look at `upstream`.
@@ -17,8 +18,10 @@ impl Book {
         let relay = self.relays.get(&upstream).ok_or(StateError::NoSuchUpstream)?;
         let missing = self.missing(relay, now);
         let (counts, chunks) = (relay.counts(), relay.chunks());
-        let (rebuild, limit) = (relay.rebuild(), limit(&self.policy, relay));
-        let needs_covered = consolidation::needs_covered(&relay.link, rebuild, (chunks, relay.members()), limit);
+        let (rebuild, room) = (relay.rebuild(), Room::of(&relay.learned));
+        let crowd = Crowd { chunks, members: relay.members(), largest: relay.largest() };
+        let limit = room.live_limit(self.policy.live_limit);
+        let needs_covered = consolidation::needs_covered(&relay.link, rebuild, &crowd, &room, limit);
         Ok(Snapshot {
             upstream,
             url: relay.url.clone(),
@@ -34,6 +37,7 @@ impl Book {
             tails: tails(relay, &missing),
             missing,
             chunks,
+            largest: crowd.largest,
             rebuild,
             covered: needs_covered.then(|| covered(relay)),
             refresh_at: relay.refresh_at.unwrap_or(Timestamp::max()),
@@ -74,10 +78,6 @@ impl Book {
 
 fn placed((item, row): (&Item, &Row)) -> Covered {
     Covered { item: item.clone(), chunk: row.chunk }
-}
-
-fn limit(policy: &Policy, relay: &Relay) -> usize {
-    relay.learned.live_limit.unwrap_or(usize::MAX).min(policy.live_limit)
 }
 
 /// The highest chunk of each kind and every chunk that misses something, each with all its members: a live filter names

@@ -212,6 +212,18 @@ impl Relay {
         (count(ItemKind::Repo), count(ItemKind::Root))
     }
 
+    /// Items of the largest chunk, for each kind.
+    pub(super) fn largest(&self) -> (u64, u64) {
+        let largest = |kind| {
+            let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
+            for (chunk, _) in self.placed(kind) {
+                *sizes.entry(chunk).or_default() += 1;
+            }
+            sizes.into_values().max().unwrap_or(0)
+        };
+        (largest(ItemKind::Repo), largest(ItemKind::Root))
+    }
+
     /// Every item of `kind` that has a place, with its chunk, whatever its state.
     pub(super) fn placed(&self, kind: ItemKind) -> impl Iterator<Item = (u32, &Item)> {
         self.rows

@@ -9,6 +9,7 @@ use model::{BatchId, BatchOutcome, DownClass, LinkView, Report, Role, Said, Stat
 
 use super::{Book, Relay, Status};
 use crate::health;
+use crate::room::Room;
 use crate::rules::BATCH_DEADLINE_SECS;
 
 impl Book {
@@ -82,9 +83,9 @@ impl Relay {
                 false
             }
             Said::Learned { facts } => {
-                let before = self.learned.live_limit;
+                let before = Room::of(&self.learned);
                 self.learned.absorb(facts.clone());
-                self.learned.live_limit != before
+                Room::of(&self.learned) != before
             }
             Said::RateLimited { seconds } => {
                 self.wait_until(Timestamp::from_secs(now.as_secs() + seconds));

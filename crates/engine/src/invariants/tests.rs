@@ -88,16 +88,16 @@ fn i03_a_live_subscription_too_many_is_seen() {
 }
 
 #[test]
-fn i04_a_filter_with_101_items_is_seen() {
-    let items: Vec<Item> = (0..101).map(root).collect();
-    assert_eq!(i04_no_filter_names_too_many(&crate::filters::history(model::ItemKind::Root, &items[..100])), Ok(()));
+fn i04_a_filter_with_301_items_is_seen() {
+    let items: Vec<Item> = (0..301).map(root).collect();
+    assert_eq!(i04_no_filter_names_too_many(&crate::filters::history(model::ItemKind::Root, &items[..300])), Ok(()));
     says(i04_no_filter_names_too_many(&crate::filters::history(model::ItemKind::Root, &items)), "I4");
 }
 
 #[test]
-fn i04_a_chunk_with_101_members_is_seen() {
-    assert_eq!(i04_no_chunk_holds_more_than_a_filter_names(&book(100, 5)), Ok(()));
-    says(i04_no_chunk_holds_more_than_a_filter_names(&book(101, 0)), "I4");
+fn i04_a_chunk_with_301_members_is_seen() {
+    assert_eq!(i04_no_chunk_holds_more_than_a_filter_names(&book(300, 5)), Ok(()));
+    says(i04_no_chunk_holds_more_than_a_filter_names(&book(301, 0)), "I4");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use model::{Ask, BatchId, Draft, Filter, Item, ItemKind, LiveFilter, Snapshot};
 use super::{Reason, method};
 use crate::consolidation;
 use crate::filters;
+use crate::room::Room;
 
 /// A batch before it is claimed: what it takes, and the order it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl BatchPlan {
 /// At most `free` batches of what is missing. Items that have a chunk stay in it; others join the tail until it is
 /// full, then start the next chunk.
 pub(super) fn draft(look: &Snapshot, free: usize, live_limit: usize) -> Vec<BatchPlan> {
-    let mut chunks = Chunks::of(look);
+    let mut chunks = Chunks::of(look, live_limit);
     let mut joined: BTreeMap<(ItemKind, u32), Vec<Item>> = BTreeMap::new();
     for missing in &look.missing {
         let kind = missing.item.kind();
@@ -59,10 +60,12 @@ struct Chunks {
     members: BTreeMap<(ItemKind, u32), Vec<Item>>,
     /// The number of the next new chunk, of whatever kind.
     next: u32,
+    room: Room,
+    live_limit: usize,
 }
 
 impl Chunks {
-    fn of(look: &Snapshot) -> Self {
+    fn of(look: &Snapshot, live_limit: usize) -> Self {
         let kind_of = |items: &[Item]| items.first().map(Item::kind);
         let members: BTreeMap<(ItemKind, u32), Vec<Item>> = look
             .tails
@@ -70,7 +73,8 @@ impl Chunks {
             .filter_map(|chunk| kind_of(&chunk.items).map(|kind| ((kind, chunk.chunk), chunk.items.clone())))
             .collect();
         let above_tails = members.keys().map(|(_, chunk)| chunk + 1).max().unwrap_or(0);
-        Self { members, next: above_tails.max(look.chunks.0).max(look.chunks.1) }
+        let next = above_tails.max(look.chunks.0).max(look.chunks.1);
+        Self { members, next, room: Room::of(&look.learned), live_limit }
     }
 
     /// The chunk that `item` joins.
@@ -78,12 +82,21 @@ impl Chunks {
         let kind = item.kind();
         let last = self.members.range((kind, 0)..=(kind, u32::MAX)).next_back().map(|((_, chunk), members)| (*chunk, members));
         let chunk = match last {
-            Some((chunk, members)) if filters::has_room(members) && !filters::stands_alone(item) => chunk,
+            Some((chunk, members)) if self.takes(members, item) => chunk,
             Some(_) | None => self.next,
         };
         self.next = self.next.max(chunk + 1);
         self.members.entry((kind, chunk)).or_default().push(item.clone());
         chunk
+    }
+
+    /// Whether the tail takes one more item. Where another chunk would have no room, a larger one is better.
+    fn takes(&self, members: &[Item], item: &Item) -> bool {
+        let kind = item.kind();
+        let has_next = consolidation::is_live(self.next, self.live_limit);
+        let refs = if has_next { self.room.refs(kind) } else { self.room.most_refs(kind) };
+        let stands_alone = filters::stands_alone(item) || members.iter().any(filters::stands_alone);
+        !stands_alone && self.room.takes(members, item, refs)
     }
 
     /// S11: the live filters name every member of the chunk, the history filters only what is fetched now.
@@ -93,6 +106,6 @@ impl Chunks {
         members.extend(items.iter().filter(|item| !members.contains(item)).cloned().collect::<Vec<_>>());
         members.sort();
         let (live, polled) = consolidation::parted(filters::live(kind, chunk, &members), live_limit);
-        BatchPlan { live, polled, history: filters::history(kind, &items), draft: Draft { items, chunk, method: method(look) } }
+        BatchPlan { live, polled, history: filters::history_within(kind, &items, &self.room), draft: Draft { items, chunk, method: method(look) } }
     }
 }

@@ -10,7 +10,9 @@ use model::{Ask, BatchId, Claim, Covered, HangUpReason, ItemKind, LinkView, Meth
 pub use drafts::BatchPlan;
 pub use report::{Reason, Report};
 
+use crate::consolidation::Crowd;
 use crate::filters;
+use crate::room::{Arrangement, Room};
 use crate::rules::{BATCHES_IN_FLIGHT, EMPTY_GRACE_SECS, Policy, refresh_after};
 use crate::{consolidation, resume};
 
@@ -76,15 +78,15 @@ pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
         return open(look, resume, policy);
     }
     let mut plan = cool_down(look).or_else(|| consolidate(look, policy)).unwrap_or_else(|| fetch(look, policy));
-    plan.report.reasons.extend(polls(look, policy));
+    plan.report.reasons.extend(arrangement(look, policy));
     plan
 }
 
-/// I3: the chunks whose news are asked for in rotation.
-fn polls(look: &Snapshot, policy: &Policy) -> Option<Reason> {
-    let (limit, above) = (live_limit(look, policy), look.chunks.0.max(look.chunks.1));
-    let first = consolidation::first_polled(limit);
-    (above > first).then(|| Reason::Polled { first, last: above - 1, limit })
+/// I3: how news of the items come, where that is not by filters of each chunk.
+fn arrangement(look: &Snapshot, policy: &Policy) -> Option<Reason> {
+    let (room, limit) = (Room::of(&look.learned), live_limit(look, policy));
+    let arranged = Arrangement::of(look.chunks.0.max(look.chunks.1), look.largest.0.max(look.largest.1), &room, limit);
+    (arranged != Arrangement::Tails).then_some(Reason::Arranged(arranged))
 }
 
 /// S4: an upstream that is not up is passed over; it is asked when it comes up.
@@ -159,17 +161,19 @@ fn rebuild(look: &Snapshot, policy: &Policy) -> Option<Plan> {
 
 /// S14: rebuild the live filters without holes, once nothing is pending. The claim makes the rebuild due.
 fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
-    let limit = live_limit(look, policy);
-    if !consolidation::is_due(look.chunks, members(look), limit) || covered(look).is_empty() {
+    let (room, limit) = (Room::of(&look.learned), live_limit(look, policy));
+    let crowd = Crowd { chunks: look.chunks, members: members(look), largest: look.largest };
+    if !consolidation::is_due(&crowd, &room, limit) || covered(look).is_empty() {
         return None;
     }
     if look.pending > 0 {
         let report = Report::of(look, Reason::ConsolidationWaits { pending: look.pending });
         return Some(Plan { report, ..Plan::default() });
     }
-    let rechunk = consolidation::rechunked(covered(look).iter().map(|covered| covered.item.clone()));
+    let refs = consolidation::refs(crowd.members, &room, limit);
+    let rechunk = consolidation::rechunked(covered(look).iter().map(|covered| covered.item.clone()), refs, &room);
     let top = rechunk.last().map_or(0, |(_, chunk)| chunk + 1);
-    if top >= look.chunks.0.max(look.chunks.1) {
+    if top >= look.chunks.0.max(look.chunks.1) && !consolidation::is_oversize(look.largest, &room) {
         // What stands alone in its filters fills no chunk: a rebuild would gain nothing, again and again.
         return None;
     }
@@ -201,7 +205,7 @@ fn method(look: &Snapshot) -> Method {
 }
 
 fn live_limit(look: &Snapshot, policy: &Policy) -> usize {
-    look.learned.live_limit.unwrap_or(usize::MAX).min(policy.live_limit)
+    Room::of(&look.learned).live_limit(policy.live_limit)
 }
 
 fn covered(look: &Snapshot) -> &[Covered] {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use model::{Resume, Snapshot, Timestamp, UpstreamId};
 
+use crate::room::Arrangement;
+
 /// One upstream's plan, explained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -60,8 +62,8 @@ pub enum Reason {
     InFlight { pending: u64, wanted: u64 },
     /// Home's own coverage of these items comes first.
     HomeFirst { waiting: u64 },
-    /// I3: these chunks have no room for live subscriptions: their filters are asked for in rotation.
-    Polled { first: u32, last: u32, limit: usize },
+    /// I3: there is no room for live subscriptions of every chunk of 100.
+    Arranged(Arrangement),
     /// I10: everything is confirmed.
     Settled,
 }
@@ -83,9 +85,7 @@ impl fmt::Display for Reason {
             Self::Ask { batches, items, left } => write!(f, "ask for {items} items in {batches} batches, {left} left"),
             Self::InFlight { pending, wanted } => write!(f, "{pending} items are in flight, {wanted} wait"),
             Self::HomeFirst { waiting } => write!(f, "{waiting} items wait for home's own coverage of them"),
-            Self::Polled { first, last, limit } => {
-                write!(f, "chunks {first} to {last} are polled: {limit} live subscriptions are allowed")
-            }
+            Self::Arranged(arrangement) => arrangement.fmt(f),
             Self::Settled => f.write_str("settled: nothing is missing"),
         }
     }

@@ -21,6 +21,7 @@ fn up() -> Snapshot {
         batches_in_flight: 0,
         tails: Vec::new(),
         chunks: (0, 0),
+        largest: (0, 0),
         rebuild: None,
         covered: None,
         refresh_at: at(NOW + 10_000),
@@ -151,7 +152,7 @@ fn i03_a_chunk_beyond_the_live_limit_is_polled_and_the_report_says_so() {
     let tail = Tail { chunk: 24, items: (100..150).map(root).collect() };
     let plan = planned(&Snapshot { tails: vec![tail], ..look });
     assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len()), (0, 3));
-    assert_eq!(plan.report.reasons[1], Reason::Polled { first: 23, last: 24, limit: 70 });
+    assert_eq!(plan.report.reasons[1], Reason::Arranged(Arrangement::Polled { first: 23, last: 24, limit: 70 }));
     let words = plan.report.reasons[1].to_string();
     assert_eq!(words, "chunks 23 to 24 are polled: 70 live subscriptions are allowed");
 }

@@ -110,6 +110,9 @@ impl Session {
             self.count_before_eose(key, sub);
         }
         let is_new = unit.is_none_or(|id| self.walk_event(id, event));
+        if self.is_beside_what_is_wanted(owner, event) {
+            return Verdict::Unwanted;
+        }
         if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }
     }
 
@@ -157,7 +160,7 @@ impl Session {
 }
 
 /// Whether `event` answers `filter`. `since` and `until` are claims about time that a live subscription may outlive.
-fn is_match(filter: &Filter, event: &Event) -> bool {
+pub(super) fn is_match(filter: &Filter, event: &Event) -> bool {
     filter.match_event(event, MatchEventOptions::new())
 }
 

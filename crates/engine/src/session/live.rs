@@ -9,7 +9,8 @@ use super::unit::{Purpose, Stage};
 use super::words::{NO_ROOM, Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
 use crate::resume::{overlapped, unoverlapped};
-use crate::walk::{EoseHint, PAGE_LIMIT};
+use crate::rules::REFS_PER_FILTER;
+use crate::walk::EoseHint;
 
 /// News only (`limit: 0`) has nothing to read before its EOSE: no relay needs longer (milliseconds).
 pub(super) const LIMIT_ZERO_MS: u64 = 8_000;
@@ -142,7 +143,7 @@ impl Session {
             filter.clone().limit(0)
         } else {
             let a_moment_ago = Timestamp::from_secs(now.wall.as_secs().saturating_sub(LIVE_SINCE_SECS));
-            filter.clone().since(since.unwrap_or(a_moment_ago)).limit(PAGE_LIMIT)
+            filter.clone().since(since.unwrap_or(a_moment_ago)).limit(self.manners.limit())
         };
         let state = LiveState::Opening { sub, asked_ms: now.ms, is_news_only, stored: 0, former };
         self.lives.insert(key, Live { filter, state, gap, since, refusals, stood_ms: now.ms });
@@ -171,6 +172,9 @@ impl Session {
         }
         self.pace.answered(now.ms);
         self.live_stands(key);
+        if key == LiveKey::Broad {
+            self.broad_stands(now);
+        }
         self.finish_rebuild();
     }
 
@@ -211,8 +215,13 @@ impl Session {
                 let former = former.take();
                 let (gap, since) = (live.gap.take(), live.since);
                 live.refusals += 1;
+                let names = live.filter.generic_tags.values().map(std::collections::BTreeSet::len).max().unwrap_or(0);
                 match refusal {
                     Refusal::RateLimited => self.pause(now),
+                    // S6: what every relay takes is asked for instead, when the planner has made the chunks anew.
+                    Refusal::TooLarge | Refusal::Other if names > REFS_PER_FILTER as usize && why == Incomplete::Closed => {
+                        self.learn(Learned { refs_per_filter: Some(REFS_PER_FILTER as usize), ..Learned::default() });
+                    }
                     Refusal::Quota => self.pace.too_many(now.ms),
                     Refusal::TooManySubscriptions
                     | Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}

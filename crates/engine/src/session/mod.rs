@@ -3,6 +3,7 @@
 //! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
+mod broad;
 mod budget;
 mod deadlines;
 mod exchange;
@@ -23,13 +24,14 @@ use std::fmt;
 
 use model::{BatchId, Event, Learned, Resume, Said, Slot, Timestamp};
 
+use broad::Broad;
 use budget::Budget;
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
 use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
-use crate::room::{IN_RESERVE, Room};
+use crate::room::{IN_RESERVE, Room, page_limit};
 use crate::walk::Manners;
 use live::{Live, LiveKey};
 use overflow::Overflow;
@@ -99,6 +101,7 @@ pub struct Session {
     paused_until_ms: u64,
     pace: Pace,
     budget: Budget,
+    broad: Broad,
     /// The next request is not sent before this moment (milliseconds).
     ask_ms: u64,
     /// Last outcome of an event of this link (milliseconds).
@@ -127,6 +130,7 @@ impl Session {
             manners: Manners {
                 largest_page: learned.page_cap.unwrap_or(0),
                 excludes_until: learned.excludes_until.unwrap_or(false),
+                page_limit: page_limit(&learned),
                 ..Manners::default()
             },
             learned,
@@ -144,6 +148,7 @@ impl Session {
             paused_until_ms: 0,
             pace: Pace::new(READING),
             budget: Budget::default(),
+            broad: Broad::default(),
             ask_ms: 0,
             settled_ms: 0,
             last_number: 0,
@@ -166,6 +171,7 @@ impl Session {
             Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),
             Input::Tick => self.tick(now),
         }
+        self.tend_broad(now);
         self.start_poll(now);
         self.use_room(now);
         self.start_units(now);
@@ -179,6 +185,7 @@ impl Session {
             Verdict::Take(Ticket { unit: Some(id), .. }) => self.count_event(id),
             Verdict::Take(Ticket { unit: None, .. }) | Verdict::Repeat => {}
             Verdict::Stray => self.strays += 1,
+            Verdict::Unwanted => self.count_unwanted(),
         }
         verdict
     }
@@ -198,7 +205,8 @@ impl Session {
         };
         let gaps = self.units.values().filter_map(gap);
         let lives = self.lives.values().filter_map(Live::unread_since);
-        gaps.chain(lives).chain(self.polls.values().map(|poll| poll.read_until)).min()
+        let polls = self.polls.values().filter(|poll| !self.is_with_broad(poll)).map(|poll| poll.read_until);
+        gaps.chain(lives).chain(polls).min()
     }
 
     /// Batches that moved since this was asked last: their deadlines move too. So do those of batches with a part that waits
@@ -230,7 +238,8 @@ impl Session {
     /// Whether every live subscription stands: none is being opened, lost, or waits for its turn.
     #[must_use]
     pub fn is_standing(&self) -> bool {
-        self.lives.values().all(Live::is_standing)
+        // What the broad one brings is polled until it stands.
+        self.lives.iter().all(|(key, live)| *key == LiveKey::Broad || live.is_standing())
     }
 
     /// EVENT frames that nothing had asked for.

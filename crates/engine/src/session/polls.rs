@@ -11,6 +11,8 @@ use crate::resume::overlapped;
 
 /// A filter is asked for again this long (milliseconds) after it was read.
 const POLL_EVERY_MS: u64 = 60_000;
+/// The same where its news come with the broad filter: for kinds that are not among those.
+const POLL_BESIDE_BROAD_MS: u64 = 3_600_000;
 /// Between two polls of a link (milliseconds): many filters make a longer round, not more requests.
 const POLL_SPACING_MS: u64 = 1_000;
 
@@ -113,7 +115,18 @@ impl Session {
         poll.read_until = began;
         poll.is_caught_up = true;
         poll.failures = 0;
-        poll.next_ms = now.ms + POLL_EVERY_MS;
+        let Some(poll) = self.polls.get(&slot) else { return };
+        let every_ms = if self.is_with_broad(poll) { POLL_BESIDE_BROAD_MS } else { POLL_EVERY_MS };
+        if let Some(poll) = self.polls.get_mut(&slot) {
+            poll.next_ms = now.ms + every_ms;
+        }
+    }
+
+    /// No broad filter brings the news any more: each has its turn within a round.
+    pub(super) fn poll_soon(&mut self, now: Now) {
+        for poll in self.polls.values_mut() {
+            poll.next_ms = poll.next_ms.min(now.ms);
+        }
     }
 
     /// A turn proved nothing: the next one reaches back as far, and comes ever later.

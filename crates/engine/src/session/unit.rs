@@ -10,6 +10,7 @@ use super::overflow::Window;
 use super::refusal::{self, Refusal};
 use super::words::{NO_ROOM, Now, Output, Request, UnitId};
 use super::{Owner, RETRY_UNIT_MS, Session, SubNo};
+use crate::room::Room;
 use crate::walk::{EoseHint, Step, Walk};
 
 /// What a unit is fetched for.
@@ -133,7 +134,8 @@ impl Session {
     /// NIP-77 is not proved, because a refusal by NOTICE would not say which one it means.
     fn start_unit(&mut self, id: UnitId, now: Now) -> bool {
         let Some(unit) = self.units.get(&id) else { return false };
-        let by_exchange = unit.method == Method::Negentropy && !self.refuses_negentropy();
+        let has_room = Room::of(&self.learned).exchange_bytes().is_some();
+        let by_exchange = unit.method == Method::Negentropy && has_room && !self.refuses_negentropy();
         if by_exchange {
             return self.start_exchange(id, now);
         }

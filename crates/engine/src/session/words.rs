@@ -81,6 +81,8 @@ pub enum Verdict {
     Take(Ticket),
     /// The same page of the same walk brought it before.
     Repeat,
+    /// It came with the broad filter, and is of nothing that we want: to be dropped, and nobody's fault.
+    Unwanted,
     /// Nothing had asked for it: to be dropped.
     Stray,
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use model::{Filter, Kind, Timestamp};
 
-use super::{Manners, Mode, PAGE_LIMIT, SMALLEST_CAP, Step, Walk};
+use super::{Manners, Mode, SMALLEST_CAP, Step, Walk};
 
 /// Events asked for where a page was cut by our own limit and cannot be split.
 const LARGEST_LIMIT: usize = 5_000;
@@ -61,7 +61,7 @@ impl Doubt {
 /// Whether a page of one second, of so many events, may hide others of that second.
 pub(super) fn is_suspect(frames: usize, manners: &Manners) -> bool {
     let is_cut = manners.cuts_at.is_some_and(|cut| frames >= cut);
-    is_cut || frames >= manners.largest_page.min(PAGE_LIMIT)
+    is_cut || frames >= manners.largest_page.min(manners.limit())
 }
 
 /// Whether a page of so many events may have been cut.
@@ -80,7 +80,7 @@ impl Walk {
     pub(super) fn something_below(&mut self, page: &super::Page, manners: &mut Manners) -> Step {
         match self.suspect.take() {
             Some((second, frames)) => {
-                let whole = Doubt::of(second, self.base.clone(), VecDeque::new(), (frames, PAGE_LIMIT));
+                let whole = Doubt::of(second, self.base.clone(), VecDeque::new(), (frames, self.limit));
                 if !whole.is_cut_by_us() {
                     was_cut(frames, manners);
                 }
@@ -94,7 +94,7 @@ impl Walk {
     pub(super) fn nothing_below(&mut self, manners: &mut Manners) -> Step {
         self.is_at_bottom = true;
         let Some((second, frames)) = self.suspect.take() else { return self.complete() };
-        self.doubt(Doubt::of(second, self.base.clone(), VecDeque::new(), (frames, PAGE_LIMIT)), manners)
+        self.doubt(Doubt::of(second, self.base.clone(), VecDeque::new(), (frames, self.limit)), manners)
     }
 
     /// A part of a second was read.

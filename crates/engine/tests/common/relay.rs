@@ -81,8 +81,8 @@ pub(crate) struct ModelRelay {
 pub(crate) fn which(filter: &Filter) -> Which {
     match filter.limit {
         _ if filter.ids.is_some() => Which::Ids,
-        _ if filter.kinds.as_ref().is_some_and(|kinds| kinds.len() > 2) => Which::Question,
         Some(0) => Which::Live,
+        _ if filter.kinds.as_ref().is_some_and(|kinds| kinds.len() > 2) => Which::Question,
         Some(_) | None => Which::Page,
     }
 }

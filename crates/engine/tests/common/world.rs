@@ -108,6 +108,13 @@ impl World {
         }
     }
 
+    /// The session of this relay says that it learned so.
+    pub(crate) fn learns(&mut self, address: &str, facts: model::Learned) {
+        let number = self.book.number_of(&url(address)).expect("home knows this upstream");
+        let (epoch, sequence) = (self.links[&number].epoch, self.next_sequence(number));
+        self.report(number, epoch, sequence, Said::Learned { facts });
+    }
+
     pub(crate) fn up(&mut self, address: &str) {
         let number = self.book.number_of(&url(address)).expect("home knows this upstream");
         let granted = self.book.up(number, self.now(), 0).expect("it is known");

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod broad;
 mod deadlines;
 mod exchanges;
 mod live;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::rules::BATCH_START_SECS;
-use model::{BatchId, Claim, Claimed, Draft, Item, Learned, Nip77, StateError, Timestamp};
+use model::{BatchId, Claim, Claimed, Draft, Item, Learned, StateError, Timestamp};
 use sqlx::PgConnection;
 
 use super::{Failure, Time, codec, coverage, item, link};
