@@ -5,20 +5,42 @@ use super::chance::Chance;
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// Every connection to this relay breaks; `is_silent`: nobody is told.
-    Cut { relay: usize, is_silent: bool },
+    Cut {
+        relay: usize,
+        is_silent: bool,
+    },
     /// The relay refuses connections for a while (milliseconds).
-    Away { relay: usize, ms: u64 },
+    Away {
+        relay: usize,
+        ms: u64,
+    },
     /// A process does nothing for a while, and does not know it.
-    Stall { worker: usize, ms: u64 },
+    Stall {
+        worker: usize,
+        ms: u64,
+    },
     /// kill −9; started again after a while.
-    Kill { worker: usize, ms: u64 },
-    KillPlanner { planner: usize, ms: u64 },
+    Kill {
+        worker: usize,
+        ms: u64,
+    },
+    KillPlanner {
+        planner: usize,
+        ms: u64,
+    },
     /// Messages get lost or wait; questions have no answer.
-    BusAway { ms: u64 },
+    BusAway {
+        ms: u64,
+    },
     /// The wall clock of a worker jumps to be off by so many seconds.
-    Skew { worker: usize, secs: i64 },
+    Skew {
+        worker: usize,
+        secs: i64,
+    },
     /// The relay refuses negentropy from now on, or answers it again.
-    Moody { relay: usize },
+    Moody {
+        relay: usize,
+    },
 }
 
 /// Faults with their moments, within `span_ms`. Relay 0 is home.

@@ -1,16 +1,12 @@
 //! Workers and their sessions between the bus and the relays.
 
-use engine::discovery::is_discovery;
-use engine::session::{Input, Output, Request, Session, Verdict};
-use model::{
-    Assignment, BatchCounts, DownClass, Event, Kind, Order, Outcome, Report, Role, Said, UpGranted, UpstreamId,
-};
+use engine::session::{Input, Output, Session, Verdict};
+use model::{Assignment, BatchCounts, DownClass, Event, Order, Outcome, Report, Role, Said, UpGranted, UpstreamId};
 
 use super::common::relay::{Negentropy, Reply};
 use super::network::SocketNo;
 use super::sim::{Happening, Sim};
 use super::store::{LEASE_MS, WorkerNo};
-use super::universe::REFUSED_KIND;
 use super::worker::{Landed, Link, Up};
 
 const BEAT_MS: u64 = 5_000;
@@ -150,7 +146,7 @@ impl Sim {
     // A session and its shell.
 
     /// Lets something happen to a living session, then does what it asks for. A fallen fence ends it first.
-    fn with_link(&mut self, no: WorkerNo, upstream: UpstreamId, happen: impl FnOnce(&mut Self, &mut Link)) {
+    pub(crate) fn with_link(&mut self, no: WorkerNo, upstream: UpstreamId, happen: impl FnOnce(&mut Self, &mut Link)) {
         let Some(mut link) = self.workers[no.name].links.remove(&upstream) else { return };
         if self.workers[no.name].has_fallen(self.ms) {
             self.hang_up(link.socket);
@@ -180,6 +176,11 @@ impl Sim {
     }
 
     pub(crate) fn wake(&mut self, no: WorkerNo, upstream: UpstreamId, socket: SocketNo) {
+        // What has arrived while a process stood still is read before its deadlines are looked at.
+        let woke_at = self.workers[no.name].stalled_until;
+        if self.ms <= woke_at {
+            return self.at(woke_at + 1, Happening::Wake { worker: no, upstream, socket });
+        }
         if !self.is_awake(no, || Happening::Wake { worker: no, upstream, socket }) {
             return;
         }
@@ -392,139 +393,5 @@ impl Sim {
         up.sequence += 1;
         let report = Report { upstream, epoch: up.epoch, sequence: up.sequence, said };
         self.handed_over(no, report);
-    }
-
-    // Relays.
-
-    fn transmit(&mut self, socket: SocketNo, request: Request) {
-        let at = self.arrives(socket, true);
-        self.at(at, Happening::Sent { socket, request });
-    }
-
-    /// When what is sent now arrives: a socket keeps its order.
-    fn arrives(&mut self, socket: SocketNo, to_relay: bool) -> u64 {
-        let after = self.chance.between(1, 40);
-        let last = self.under_way.entry((socket, to_relay)).or_default();
-        *last = (*last).max(self.ms + after);
-        *last
-    }
-
-    pub(crate) fn sent(&mut self, socket: SocketNo, request: &Request) {
-        let Some(relay) = self.sockets.get(&socket).copied() else { return };
-        self.note(&format!("{} ← {request:?}", self.addresses[relay]));
-        let replies = self.relays[relay].take(socket, request);
-        for reply in replies {
-            self.answer(socket, reply);
-        }
-    }
-
-    fn answer(&mut self, socket: SocketNo, reply: Reply) {
-        let owner = self.workers.iter().find_map(|worker| {
-            let (upstream, _) = worker.links.iter().find(|(_, link)| link.socket == socket)?;
-            Some((worker.no, *upstream))
-        });
-        if let Some((worker, upstream)) = owner {
-            let at = self.arrives(socket, false);
-            self.at(at, Happening::Heard { worker, upstream, socket, reply });
-        }
-    }
-
-    pub(crate) fn published(&mut self, relay: usize, event: &Event) {
-        let Some(replies) = self.relays[relay].publish(event, self.ms) else { return };
-        self.note(&format!("{} gets {} of kind {}", self.addresses[relay], &event.id.to_hex()[..8], event.kind));
-        for (socket, reply) in replies {
-            self.answer(socket, reply);
-        }
-    }
-
-    /// The sink's EVENT reaches home, which says OK; an OK may be lost with its connection, and the EVENT is sent again.
-    pub(crate) fn home_gets(&mut self, no: WorkerNo, mut landed: Landed) {
-        let is_lives = self.workers[no.name].is_alive && self.workers[no.name].no == no;
-        if !self.relays[0].is_up {
-            if is_lives {
-                self.within(1_000, 4_000, Happening::HomeGets { worker: no, landed });
-            }
-            return;
-        }
-        landed.outcome = if landed.event.kind == Kind::from_u16(REFUSED_KIND) {
-            Outcome::Refused
-        } else if self.relays[0].holds(landed.event.id) {
-            Outcome::Duplicate
-        } else {
-            Outcome::Stored
-        };
-        if landed.outcome == Outcome::Stored {
-            let event = landed.event.clone();
-            self.published(0, &event);
-        }
-        if !is_lives {
-            return;
-        }
-        if self.is_faulty() && self.chance.once_in(40) {
-            self.within(1_000, 4_000, Happening::HomeGets { worker: no, landed });
-        } else {
-            self.within(1, 60, Happening::HomeSaid { worker: no, landed });
-        }
-    }
-
-    pub(crate) fn home_said(&mut self, no: WorkerNo, landed: Landed) {
-        if !self.is_awake(no, || Happening::HomeSaid { worker: no, landed: landed.clone() }) {
-            return;
-        }
-        if !landed.outcome.is_at_home() || !is_discovery(landed.event.kind) {
-            return self.settle(no, &landed, true);
-        }
-        let (ms, window_ms) = (self.ms, self.policy.discovery_window_ms);
-        let worker = &mut self.workers[no.name];
-        let was_open = worker.window.closes_at(window_ms).is_some();
-        worker.window.gather(&landed.event, ms);
-        worker.waiting.push(landed);
-        match worker.window.closes_at(window_ms) {
-            Some(at) if !was_open => self.at(at, Happening::WindowCloses { worker: no }),
-            Some(_) => {}
-            None => {
-                let waiting = std::mem::take(&mut worker.waiting);
-                self.discovered(no, waiting);
-            }
-        }
-    }
-
-    pub(crate) fn window_closes(&mut self, no: WorkerNo) {
-        if !self.is_awake(no, || Happening::WindowCloses { worker: no }) {
-            return;
-        }
-        let worker = &mut self.workers[no.name];
-        let (found, waiting) = (worker.window.take(), std::mem::take(&mut worker.waiting));
-        self.within(1, 50, Happening::Discovers { worker: no, found, waiting });
-    }
-
-    pub(crate) fn discovered(&mut self, no: WorkerNo, waiting: Vec<Landed>) {
-        if !self.is_awake(no, || Happening::Discovered { worker: no, waiting: waiting.clone() }) {
-            return;
-        }
-        for landed in waiting {
-            self.settle(no, &landed, true);
-        }
-    }
-
-    /// The event has its outcome: the session that waits for it is told, if it is still the same.
-    fn settle(&mut self, no: WorkerNo, landed: &Landed, fresh: bool) {
-        let skew = self.workers[no.name].skew_secs;
-        let is_its = self.workers[no.name].links.get(&landed.upstream).is_some_and(|link| link.socket == landed.socket);
-        if !is_its {
-            return;
-        }
-        self.with_link(no, landed.upstream, |sim, link| {
-            let Some(up) = link.up.as_mut() else { return };
-            up.in_flight -= 1;
-            if up.in_flight == 0 {
-                up.behind_since = None;
-            }
-            if fresh {
-                up.rows.push(landed.row());
-            }
-            let now = up.now(sim.ms, skew);
-            up.session.handle(Input::Settled { ticket: landed.ticket, fresh }, now);
-        });
     }
 }

@@ -3,13 +3,20 @@
 //! away. One seed is one story. The invariants are asked after every step; once faults stop, everything comes home.
 //!
 //! `SIM_SEEDS=20000` runs so many seeds, `SIM_SEED=7` just that one, and shows its log where it fails.
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "how many seeds, and how long they took; the rest is virtual"
+)]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "figures for people")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod chance;
 mod faults;
+mod home;
 mod links;
 mod network;
 mod services;
@@ -48,7 +55,11 @@ fn whatever_goes_wrong_everything_comes_home_and_nothing_false_is_confirmed() {
         }
     }
     let (count, took) = (seeds.count(), began.elapsed());
-    println!("{count} seeds, {happened} happenings in {took:?}; the slowest, {}, was complete {} s after the faults", slowest.1, slowest.0 / 1000);
+    println!(
+        "{count} seeds, {happened} happenings in {took:?}; the slowest, {}, was complete {} s after the faults",
+        slowest.1,
+        slowest.0 / 1000
+    );
     if let Some((_, first)) = failed.first() {
         let seeds: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
         panic!("{} seeds failed: {seeds:?}\n{first}", failed.len());

@@ -1,5 +1,5 @@
-//! The loop: one queue of happenings on virtual time. What a happening does to relays, store, planners and workers stands in
-//! `links.rs` and `services.rs`; here is the queue, faults, and what must hold.
+//! The loop: one queue of happenings on virtual time. What a happening does stands in `links`, `home` and `services`; here is
+//! the queue, what faults do, and what must hold.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -328,7 +328,8 @@ impl Sim {
         if relay.role == Role::Home {
             return Ok(());
         }
-        let asked: Vec<_> = open.items.iter().flat_map(|item: &Item| filters::history(item.kind(), &[item.clone()])).collect();
+        let asked: Vec<_> =
+            open.items.iter().flat_map(|item: &Item| filters::history(item.kind(), std::slice::from_ref(item))).collect();
         let claimed = self.claimed.get(batch).copied().unwrap_or(0);
         let is_asked = |event: &&Event| asked.iter().any(|filter| is_match(filter, event));
         let held = self.relays[served].held_at(claimed).filter(is_asked).map(|event| event.id).collect();
@@ -412,5 +413,4 @@ impl Sim {
         }
         true
     }
-
 }

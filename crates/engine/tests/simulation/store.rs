@@ -149,8 +149,10 @@ impl Store {
     // Links.
 
     pub(crate) fn up(&mut self, upstream: UpstreamId, epoch: Epoch, ms: u64, roll: u64) -> Result<UpGranted, StateError> {
+        let owner = self.owners.get(&upstream).and_then(|owner| self.leases.get(owner));
+        let is_held = owner.is_some_and(|lease| lease.until > ms);
         match self.book.relay(upstream) {
-            Some(relay) if relay.epoch == epoch => self.book.up(upstream, wall(ms), roll),
+            Some(relay) if relay.epoch == epoch && is_held => self.book.up(upstream, wall(ms), roll),
             Some(_) => Err(StateError::Fenced),
             None => Err(StateError::NoSuchUpstream),
         }
@@ -178,12 +180,7 @@ impl Store {
     }
 
     /// The ids of the ledger that an exchange is run against.
-    pub(crate) fn set<'e>(
-        &self,
-        filter: &Filter,
-        at_home: bool,
-        events: impl Iterator<Item = &'e Event>,
-    ) -> BTreeSet<EventId> {
+    pub(crate) fn set<'e>(&self, filter: &Filter, at_home: bool, events: impl Iterator<Item = &'e Event>) -> BTreeSet<EventId> {
         let counts = |outcome: &Outcome| !at_home || outcome.is_at_home();
         let is_in = |event: &&Event| self.ledger.get(&event.id).is_some_and(counts) && is_match(filter, event);
         events.filter(is_in).map(|event| event.id).collect()
