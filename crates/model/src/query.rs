@@ -206,6 +206,9 @@ pub struct Snapshot {
     /// Items of the largest chunk: of repos, of roots.
     #[serde(default)]
     pub largest: (u64, u64),
+    /// Counts the changes of chunks other than growth: each live filter is of one layout.
+    #[serde(default)]
+    pub layout: u64,
     /// The chunks are not those that the session has taken: the layout that its live filters are to be rebuilt to.
     pub rebuild: Option<u64>,
     /// Every pending or confirmed item: only when the link is not opened yet, or its live filters are to be rebuilt.

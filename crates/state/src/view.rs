@@ -174,6 +174,7 @@ pub(crate) fn snapshot(
         batches_in_flight: usize::try_from(in_flight).unwrap_or(0),
         chunks: figures.chunks(),
         largest: figures.crowd().largest,
+        layout: codec::unsigned(relay.layout),
         rebuild: relay.rebuild(),
         tails,
         covered,

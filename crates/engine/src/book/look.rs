@@ -38,6 +38,7 @@ impl Book {
             missing,
             chunks,
             largest: crowd.largest,
+            layout: relay.layout,
             rebuild,
             covered: needs_covered.then(|| covered(relay)),
             refresh_at: relay.refresh_at.unwrap_or(Timestamp::max()),

@@ -22,6 +22,7 @@ fn up() -> Snapshot {
         tails: Vec::new(),
         chunks: (0, 0),
         largest: (0, 0),
+        layout: 0,
         rebuild: None,
         covered: None,
         refresh_at: at(NOW + 10_000),

@@ -6,6 +6,7 @@ mod common;
 mod broad;
 mod deadlines;
 mod exchanges;
+mod late;
 mod live;
 mod opening;
 mod overflow;
