@@ -5,12 +5,15 @@
 #[path = "hostile/cell.rs"]
 mod cell;
 mod common;
+#[path = "hostile/homes.rs"]
+mod homes;
 #[path = "hostile/matrix.rs"]
 mod matrix;
 
 use std::time::{Duration, Instant};
 
 use cell::{Cell, Look};
+use futures_util::future::join_all;
 use common::{Embedded, Project, Relay, ids, until_home_has, until_home_holds};
 use model::{LinkView, UpstreamStatus};
 use testkit::hostile::{Behaviour, Link};
@@ -33,6 +36,16 @@ async fn every_behaviour_of_an_upstream_comes_to_an_end_that_can_be_seen() {
     let other = HostileRelay::start([]).await;
     beside_a_healthy_one(matrix::cells(&other.url()).await, Duration::from_secs(5)).await;
     assert_eq!(other.connections(), 0, "nobody follows a redirect");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_limit_of_subscriptions_and_every_behaviour_of_home_comes_to_an_end_that_can_be_seen() {
+    let _alone = ALONE.lock().await;
+    let limits = beside_a_healthy_one(matrix::limits().await, Duration::from_secs(5));
+    let (homes, ()) = tokio::join!(join_all(homes::cells()), limits);
+    print_homes(&homes);
+    let late: Vec<&str> = homes.iter().filter(|ran| ran.took.is_none()).map(|ran| ran.name).collect();
+    assert!(late.is_empty(), "not at their end in time: {late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +90,7 @@ async fn beside_a_healthy_one(cells: Vec<Cell>, undisturbed: Duration) {
     let mut project = Project::named("healthy");
     let history = project.history(&[healthy.url()], 100);
     healthy.has_held(&history).await;
-    home.has_held(cells.iter().map(|cell| &cell.announcement)).await;
+    home.has_held(cells.iter().flat_map(|cell| &cell.at_home)).await;
     let began = Instant::now();
     let system = Embedded::keeping(&home).pulling_from([&healthy]).started().await;
     let expected = ids(&history);
@@ -119,6 +132,13 @@ async fn look_at(seen: &mut [Seen], system: &Embedded, home: &Relay, began: Inst
     for one in seen.iter_mut().filter(|one| one.took.is_none()) {
         one.look = one.cell.look(&status.upstreams, &held);
         one.took = one.cell.ends.is(&one.look).then(|| began.elapsed());
+    }
+}
+
+fn print_homes(homes: &[homes::Ran]) {
+    for homes::Ran { name, bound, took, end } in homes {
+        let after = took.map_or_else(|| "-".to_owned(), |took| format!("{:.1}", took.as_secs_f64()));
+        println!("{after:>7} {:>6}  {name:<46} {end}", bound.as_secs());
     }
 }
 

@@ -40,6 +40,11 @@ impl Totals {
 impl Embedded {
     /// A system for this home that is not started yet.
     pub(crate) fn keeping(home: &Relay) -> Self {
+        Self::keeping_url(home.relay_url())
+    }
+
+    /// The same for a home at this URL, whatever is there.
+    pub(crate) fn keeping_url(home: RelayUrl) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -48,9 +53,9 @@ impl Embedded {
         let config = Config {
             allow_non_public: vec!["127.0.0.0/8".parse().unwrap()],
             discovery_window: Duration::from_millis(200),
-            ..Config::with_home(Home::Relay(home.relay_url()), directory.path().to_owned())
+            ..Config::with_home(Home::Relay(home.clone()), directory.path().to_owned())
         };
-        Self { config, home: home.relay_url(), running: None, _directory: directory }
+        Self { config, home, running: None, _directory: directory }
     }
 
     pub(crate) fn pulling_from<'a>(self, bootstrap: impl IntoIterator<Item = &'a Relay>) -> Self {

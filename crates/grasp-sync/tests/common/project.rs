@@ -165,6 +165,12 @@ impl Project {
         self.owner_says(5, &[&["a", &address], &["k", "30617"]], "")
     }
 
+    /// NIP-09, by id: the contributor takes a comment back.
+    pub(crate) fn deletion_of(&mut self, comment: &Signed) -> Signed {
+        let comment = comment.hex();
+        self.contributor_says(5, &[&["e", &comment], &["k", "1111"]], "")
+    }
+
     /// A history that uses every way in which events hang together, with this many comments.
     pub(crate) fn history(&mut self, relays: &[String], comments: usize) -> Vec<Signed> {
         let mut history = vec![self.announcement(relays), self.state()];

@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::{DownClass, EventId, LinkView, RelayUrl, UpstreamStatus};
 use testkit::hostile::Behaviour;
 use testkit::{HostileRelay, Publisher};
+use tokio::task::JoinHandle;
 
 use crate::common::{Project, Relay, Signed, ids};
 
@@ -18,6 +19,8 @@ pub(crate) enum Upstream {
     Hostile(HostileRelay),
     /// One that does everything right.
     Fine(Relay),
+    /// One that does everything right, behind a network that breaks.
+    Behind { relay: Relay, url: String, _network: JoinHandle<()> },
     /// No relay.
     Nobody(String),
 }
@@ -31,6 +34,12 @@ pub(crate) enum Holds {
     OneSecond(usize),
     /// A few comments that are dated ten minutes ahead.
     Future,
+    /// A few comments of this second.
+    At(u64),
+    /// So many repositories, each of which needs live filters of its own, with a comment each.
+    Repositories(usize),
+    /// An announcement and a comment; home holds a newer version of the one, and a deletion of the other.
+    Outdated,
 }
 
 /// The end that a cell must come to.
@@ -54,9 +63,12 @@ pub(crate) struct Cell {
     pub(crate) name: &'static str,
     pub(crate) ends: Ends,
     pub(crate) bound: Duration,
-    pub(crate) announcement: Signed,
+    /// What home holds all along.
+    pub(crate) at_home: Vec<Signed>,
     url: RelayUrl,
     holds: BTreeSet<EventId>,
+    /// What home must not take.
+    stale: BTreeSet<EventId>,
     /// Kept: it serves as long as it lives.
     _upstream: Upstream,
 }
@@ -79,6 +91,10 @@ pub(crate) enum Look {
     Excluded {
         why: String,
     },
+    /// Home took what it must not.
+    Stale {
+        taken: usize,
+    },
     /// Nothing is said of it yet.
     Underway {
         open: u64,
@@ -97,21 +113,23 @@ impl Cell {
         let url = match &upstream {
             Upstream::Hostile(relay) => relay.url(),
             Upstream::Fine(relay) => relay.url(),
+            Upstream::Behind { url, .. } => url.clone(),
             Upstream::Nobody(url) => url.clone(),
         };
-        let history = holds.history(name, &url);
+        let History { held: history, at_home, stale } = holds.history(name, &url);
         match &upstream {
             Upstream::Hostile(relay) => relay.has_held(history.iter().map(|event| event.json.as_str())),
-            Upstream::Fine(relay) => relay.has_held(&history).await,
+            Upstream::Fine(relay) | Upstream::Behind { relay, .. } => relay.has_held(&history).await,
             Upstream::Nobody(_) => {}
         }
         Self {
             name,
             ends,
             bound: Duration::from_secs(secs),
-            announcement: history[0].clone(),
+            at_home,
             url: RelayUrl::parse(&url).unwrap(),
-            holds: ids(&history),
+            holds: ids(&history).difference(&stale).copied().collect(),
+            stale,
             _upstream: upstream,
         }
     }
@@ -119,6 +137,10 @@ impl Cell {
     /// How it looks, by the status of all upstreams and by what home holds.
     pub(crate) fn look(&self, upstreams: &[UpstreamStatus], home: &BTreeSet<EventId>) -> Look {
         let missing = self.holds.difference(home).count();
+        let taken = self.stale.intersection(home).count();
+        if taken > 0 {
+            return Look::Stale { taken };
+        }
         let Some(known) = upstreams.iter().find(|one| one.url == self.url) else { return Look::Underway { open: 0, missing } };
         let open = known.wanted + known.pending;
         if open == 0 && known.confirmed > 0 {
@@ -161,29 +183,67 @@ impl fmt::Display for Look {
                 write!(f, "incomplete: {} ({failures} in a row); dialed again in {in_secs} s", class.as_str())
             }
             Self::Excluded { why } => write!(f, "excluded: {why}"),
+            Self::Stale { taken } => write!(f, "WRONG: {taken} events that home must not take"),
             Self::Underway { open, missing } => write!(f, "NO END: {open} items open, {missing} events missing"),
         }
     }
 }
 
+/// What an upstream holds, what home holds before, and what of the former home must not take.
+struct History {
+    held: Vec<Signed>,
+    at_home: Vec<Signed>,
+    stale: BTreeSet<EventId>,
+}
+
+impl From<Vec<Signed>> for History {
+    /// The announcement comes first, and is at home.
+    fn from(held: Vec<Signed>) -> Self {
+        Self { at_home: held[..1].to_vec(), held, stale: BTreeSet::new() }
+    }
+}
+
 impl Holds {
-    /// The announcement comes first.
-    fn history(self, name: &str, url: &str) -> Vec<Signed> {
+    fn history(self, name: &str, url: &str) -> History {
         let mut project = Project::named(name);
         let relays = [url.to_owned()];
+        let mut dated = |second, count| {
+            let announcement = project.announcement(&relays);
+            let history: Vec<Signed> = [announcement].into_iter().chain(comments_on(&project, count, second)).collect();
+            History::from(history)
+        };
         match self {
-            Self::Comments(comments) => project.history(&relays, comments),
-            Self::OneSecond(comments) => {
-                let second = crate::common::now() - 3600;
-                let announcement = project.announcement(&relays);
-                [announcement].into_iter().chain(comments_on(&project, comments, second)).collect()
-            }
-            Self::Future => {
-                let announcement = project.announcement(&relays);
-                [announcement].into_iter().chain(comments_on(&project, 5, crate::common::now() + 600)).collect()
-            }
+            Self::Comments(comments) => project.history(&relays, comments).into(),
+            Self::OneSecond(comments) => dated(crate::common::now() - 3600, comments),
+            Self::Future => dated(crate::common::now() + 600, 5),
+            Self::At(second) => dated(second, 5),
+            Self::Repositories(count) => repositories(name, &relays, count),
+            Self::Outdated => outdated(project, &relays),
         }
     }
+}
+
+/// Identifiers so long that no two of them share a filter.
+fn repositories(name: &str, relays: &[String], count: usize) -> History {
+    let mut history = History { held: Vec::new(), at_home: Vec::new(), stale: BTreeSet::new() };
+    for number in 0..count {
+        let mut project = Project::named(&format!("{name} {number} {}", "x".repeat(200)));
+        let announcement = project.announcement(relays);
+        history.at_home.push(announcement.clone());
+        history.held.extend([announcement, project.comment_on_repository("how is it installed?")]);
+    }
+    history
+}
+
+fn outdated(mut project: Project, relays: &[String]) -> History {
+    let former = project.announcement(relays);
+    let comment = project.comment_on_repository("never mind");
+    let kept = project.comment_on_repository("how is it installed?");
+    project.in_the_present();
+    let announcement = project.announcement(relays);
+    let deletion = project.deletion_of(&comment);
+    let stale = ids([&former, &comment]);
+    History { held: vec![former, comment, kept], at_home: vec![announcement, deletion], stale }
 }
 
 fn comments_on(project: &Project, count: usize, second: u64) -> Vec<Signed> {

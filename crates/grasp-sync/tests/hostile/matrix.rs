@@ -13,6 +13,7 @@ use testkit::hostile::{Behaviour, Corruption, Flood, Link as L, Negentropy as N,
 use super::cell::{Cell, Ends, Holds, Upstream};
 use crate::common::Relay;
 use tokio::io::AsyncWriteExt;
+use testkit::{ChaosProxy, wait_until};
 use tokio::net::TcpListener;
 
 use Ends::{ByItsWord, Complete, Down, Excluded, Incomplete};
@@ -32,7 +33,13 @@ pub(crate) async fn cells(other: &str) -> Vec<Cell> {
     let mut cells =
         running([negentropy(), pages(), eose(), refusals(), auth(), links(other), content(), floods()].concat()).await;
     cells.extend(fine_and_absent().await);
+    cells.extend(broken_links().await);
     cells
+}
+
+/// Relays that allow few subscriptions.
+pub(crate) async fn limits() -> Vec<Cell> {
+    running(subscriptions()).await
 }
 
 /// What keeps a machine busy.
@@ -93,6 +100,11 @@ fn pages() -> Vec<Row> {
         ("unordered pages", capped(Backwards), Comments(70), Complete, PATIENT),
         ("until is ignored", capped(IgnoresUntil), Comments(70), Incomplete("unpageable"), PATIENT),
         ("dated ten minutes ahead", vec![], Holds::Future, Complete, PROMPT),
+        ("dated two days ahead", vec![], Holds::At(crate::common::now() + 2 * 86_400), ByItsWord, PROMPT),
+        ("dated in the first second of 1970", vec![], Holds::At(0), Complete, PATIENT),
+        ("dated four years back", vec![], Holds::At(crate::common::now() - 4 * 365 * 86_400), Complete, PROMPT),
+        ("older versions and what was deleted", vec![], Holds::Outdated, Complete, PROMPT),
+        ("500 events about one repository", vec![], Comments(500), Complete, SLOW),
     ]
 }
 
@@ -111,14 +123,30 @@ fn eose() -> Vec<Row> {
     ]
 }
 
+/// Repositories that need 25 live filters, where fewer are allowed.
+fn subscriptions() -> Vec<Row> {
+    let too_many = (R::Closed("error: too many subscriptions"), R::Notice("ERROR: too many concurrent REQs"), R::Silence);
+    let row = |name, most, how| (name, vec![AtMostSubscriptions(most, how)], Holds::Repositories(8), Complete, PATIENT);
+    vec![
+        row("5 subscriptions, one more refused by CLOSED", 5, too_many.0),
+        row("5 subscriptions, one more refused by NOTICE", 5, too_many.1),
+        row("5 subscriptions, one more met with silence", 5, too_many.2),
+        row("10 subscriptions, one more refused by CLOSED", 10, too_many.0),
+        row("10 subscriptions, one more refused by NOTICE", 10, too_many.1),
+        row("10 subscriptions, one more met with silence", 10, too_many.2),
+        row("20 subscriptions, one more refused by CLOSED", 20, too_many.0),
+        row("20 subscriptions, one more refused by NOTICE", 20, too_many.1),
+        row("20 subscriptions, one more met with silence", 20, too_many.2),
+        row("200 subscriptions, one more refused by CLOSED", 200, too_many.0),
+        row("200 subscriptions, one more refused by NOTICE", 200, too_many.1),
+        row("200 subscriptions, one more met with silence", 200, too_many.2),
+        ("5 subscriptions for one repository", vec![AtMostSubscriptions(5, too_many.1)], Comments(10), Complete, PATIENT),
+    ]
+}
+
 fn refusals() -> Vec<Row> {
     let closed = |name, text, ends, secs| (name, vec![Refuses(R::Closed(text))], Comments(10), ends, secs);
-    let at_most = |name, most, how| (name, vec![AtMostSubscriptions(most, how)], Comments(10), Complete, PATIENT);
-    let too_many = R::Notice("ERROR: too many concurrent REQs");
     vec![
-        at_most("5 subscriptions, one more refused by CLOSED", 5, R::Closed("error: too many subscriptions")),
-        at_most("10 subscriptions, one more refused by NOTICE", 10, too_many),
-        at_most("10 subscriptions, one more met with silence", 10, R::Silence),
         closed("CLOSED pow", "pow: 25 bits are too few", Incomplete("pow"), PROMPT),
         closed("CLOSED invalid", "invalid: bad filter", Incomplete("invalid"), PROMPT),
         closed("CLOSED blocked", "blocked: not you", Incomplete("blocked"), PROMPT),
@@ -175,6 +203,7 @@ fn links(other: &str) -> Vec<Row> {
         row("dropped at once", L::DropsAfter(Duration::ZERO), Down(DownClass::Closed), PROMPT),
         row("the upgrade drips", L::DripsUpgrade(Duration::from_millis(500)), Down(DownClass::Timeout), PROMPT),
         row("frames drip, a byte in 200 ms", L::Drips(Duration::from_millis(200)), Incomplete("idle"), SLOW),
+        ("frames drip, a byte in 1 ms", vec![Link(L::Drips(Duration::from_millis(1)))], Holds::OneSecond(3), Complete, SLOW),
         row("frames of one byte", L::OneByteFrames, Complete, PATIENT),
     ]
 }
@@ -228,6 +257,56 @@ async fn fine_and_absent() -> Vec<Cell> {
         Cell::on("a private address", nobody(loopback), Comments(1), Excluded, PROMPT).await,
     ]
 }
+
+/// A relay that does everything right, behind a network that does this from the first connection on.
+async fn broken_links() -> Vec<Cell> {
+    let row = |name, breaks, ends| async move {
+        Cell::on(name, behind(breaks).await, Comments(70), ends, SLOW).await
+    };
+    vec![
+        row("the link drops, and is back after 1 s", Breaks::Refuses(Duration::from_secs(1)), Complete).await,
+        row("the link drops, and is back after 30 s", Breaks::Refuses(Duration::from_secs(30)), Complete).await,
+        row("half-open for 15 s", Breaks::Holds(Duration::from_secs(15)), Complete).await,
+        row("half-open for ever", Breaks::Holds(Duration::from_secs(3600)), Incomplete("idle")).await,
+    ]
+}
+
+/// What becomes of a link soon after it was made.
+#[derive(Debug, Clone, Copy)]
+enum Breaks {
+    /// It is cut, and none is made for so long.
+    Refuses(Duration),
+    /// Nothing crosses it for so long, in either direction.
+    Holds(Duration),
+}
+
+async fn behind(breaks: Breaks) -> Upstream {
+    let relay = Relay::counting().await;
+    let mut proxy = ChaosProxy::start(&relay.url()).await;
+    let url = proxy.url();
+    let breaking = tokio::spawn(async move {
+        wait_until("the link to be made", Duration::from_secs(3600), || async { proxy.bytes_to_target() > SAID_FIRST }).await;
+        let lasts = match breaks {
+            Breaks::Refuses(lasts) => {
+                proxy.refuse().await;
+                proxy.cut();
+                lasts
+            }
+            Breaks::Holds(lasts) => {
+                proxy.hold();
+                lasts
+            }
+        };
+        tokio::time::sleep(lasts).await;
+        proxy.pass().await;
+        // It lives as long as this task.
+        std::future::pending().await
+    });
+    Upstream::Behind { relay, url, _network: breaking }
+}
+
+/// Bytes of the upgrade, and of the first live filter and more: the link is at work.
+const SAID_FIRST: u64 = 700;
 
 /// Where a server answers whatever it is told with words of its own.
 async fn no_tls() -> String {

@@ -56,6 +56,12 @@ pub enum Behaviour {
     LateOk(Duration),
     /// An event that is offered gets no OK, and is not kept.
     NoOk,
+    /// So many events are taken in a minute, one after the other; sooner, and beyond the first few, OK false `rate-limited:`.
+    WritesPerMinute(u32),
+    /// An event that names another one (`e`, `E`) is refused until that is held.
+    WantsParents,
+    /// An event that lies back further than this (seconds) is refused.
+    RefusesOlderThan(u64),
     /// How NIP-77 is spoken; without this, not at all: a NOTICE.
     Negentropy(Negentropy),
     /// What it says of itself over HTTP (NIP-11); without this, 404.

@@ -4,8 +4,10 @@ use super::behaviour::{Behaviour, Corruption, Flood, Negentropy, Refusal};
 use super::{filter, negentropy, stranger};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+/// Events that a relay with a rate takes at once.
+const AT_ONCE: u32 = 5;
 const CHALLENGE: &str = "who are you";
 
 /// What the socket is to do, in this order.
@@ -35,6 +37,8 @@ pub(super) struct Conversation {
     exchanges: BTreeMap<String, usize>,
     is_authenticated: bool,
     has_noticed: bool,
+    /// When the next event would be taken if there were no first few.
+    next_write: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -47,7 +51,7 @@ struct Subscription {
 
 impl Conversation {
     pub(super) fn new(script: Vec<Behaviour>) -> Self {
-        Self { script, subscriptions: BTreeMap::new(), exchanges: BTreeMap::new(), is_authenticated: false, has_noticed: false }
+        Self { script, subscriptions: BTreeMap::new(), exchanges: BTreeMap::new(), is_authenticated: false, has_noticed: false, next_write: None }
     }
 
     /// What a client is told before it has said anything.
@@ -65,7 +69,7 @@ impl Conversation {
                 Vec::new()
             }
             Some("AUTH") => vec![self.auth(&message[1])],
-            Some("EVENT") => self.offer(&message[1]),
+            Some("EVENT") => self.offer(&message[1], held.events),
             Some("NEG-OPEN") => self.neg_open(&id),
             Some("NEG-MSG") => self.neg_msg(&id),
             Some("NEG-CLOSE") => {
@@ -171,15 +175,41 @@ impl Conversation {
         say(json!(["OK", event["id"], self.is_authenticated, ""]))
     }
 
-    fn offer(&self, event: &Value) -> Vec<Step> {
+    fn offer(&mut self, event: &Value, held: &[Value]) -> Vec<Step> {
         if self.does(&Behaviour::NoOk) {
             return Vec::new();
+        }
+        if let Some(objection) = self.objection(event, held) {
+            return vec![say(json!(["OK", event["id"], false, objection]))];
         }
         let late = scripted!(self.script, Behaviour::LateOk(late) => Step::Wait(*late));
         let answer = scripted!(self.script, Behaviour::AnswersOffers(verdict, text) => (*verdict, *text));
         let kept = answer.is_none().then(|| Step::Keep(event.clone()));
         let (verdict, text) = answer.unwrap_or((true, ""));
         late.into_iter().chain([say(json!(["OK", event["id"], verdict, text]))]).chain(kept).collect()
+    }
+
+    fn objection(&mut self, event: &Value, held: &[Value]) -> Option<&'static str> {
+        let oldest = scripted!(self.script, Behaviour::RefusesOlderThan(secs) => *secs);
+        if oldest.is_some_and(|secs| filter::second(event) + i128::from(secs) < i128::from(now())) {
+            return Some("invalid: created_at is too far back");
+        }
+        if self.does(&Behaviour::WantsParents) && names_unknown(event, held) {
+            return Some("blocked: parent event not found");
+        }
+        let each = scripted!(self.script, Behaviour::WritesPerMinute(most) => Duration::from_secs(60) / *most);
+        each.and_then(|each| self.is_too_soon(each).then_some("rate-limited: slow down"))
+    }
+
+    /// Each event takes its time; those of the first few may come together.
+    fn is_too_soon(&mut self, each: Duration) -> bool {
+        let now = Instant::now();
+        let next = self.next_write.map_or(now, |next| next.max(now)) + each;
+        let is_too_soon = next > now + each * AT_ONCE;
+        if !is_too_soon {
+            self.next_write = Some(next);
+        }
+        is_too_soon
     }
 
     fn neg_open(&mut self, id: &str) -> Vec<Step> {
@@ -226,6 +256,17 @@ impl Conversation {
     fn does(&self, behaviour: &Behaviour) -> bool {
         self.script.contains(behaviour)
     }
+}
+
+/// Whether it names an event that is not held.
+fn names_unknown(event: &Value, held: &[Value]) -> bool {
+    let tags = event["tags"].as_array().into_iter().flatten();
+    let named = tags.filter(|tag| tag[0] == "e" || tag[0] == "E").map(|tag| &tag[1]);
+    named.into_iter().any(|id| !held.iter().any(|event| event["id"] == *id))
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs()
 }
 
 fn corrupted(how: Corruption, event: &Value) -> String {

@@ -93,6 +93,12 @@ impl HostileRelay {
         self.world.keep(read(event));
     }
 
+    /// The ids of what it holds.
+    #[must_use]
+    pub fn held_ids(&self) -> Vec<String> {
+        held(&self.world.events).iter().filter_map(|event| Some(event["id"].as_str()?.to_owned())).collect()
+    }
+
     /// Every message that clients have sent, in the order in which they were read.
     #[must_use]
     pub fn heard(&self) -> Vec<Value> {

@@ -225,3 +225,53 @@ async fn a_closed_exchange_is_unknown() {
     neg_answers(&mut wire).await;
     assert_eq!(labels(&mut wire, 1).await, ["NEG-ERR"]);
 }
+
+/// Offers an event; the verdict and the words.
+async fn verdict(wire: &mut Wire, event: &str) -> (bool, String) {
+    wire.send(json!(["EVENT", serde_json::from_str::<Value>(event).unwrap()])).await;
+    loop {
+        let message = wire.next().await.unwrap();
+        if message[0] == "OK" {
+            return (message[2] == true, message[3].as_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_first_few_events_a_minute_holds_so_many_and_no_more() {
+    let (relay, mut wire) = ten_notes([Behaviour::WritesPerMinute(600)]).await;
+    let began = Instant::now();
+    let mut refused = 0;
+    let events = notes(100..115);
+    for event in &events {
+        while !verdict(&mut wire, event).await.0 {
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert!(refused > 0 && began.elapsed() >= Duration::from_millis(900), "{refused} {:?}", began.elapsed());
+    assert_eq!(relay.held_ids().len(), 25);
+}
+
+#[tokio::test]
+async fn an_event_without_its_parent_is_refused_until_that_is_there() {
+    let (_relay, mut wire) = ten_notes([Behaviour::WantsParents]).await;
+    let parent = author().sign(1621, THEN, &[], "a bug");
+    let child = author().sign(1111, THEN, &[&["E", &super::id_of(&parent)]], "me too");
+    assert_eq!(verdict(&mut wire, &child).await, (false, "blocked: parent event not found".to_owned()));
+    assert!(verdict(&mut wire, &parent).await.0);
+    assert!(verdict(&mut wire, &child).await.0);
+}
+
+#[tokio::test]
+async fn an_event_that_lies_too_far_back_is_refused() {
+    let (_relay, mut wire) = ten_notes([Behaviour::RefusesOlderThan(1_000)]).await;
+    let old = author().sign(1, THEN, &[], "old");
+    let new = author().sign(1, now(), &[], "new");
+    assert!(!verdict(&mut wire, &old).await.0);
+    assert!(verdict(&mut wire, &new).await.0);
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
