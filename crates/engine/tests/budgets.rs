@@ -79,6 +79,21 @@ fn learned_limit(world: &World) -> Option<usize> {
 }
 
 #[test]
+fn scenario_07_a_link_that_is_full_before_any_page_was_answered_learns_from_pages_alone() {
+    for most_open in 4..=10 {
+        let names = repos(3);
+        let mut world = world(&names, most_open, OverLimit::Silent);
+        world.down(UPSTREAM);
+        // It says nothing to NEG-OPEN either: the history of layer 1 comes when the live filters stand.
+        world.relay(UPSTREAM).negentropy = common::relay::Negentropy::Silent;
+        world.pass(20 * 60_000);
+        world.up(UPSTREAM);
+        world.pass(60_000);
+        assert!(is_complete(&world, &names), "{most_open}\n{}", tail(&world));
+    }
+}
+
+#[test]
 fn l03_what_is_learned_is_what_the_relay_allows_less_the_reserve_whatever_its_way_of_refusing() {
     for most_open in [5, 10, 20] {
         for over_limit in [OverLimit::Closed, OverLimit::Notice, OverLimit::Silent] {

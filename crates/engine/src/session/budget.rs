@@ -166,10 +166,19 @@ impl Session {
         let is_overdue = |sub: SubNo, asked: Asked| {
             self.silence_limit(sub).is_some_and(|limit| now.ms >= (asked.at_ms + limit).max(self.paused_until_ms))
         };
-        let without_room = || unanswered.iter().filter(|(sub, asked)| had_no_room(**sub, **asked));
-        // What was asked for before one that had no room, and had none itself, need not be waited for.
-        let Some((last, _)) = without_room().rfind(|(sub, asked)| is_overdue(**sub, **asked)) else { return Vec::new() };
-        without_room().map(|(sub, _)| *sub).filter(|sub| sub <= last).collect()
+        let without_room: Vec<(&SubNo, &Asked)> =
+            unanswered.iter().filter(|(sub, asked)| had_no_room(**sub, **asked)).collect();
+        // Where one had no room, others that had none either need not be waited for.
+        let is_certain = without_room.iter().any(|(sub, asked)| is_overdue(**sub, **asked));
+        if is_certain { without_room.into_iter().map(|(sub, _)| *sub).collect() } else { Vec::new() }
+    }
+
+    /// A page was begun and has not ended: on a relay that ended none so far, EOSE may be what is missing.
+    fn withholds_eose(&self) -> bool {
+        let is_begun = |(sub, owner): (&SubNo, &Owner)| {
+            matches!(owner, Owner::Page(_)) && !self.budget.unanswered.contains_key(sub)
+        };
+        !self.budget.answers_stored && self.subs.iter().any(is_begun)
     }
 
     /// Milliseconds. None where silence has another meaning.
@@ -177,7 +186,7 @@ impl Session {
         match self.subs.get(&sub)? {
             Owner::Live(_) if !self.is_news_only(sub) => Some(OPEN_LIMIT_MS),
             Owner::Live(_) => self.budget.answers_news_only.then_some(LIMIT_ZERO_MS),
-            Owner::Page(_) => self.budget.answers_stored.then_some(PAGE_IDLE_MS),
+            Owner::Page(_) => (!self.withholds_eose()).then_some(PAGE_IDLE_MS),
             Owner::Ids(_) => Some(PROGRESS_MS),
             Owner::Exchange(_) => None,
         }
