@@ -252,3 +252,19 @@ fn a_relay_that_states_10_000_bytes_is_sent_no_larger_message() {
     let longest = longest.max().unwrap();
     assert!((5_000..9_000).contains(&longest), "{longest}");
 }
+
+#[test]
+fn silence_of_a_dead_link_teaches_nothing_about_the_relay() {
+    let names = repos(6);
+    let mut world = world(&names, usize::MAX, OverLimit::Closed);
+    complete_after(&mut world, &names);
+    world.down(UPSTREAM);
+    world.pass(20 * 60_000);
+    world.up(UPSTREAM);
+    for name in repos(9) {
+        world.at_home(announcement(&name, OLD, &[UPSTREAM]));
+    }
+    world.relay(UPSTREAM).is_silent = true;
+    world.pass(88_000);
+    assert_eq!(learned_limit(&world), None, "{}", tail(&world));
+}

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use model::Learned;
+use model::{Learned, Said};
 
 use super::deadlines::PAGE_IDLE_MS;
 use super::exchange::PROGRESS_MS;
 use super::live::{LIMIT_ZERO_MS, LiveKey, LiveState};
-use super::words::{Now, Request};
+use super::words::{Now, Output, Request};
 use super::{OPEN_LIMIT_MS, Owner, Session, SubNo};
 use crate::room::{IN_RESERVE, Room};
 
@@ -34,6 +34,8 @@ pub(super) struct Budget {
     answers_news_only: bool,
     /// A request for what is stored was answered to its end.
     answers_stored: bool,
+    /// What silence seems to show, until a word shows that the link is alive.
+    unsaid: Option<Learned>,
     /// The last request before the limit was learned: those up to it did not know of it.
     learned_after: Option<SubNo>,
 }
@@ -86,6 +88,9 @@ impl Session {
 
     /// An EVENT or EOSE of this subscription: the relay took it.
     pub(super) fn answered(&mut self, sub: SubNo, now: Now) {
+        if let Some(facts) = self.budget.unsaid.take() {
+            self.out.push_back(Output::Report(Said::Learned { facts }));
+        }
         let Some(asked) = self.budget.unanswered.remove(&sub) else { return };
         self.forget_closed();
         self.budget.proved = self.budget.proved.max(self.budget.answered_beside(sub, asked) + 1);
@@ -129,9 +134,9 @@ impl Session {
         let mut meant: Vec<SubNo> = self.budget.unanswered.keys().copied().collect();
         meant.extend(self.just_stood(now).into_iter().take(notices.saturating_sub(meant.len())));
         if meant.is_empty() {
-            self.learn_capacity(self.open_count(), now);
+            self.learn_capacity(self.open_count(), now, true);
         } else {
-            self.close_for_room(meant, now);
+            self.close_for_room(meant, true, now);
         }
     }
 
@@ -154,7 +159,7 @@ impl Session {
         }
         let silent = self.met_with_silence(now);
         if !silent.is_empty() {
-            self.close_for_room(silent, now);
+            self.close_for_room(silent, false, now);
         }
     }
 
@@ -162,7 +167,8 @@ impl Session {
     /// so many open.
     fn met_with_silence(&self, now: Now) -> Vec<SubNo> {
         let Budget { unanswered, proved, .. } = &self.budget;
-        let had_no_room = |sub: SubNo, asked: Asked| *proved > 0 && self.budget.answered_beside(sub, asked) >= *proved;
+        let ends_some = self.budget.answers_news_only || self.budget.answers_stored;
+        let had_no_room = |sub: SubNo, asked: Asked| ends_some && self.budget.answered_beside(sub, asked) >= *proved;
         let is_overdue = |sub: SubNo, asked: Asked| {
             self.silence_limit(sub).is_some_and(|limit| now.ms >= (asked.at_ms + limit).max(self.paused_until_ms))
         };
@@ -197,23 +203,24 @@ impl Session {
         self.budget.unanswered.retain(|sub, _| subs.contains_key(sub));
     }
 
-    fn close_for_room(&mut self, mut refused: Vec<SubNo>, now: Now) {
+    /// `is_said`: the relay said so itself.
+    fn close_for_room(&mut self, mut refused: Vec<SubNo>, is_said: bool, now: Now) {
         refused.sort_unstable();
         let owners = refused.iter().filter_map(|sub| self.subs.remove(sub).map(|owner| (*sub, owner))).collect();
         for sub in refused {
             self.send(Request::Close { sub: sub.to_string() });
         }
-        self.refused_for_room(owners, now);
+        self.refused_for_room(owners, is_said, now);
     }
 
     /// These, which are open no more, had no room beside the others: what that shows is learned, then each is asked for again, in
     /// another way, or later. In the order in which they were asked for.
-    pub(super) fn refused_for_room(&mut self, refused: Vec<(SubNo, Owner)>, now: Now) {
+    pub(super) fn refused_for_room(&mut self, refused: Vec<(SubNo, Owner)>, is_said: bool, now: Now) {
         let open = self.open_count();
         let besides = refused.iter().map(|(sub, _)| self.budget.refuse(*sub).unwrap_or(open));
         let capacity = besides.min().unwrap_or(open);
         let knew_better = self.budget.learned_after.is_some_and(|last| refused.iter().all(|(sub, _)| *sub > last));
-        if !self.learn_capacity(capacity, now) && knew_better {
+        if !self.learn_capacity(capacity, now, is_said) && knew_better {
             self.pace.too_many(now.ms);
         }
         for (sub, owner) in refused {
@@ -227,13 +234,19 @@ impl Session {
     }
 
     /// So many subscriptions are allowed and no more. Answers whether that is news.
-    fn learn_capacity(&mut self, capacity: usize, now: Now) -> bool {
+    fn learn_capacity(&mut self, capacity: usize, now: Now, is_said: bool) -> bool {
         let limit = capacity.saturating_sub(IN_RESERVE).max(1);
         if Room::of(&self.learned).live.is_some_and(|known| known <= limit) {
             return false;
         }
         self.budget.learned_after = self.subs.keys().next_back().copied();
-        self.learn(Learned { live_limit: Some(limit), live_limit_at: Some(now.wall), ..Learned::default() });
+        let facts = Learned { live_limit: Some(limit), live_limit_at: Some(now.wall), ..Learned::default() };
+        if is_said {
+            self.learn(facts);
+        } else {
+            self.learned.absorb(facts.clone());
+            self.budget.unsaid = Some(facts);
+        }
         self.keep_live_within(now);
         true
     }

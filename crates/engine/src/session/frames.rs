@@ -61,7 +61,7 @@ impl Session {
         let Some((sub, owner)) = self.owner(sub) else { return };
         self.subs.remove(&sub);
         if refusal::read(text) == Refusal::TooManySubscriptions && !matches!(owner, Owner::Exchange(_)) {
-            return self.refused_for_room(vec![(sub, owner)], now);
+            return self.refused_for_room(vec![(sub, owner)], true, now);
         }
         match owner {
             Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),

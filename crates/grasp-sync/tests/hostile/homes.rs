@@ -170,7 +170,8 @@ impl Seen {
         let outcomes: Vec<String> = self.outcomes.iter().map(|(word, count)| format!("{count} {word}")).collect();
         let Self { missing, offers, is_confirmed, .. } = self;
         let state = if *is_confirmed { "confirmed" } else { "NOT confirmed" };
-        format!("{state}; {}; {missing} not served; offered {offers} times at most", outcomes.join(", "))
+        let offered = self.offered;
+        format!("{state}; {}; {missing} not served; {offered} offered, {offers} times at most", outcomes.join(", "))
     }
 }
 

@@ -25,6 +25,8 @@ const PROMPT: u64 = 30;
 const PATIENT: u64 = 60;
 /// What waits for several, or is dialed again and again.
 const SLOW: u64 = 80;
+/// What says nothing for two limits of the session, one after the other: a dead link looks like a full one at first.
+const DEAD: u64 = 95;
 
 type Row = (&'static str, Vec<Behaviour>, Holds, Ends, u64);
 
@@ -202,8 +204,8 @@ fn links(other: &str) -> Vec<Row> {
         row("dropped after half a second", L::DropsAfter(Duration::from_millis(500)), Complete, SLOW),
         row("dropped at once", L::DropsAfter(Duration::ZERO), Down(DownClass::Closed), PROMPT),
         row("the upgrade drips", L::DripsUpgrade(Duration::from_millis(500)), Down(DownClass::Timeout), PROMPT),
-        row("frames drip, a byte in 200 ms", L::Drips(Duration::from_millis(200)), Incomplete("idle"), SLOW),
-        ("frames drip, a byte in 1 ms", vec![Link(L::Drips(Duration::from_millis(1)))], Holds::OneSecond(3), Complete, SLOW),
+        row("frames drip, a byte in 200 ms", L::Drips(Duration::from_millis(200)), Incomplete("idle"), DEAD),
+        ("frames drip, a byte in 1 ms", vec![Link(L::Drips(Duration::from_millis(1)))], Holds::OneSecond(3), Complete, DEAD),
         row("frames of one byte", L::OneByteFrames, Complete, PATIENT),
     ]
 }
@@ -261,7 +263,7 @@ async fn fine_and_absent() -> Vec<Cell> {
 /// A relay that does everything right, behind a network that does this from the first connection on.
 async fn broken_links() -> Vec<Cell> {
     let row = |name, breaks, ends| async move {
-        Cell::on(name, behind(breaks).await, Comments(70), ends, SLOW).await
+        Cell::on(name, behind(breaks).await, Comments(70), ends, DEAD).await
     };
     vec![
         row("the link drops, and is back after 1 s", Breaks::Refuses(Duration::from_secs(1)), Complete).await,
