@@ -297,6 +297,7 @@ fn discovery() -> Discovery {
             created_at: at(100),
             relays: vec![url()],
             maintainers: vec![addr().pubkey],
+            private: true,
         }],
         roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
         removals: vec![Removal { addr: addr(), until: at(100) }],

@@ -273,6 +273,7 @@ pub(crate) fn announced(n: usize, at: u64, relays: &[usize]) -> RepoSeen {
         created_at: Timestamp::from_secs(at),
         relays: relays.iter().copied().map(relay).collect(),
         maintainers: vec![],
+        private: false,
     }
 }
 
