@@ -41,10 +41,15 @@ impl std::fmt::Debug for Held {
 }
 
 impl Discoveries {
-    /// Begins to gather; windows are sent until `stop`, the open one at last.
-    pub(crate) fn begin(state: StateClient, window: Duration, stop: CancellationToken) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Begins to gather in `gathered`; windows are sent until `stop`, the open one at last.
+    pub(crate) fn begin(
+        state: StateClient,
+        gathered: Window,
+        window: Duration,
+        stop: CancellationToken,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, tokio::spawn(gather(state, window, receiver, stop)))
+        (Self { sender }, tokio::spawn(gather(state, (gathered, window), receiver, stop)))
     }
 
     /// Hands in an event that home holds; `kept` is called once its discovery is kept, at once if it has none.
@@ -57,11 +62,15 @@ impl Discoveries {
     }
 }
 
-async fn gather(state: StateClient, window: Duration, mut events: mpsc::UnboundedReceiver<Held>, stop: CancellationToken) {
+async fn gather(
+    state: StateClient,
+    (mut gathered, window): (Window, Duration),
+    mut events: mpsc::UnboundedReceiver<Held>,
+    stop: CancellationToken,
+) {
     let began = Instant::now();
     let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let mut gathered = Window::default();
     let mut waiting: Vec<Kept> = Vec::new();
     loop {
         let closes_at = gathered.closes_at(window_ms).map(|ms| began + Duration::from_millis(ms));
@@ -73,7 +82,7 @@ async fn gather(state: StateClient, window: Duration, mut events: mpsc::Unbounde
                 Some(Held { event, kept }) => {
                     gathered.gather(&event, elapsed_ms());
                     waiting.push(kept);
-                    if waiting.len() >= WINDOW_EVENTS {
+                    if waiting.len() >= WINDOW_EVENTS || gathered.is_full() {
                         send(&state, &mut gathered, &mut waiting, &stop).await;
                     }
                 }

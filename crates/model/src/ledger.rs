@@ -54,6 +54,12 @@ impl RefTag {
         }
     }
 
+    /// Whether it is a tag, and not what an event is by itself.
+    #[must_use]
+    pub fn is_tag(self) -> bool {
+        Self::from_name(self.name()).is_some()
+    }
+
     /// The tag of this name; what is no tag has none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

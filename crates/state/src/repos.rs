@@ -21,6 +21,8 @@ pub(crate) struct Stored {
     pub(crate) removed_until: Option<Timestamp>,
     /// Whom the version names.
     pub(crate) maintainers: Vec<PublicKey>,
+    /// It says of itself that it is private.
+    pub(crate) says_private: bool,
 }
 
 /// A stored repo, as a row.
@@ -31,6 +33,7 @@ pub(crate) struct RepoRow {
     created_at: Option<i64>,
     removed_until: Option<i64>,
     maintainers: String,
+    says_private: bool,
 }
 
 impl RepoRow {
@@ -40,7 +43,8 @@ impl RepoRow {
             _ => None,
         };
         let maintainers = codec::maintainers(&self.maintainers)?;
-        Ok(Stored { version, removed_until: self.removed_until.map(codec::timestamp), maintainers })
+        let (removed_until, says_private) = (self.removed_until.map(codec::timestamp), self.says_private);
+        Ok(Stored { version, removed_until, maintainers, says_private })
     }
 }
 
@@ -67,8 +71,10 @@ pub(crate) fn items_of(discovery: &Discovery) -> impl Iterator<Item = Item> {
     let announced = discovery.repos.iter().map(|repo| &repo.addr);
     let removed = discovery.removals.iter().map(|removal| &removal.addr);
     let tagged = discovery.roots.iter().flat_map(|root| &root.repos);
-    let repos = announced.chain(removed).chain(tagged).cloned().map(Item::Repo);
-    repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id)))
+    let of_participants = discovery.participants.iter().flat_map(|one| &one.repos);
+    let repos = announced.chain(removed).chain(tagged).chain(of_participants).cloned().map(Item::Repo);
+    let participants = discovery.participants.iter().map(|one| Item::Participant(one.author));
+    repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id))).chain(participants)
 }
 
 /// What a discovery says has landed at home, as events wait for it.
@@ -125,12 +131,12 @@ fn changed<'a>(before: &Stored, seen: Option<&'a RepoSeen>, removed: Option<Time
     let is_gone = |at: Timestamp| removed_until.is_some_and(|until| at <= until);
     let kept = before.version.filter(|(at, _)| !is_gone(*at));
     let newer = seen.filter(|repo| !is_gone(repo.created_at) && kept.is_none_or(|kept| is_newer(version(repo), kept)));
-    let maintainers = match (newer, kept) {
-        (Some(repo), _) => repo.maintainers.clone(),
-        (None, Some(_)) => before.maintainers.clone(),
-        (None, None) => Vec::new(),
+    let (maintainers, says_private) = match (newer, kept) {
+        (Some(repo), _) => (repo.maintainers.clone(), repo.private),
+        (None, Some(_)) => (before.maintainers.clone(), before.says_private),
+        (None, None) => (Vec::new(), false),
     };
-    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers };
+    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers, says_private };
     let relays = match (newer, after.version) {
         (Some(repo), _) => Some(repo.relays.as_slice()),
         (None, None) => Some([].as_slice()),
@@ -152,6 +158,15 @@ pub(crate) fn listed_pairs(listings: &BTreeMap<i64, Vec<&RelayUrl>>, relays: &BT
         urls.iter().map(|url| (*repo, relays[url.as_str()])).collect()
     };
     listings.iter().flat_map(pairs).collect()
+}
+
+/// Who takes part in which repo.
+pub(crate) fn taking_part(discovery: &Discovery, numbers: &Numbers) -> BTreeSet<(i64, i64)> {
+    let pairs = discovery.participants.iter().flat_map(|one| {
+        let item = numbers[&Item::Participant(one.author).key()];
+        one.repos.iter().map(move |addr| (item, number_of(numbers, addr)))
+    });
+    pairs.collect()
 }
 
 /// The roots of a discovery by their numbers.

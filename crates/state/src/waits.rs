@@ -12,6 +12,11 @@ const HELD_SECS: i64 = 24 * 3600;
 /// After a change of policy every upstream is refreshed within this time (seconds), not all at once.
 pub(crate) const REFRESHED_WITHIN_SECS: i64 = 3600;
 
+/// Ids that events name and nobody has: forgotten after a week (seconds), after a try a day.
+pub(crate) const NAMED_KEPT_SECS: i64 = 7 * 24 * 3600;
+/// Ids that become items at once.
+pub(crate) const NAMED_AT_ONCE: i64 = 500;
+
 /// What home has held since before this moment is forgotten.
 pub(crate) fn held_until(now: i64) -> i64 {
     now.saturating_sub(HELD_SECS)

@@ -14,6 +14,7 @@ fn settings() -> Settings {
         clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }
 }
@@ -28,6 +29,7 @@ async fn every_statement_fits_the_schema() {
     let mut conn = store.pool.acquire().await.unwrap();
     let all = [
         STATEMENTS,
+        bars::STATEMENTS,
         claim::STATEMENTS,
         coverage::STATEMENTS,
         discover::STATEMENTS,
@@ -35,6 +37,7 @@ async fn every_statement_fits_the_schema() {
         lease::STATEMENTS,
         ledger::STATEMENTS,
         link::STATEMENTS,
+        named::STATEMENTS,
         relay::STATEMENTS,
         report::STATEMENTS,
         schema::STATEMENTS,

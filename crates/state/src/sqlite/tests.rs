@@ -14,12 +14,14 @@ fn settings() -> Settings {
         clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }
 }
 
 fn all_statements() -> Vec<(&'static str, &'static str)> {
     [
+        bars::STATEMENTS,
         claim::STATEMENTS,
         coverage::STATEMENTS,
         discover::STATEMENTS,
@@ -27,6 +29,7 @@ fn all_statements() -> Vec<(&'static str, &'static str)> {
         lease::STATEMENTS,
         ledger::STATEMENTS,
         link::STATEMENTS,
+        named::STATEMENTS,
         open::STATEMENTS,
         relay::STATEMENTS,
         report::STATEMENTS,
