@@ -149,7 +149,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn s02_an_event_has_no_outcome_until_its_discovery_is_kept() {
         let (state, mut questions) = state().await;
-        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
+        let (discoveries, _) = Discoveries::begin(state, Window::default(), Duration::from_secs(5), CancellationToken::new());
         let (is_kept, kept) = flag();
         discoveries.hold(announcement(), kept);
         tokio::time::sleep(Duration::from_millis(4_900)).await;
@@ -170,7 +170,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_says_nothing_new_waits_for_nothing() {
         let (state, _questions) = state().await;
-        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
+        let (discoveries, _) = Discoveries::begin(state, Window::default(), Duration::from_secs(5), CancellationToken::new());
         let note = EventBuilder::new(Kind::Custom(1), "").finalize(&Keys::generate()).unwrap();
         let (is_kept, kept) = flag();
         discoveries.hold(Arc::new(note), kept);
@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn s02_a_full_window_closes_early() {
         let (state, mut questions) = state().await;
-        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
+        let (discoveries, _) = Discoveries::begin(state, Window::default(), Duration::from_secs(5), CancellationToken::new());
         let event = announcement();
         for _ in 0..WINDOW_EVENTS {
             discoveries.hold(Arc::clone(&event), Box::new(|| {}));

@@ -4,9 +4,9 @@
 use model::{
     Announced, Answer, Ask, Assignment, Bar, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
     Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
-    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Participant, Query, Ref, RefTag,
-    RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Stated, Status,
-    Stored, Tail, Timestamp, Tombstone, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
+    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Participant, Query,
+    Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError,
+    Stated, Status, Stored, Tail, Timestamp, Tombstone, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
 };
 
 /// All variants of an enum without fields.
