@@ -53,6 +53,7 @@ pub(crate) struct Change<'a> {
     pub(crate) item: i64,
     /// SHA-256 of the repo's identifier: who else announces it is found by that.
     pub(crate) identifier: [u8; 32],
+    addr: &'a RepoAddr,
     before: Stored,
     pub(crate) after: Stored,
     /// The relays that the repo names from now on; none where they stay as they are.
@@ -77,10 +78,11 @@ pub(crate) fn items_of(discovery: &Discovery) -> impl Iterator<Item = Item> {
     repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id))).chain(participants)
 }
 
-/// What a discovery says has landed at home, as events wait for it.
-pub(crate) fn keys_of_announced(discovery: &Discovery) -> impl Iterator<Item = String> {
-    let keys = |repo: &RepoSeen| [repo.addr.to_string(), any_announcement_of(&repo.addr.identifier)];
-    discovery.repos.iter().flat_map(keys)
+/// What a discovery says has landed at home, as events wait for it; what it says again is no news.
+pub(crate) fn keys_of_announced(changes: &[Change<'_>]) -> Vec<String> {
+    let is_news = |change: &&Change<'_>| change.after.version.is_some() && change.after.version != change.before.version;
+    let keys = |change: &Change<'_>| [change.addr.to_string(), any_announcement_of(&change.addr.identifier)];
+    changes.iter().filter(is_news).flat_map(keys).collect()
 }
 
 pub(crate) fn seen(discovery: &Discovery) -> Seen<'_> {
@@ -104,11 +106,11 @@ pub(crate) fn numbers_of(seen: &Seen<'_>, numbers: &Numbers) -> Vec<i64> {
 
 /// The newest version wins, at the same second the lowest id (NIP-01); a deletion takes the versions up to its moment.
 pub(crate) fn changes<'a>(seen: Seen<'a>, numbers: &Numbers, stored: &BTreeMap<i64, Stored>) -> Vec<Change<'a>> {
-    let change = |(addr, (repo, removed)): (&RepoAddr, _)| {
+    let change = |(addr, (repo, removed)): (&'a RepoAddr, _)| {
         let item = number_of(numbers, addr);
         let (before, identifier) = (stored.get(&item).cloned().unwrap_or_default(), codec::hash(&addr.identifier));
         let (after, relays) = changed(&before, repo, removed);
-        Change { item, identifier, before, after, relays }
+        Change { item, identifier, addr, before, after, relays }
     };
     seen.into_iter().map(change).filter(|change| change.before != change.after).collect()
 }

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::codec::RefKey;
 use super::{Failure, codec, named, text, waiting};
+use crate::waits::is_a_disaster;
 
 /// Rows of one page: about 200 kB in flight.
 const ROWS_PER_PAGE: usize = 5000;
@@ -31,7 +32,8 @@ statements! {
         ORDER BY n.id
         ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, seen_at = excluded.seen_at
         WHERE (excluded.outcome = 0 AND event.outcome <> 0)
-           OR (event.outcome IN (3, 5, 99) AND excluded.outcome <> event.outcome)";
+           OR (event.outcome IN (3, 5, 99) AND excluded.outcome <> event.outcome)
+        RETURNING id";
     WRITE_REFS = "
         INSERT INTO event_ref (ref, created_at, id)
         SELECT n.ref, n.created_at, n.id FROM UNNEST($1::bigint[], $2::bigint[], $3::bytea[]) n (ref, created_at, id)
@@ -53,6 +55,7 @@ statements! {
     // GRASP-08: an exchange would show their ids.
     PRIVATE_REPOS = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.private";
     KNOWN = "SELECT id FROM event WHERE id = ANY($1) AND outcome <> 99";
+    AT_HOME = "SELECT coalesce(sum(n), 0)::bigint FROM outcome_count WHERE outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= $1";
@@ -61,9 +64,13 @@ statements! {
 }
 
 /// What home was said to hold, and does not: it is asked for again by whoever still has it.
-pub(super) async fn lost(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
+pub(super) async fn lost(conn: &mut PgConnection, ids: &[EventId], now: i64) -> Result<(), Failure> {
     let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-    sqlx::query(LOST).bind(ids).execute(conn).await?;
+    let held: i64 = sqlx::query_scalar(AT_HOME).fetch_one(&mut *conn).await?;
+    let lost = sqlx::query(LOST).bind(ids).execute(&mut *conn).await?.rows_affected();
+    if is_a_disaster(lost, held) {
+        waiting::hurry(conn, now).await?;
+    }
     Ok(())
 }
 
@@ -75,19 +82,23 @@ pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], now: i64)
         return Ok(());
     }
     let refs = ref_numbers(conn, rows).await?;
+    let mut changed = BTreeSet::new();
     let mut left: Vec<&LedgerRow> = rows.iter().collect();
     while !left.is_empty() {
         let mut seen = BTreeSet::new();
         let (once, again): (Vec<&LedgerRow>, Vec<&LedgerRow>) = left.into_iter().partition(|row| seen.insert(row.id));
-        write_once(conn, &once, now).await?;
+        changed.extend(write_once(conn, &once, now).await?);
         left = again;
     }
     write_refs(conn, rows, &refs).await?;
-    named::note(conn, rows, now).await?;
-    waiting::arrived(conn, rows.iter().filter(|row| row.outcome.is_at_home()).map(|row| row.id.to_hex())).await
+    // What is said again is no news to those who wait.
+    let news: Vec<&LedgerRow> = rows.iter().filter(|row| changed.contains(&row.id) && row.outcome.is_at_home()).collect();
+    named::note(conn, &news, now).await?;
+    waiting::arrived(conn, news.iter().map(|row| row.id.to_hex())).await
 }
 
-async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<(), Failure> {
+/// Answers with the rows that are new, or say something else than before.
+async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<Vec<EventId>, Failure> {
     let ids: Vec<Vec<u8>> = rows.iter().map(|row| row.id.as_bytes().to_vec()).collect();
     let created: Vec<i64> = rows.iter().map(|row| codec::secs(row.created_at)).collect();
     let kinds: Vec<i64> = rows.iter().map(|row| i64::from(row.kind.as_u16())).collect();
@@ -95,9 +106,10 @@ async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> R
     let reasons: Vec<Option<String>> = rows.iter().map(|row| row.reason.as_deref().map(text)).collect();
     let upstreams: Vec<i64> = rows.iter().map(|row| row.upstream.0).collect();
     let batches: Vec<Option<i64>> = rows.iter().map(|row| row.batch.map(|batch| batch.0)).collect();
-    let write = sqlx::query(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
-    write.bind(reasons).bind(upstreams).bind(batches).bind(now).execute(conn).await?;
-    Ok(())
+    let write = sqlx::query_scalar(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
+    let written = write.bind(reasons).bind(upstreams).bind(batches).bind(now);
+    let written: Vec<Vec<u8>> = written.fetch_all(conn).await?;
+    written.iter().map(|id| codec::event_id(id)).collect()
 }
 
 async fn write_refs(conn: &mut PgConnection, rows: &[LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {

@@ -34,8 +34,8 @@ statements! {
 }
 
 /// Notes what `rows`, which home holds, name and the ledger does not know.
-pub(super) async fn note(conn: &mut PgConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
-    let names: Vec<Names> = rows.iter().filter_map(wanting::names_of).collect();
+pub(super) async fn note(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<(), Failure> {
+    let names: Vec<Names> = rows.iter().filter_map(|row| wanting::names_of(row)).collect();
     let ids: BTreeSet<EventId> = names.iter().flat_map(|one| one.ids.iter().copied()).collect();
     if ids.is_empty() {
         return Ok(());

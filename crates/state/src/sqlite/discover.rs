@@ -48,7 +48,7 @@ pub(super) async fn discover(
     let stored = stored(conn, &repos::numbers_of(&seen, &numbers)).await?;
     let changes = repos::changes(seen, &numbers, &stored);
     write_repos(conn, &changes).await?;
-    waiting::arrived(conn, repos::keys_of_announced(discovery)).await?;
+    waiting::arrived(conn, repos::keys_of_announced(&changes).into_iter()).await?;
     let relisted = relist(conn, settings, &changes, now).await?;
     let shown = bars::judge_private(conn, changes.iter().map(|change| change.identifier).collect()).await?;
     let moved: BTreeSet<i64> = relisted.union(&shown).copied().collect();

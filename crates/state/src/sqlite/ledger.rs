@@ -8,6 +8,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use super::codec::RefKey;
 use super::item::ROWS_PER_STATEMENT;
 use super::{Failure, codec, named, waiting};
+use crate::waits::is_a_disaster;
 
 /// Rows of one page: about 200 kB in flight.
 const ROWS_PER_PAGE: usize = 5000;
@@ -36,6 +37,7 @@ statements! {
     KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
     // 0 stored, 1 duplicate: what home was said to hold.
     LOST = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
+    AT_HOME = "SELECT coalesce(sum(n), 0) FROM outcome_count WHERE outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= ?1";
@@ -53,6 +55,7 @@ const ON_CONFLICT: &str =
 /// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
 pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
     let refs = ref_numbers(conn, rows).await?;
+    let mut changed: BTreeSet<EventId> = BTreeSet::new();
     let mut sorted: Vec<&LedgerRow> = rows.iter().collect();
     sorted.sort_by_key(|row| row.id);
     for chunk in sorted.chunks(ROWS_PER_STATEMENT) {
@@ -64,17 +67,25 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
             values.push_bind(row.reason.clone()).push_bind(row.upstream.0).push_bind(row.batch.map(|batch| batch.0));
             values.push_bind(now);
         });
-        sql.push(ON_CONFLICT).build().execute(&mut *conn).await?;
+        let written = sql.push(ON_CONFLICT).push(" RETURNING id").build_query_scalar();
+        let written: Vec<Vec<u8>> = written.fetch_all(&mut *conn).await?;
+        changed.extend(written.iter().map(|id| codec::event_id(id)).collect::<Result<Vec<_>, Failure>>()?);
     }
     write_refs(conn, &sorted, &refs).await?;
-    named::note(conn, rows, now).await?;
-    waiting::arrived(conn, rows.iter().filter(|row| row.outcome.is_at_home()).map(|row| row.id.to_hex())).await
+    // What is said again is no news to those who wait.
+    let news: Vec<&LedgerRow> = rows.iter().filter(|row| changed.contains(&row.id) && row.outcome.is_at_home()).collect();
+    named::note(conn, &news, now).await?;
+    waiting::arrived(conn, news.iter().map(|row| row.id.to_hex())).await
 }
 
 /// What home was said to hold, and does not: it is asked for again by whoever still has it.
-pub(super) async fn lost(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<(), Failure> {
+pub(super) async fn lost(conn: &mut SqliteConnection, ids: &[EventId], now: i64) -> Result<(), Failure> {
     let ids: Vec<String> = ids.iter().map(EventId::to_hex).collect();
-    sqlx::query(LOST).bind(super::json(&ids)).execute(conn).await?;
+    let held: i64 = sqlx::query_scalar(AT_HOME).fetch_one(&mut *conn).await?;
+    let lost = sqlx::query(LOST).bind(super::json(&ids)).execute(&mut *conn).await?.rows_affected();
+    if is_a_disaster(lost, held) {
+        waiting::hurry(conn, now).await?;
+    }
     Ok(())
 }
 
