@@ -181,7 +181,9 @@ async fn begin(records: Vec<Record>, frame_bytes: u64) -> Result<(Set, String), 
     if records.len() < MANY_ITEMS {
         return open(records, frame_bytes);
     }
-    tokio::task::spawn_blocking(move || open(records, frame_bytes)).await.expect("sealing a set does not panic and is not cancelled")
+    tokio::task::spawn_blocking(move || open(records, frame_bytes))
+        .await
+        .expect("sealing a set does not panic and is not cancelled")
 }
 
 fn open(mut records: Vec<Record>, frame_bytes: u64) -> Result<(Set, String), negentropy::Error> {

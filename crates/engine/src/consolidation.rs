@@ -4,8 +4,9 @@ use model::{Item, ItemKind, LinkView, LiveFilter, Resume};
 
 use crate::filters;
 use crate::room::Room;
+use crate::rules::REFS_PER_FILTER;
 
-/// The chunks of one upstream and what is in them: each pair by repos and by roots.
+/// The chunks of one upstream and what is in them: each pair by repos, and by roots and participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowd {
     /// One above the highest chunk number in use.
@@ -16,8 +17,9 @@ pub struct Crowd {
     pub largest: (u64, u64),
 }
 
-/// Live subscriptions of a link: layer 1, and three for each chunk. Repos and roots share one row of chunk numbers;
-/// `chunks` is one above the highest number in use by each.
+/// Live subscriptions of a link: layer 1, and three for each chunk. All kinds of items share one row of chunk numbers;
+/// `chunks` is one above the highest number in use. A chunk of participants opens one subscription and is counted as three:
+/// a number says alone what it may take (I3), and a hundred participants are many.
 #[must_use]
 pub fn live_count(chunks: (u32, u32)) -> usize {
     1 + 3 * chunks.0.max(chunks.1) as usize
@@ -52,6 +54,13 @@ pub type Refs = (usize, usize);
 pub fn dense_chunks(members: (u64, u64), refs: Refs) -> u32 {
     let chunks = |n: u64, refs: usize| u32::try_from(n.div_ceil(refs.max(1) as u64)).unwrap_or(u32::MAX);
     chunks(members.0, refs.0).saturating_add(chunks(members.1, refs.1))
+}
+
+/// Items that have a place, as [`dense_chunks`] takes them. Participants begin behind the last full chunk of roots, for the two
+/// never share one.
+#[must_use]
+pub fn members(repos: u64, roots: u64, participants: u64) -> (u64, u64) {
+    if participants == 0 { (repos, roots) } else { (repos, roots.next_multiple_of(REFS_PER_FILTER.into()) + participants) }
 }
 
 /// How many items the filters of a rebuilt link name: as few as are easy on the relay (S6, S7), and more only where there is no
@@ -96,17 +105,19 @@ pub fn needs_covered(link: &LinkView, rebuild: Option<u64>, crowd: &Crowd, room:
     }
 }
 
-/// S14: new chunks without holes, in the order of the items: repos, then roots, then what stands alone.
+/// S14: new chunks without holes, in the order of the items: repos, roots, participants, then what stands alone. What is read
+/// once has no place.
 #[must_use]
 pub fn rechunked(covered: impl IntoIterator<Item = Item>, refs: Refs, room: &Room) -> Vec<(Item, u32)> {
-    let mut items: Vec<Item> = covered.into_iter().collect();
+    let mut items: Vec<Item> = covered.into_iter().filter(|item| item.kind() != ItemKind::Named).collect();
     items.sort_by_cached_key(|item| (filters::stands_alone(item), item.clone()));
     let mut placed: Vec<(Item, u32)> = Vec::with_capacity(items.len());
     let mut members: Vec<Item> = Vec::new();
     let mut chunk = 0;
     for item in items {
         let most = if item.kind() == ItemKind::Repo { refs.0 } else { refs.1 };
-        let is_other = |first: &Item| first.kind() != item.kind() || filters::stands_alone(&item) || filters::stands_alone(first);
+        let is_other =
+            |first: &Item| first.kind() != item.kind() || filters::stands_alone(&item) || filters::stands_alone(first);
         if members.first().is_some_and(is_other) || !room.takes(&members, &item, most) {
             chunk += 1;
             members.clear();
@@ -151,10 +162,22 @@ mod tests {
         for room in [refuses, small] {
             let is_due = |largest| is_due(&Crowd { chunks: (1, 0), members: (270, 0), largest: (largest, 0) }, &room, 70);
             assert!(is_due(270));
-            let placed = rechunked((0..270).map(|n| repo(&format!("some-repository-{n:03}"))), refs((270, 0), &room, 70), &room);
+            let placed =
+                rechunked((0..270).map(|n| repo(&format!("some-repository-{n:03}"))), refs((270, 0), &room, 70), &room);
             let largest = (0..10).map(|chunk| placed.iter().filter(|(_, place)| *place == chunk).count()).max();
             assert!(!is_due(largest.expect("there are some") as u64), "{largest:?}");
         }
+    }
+
+    #[test]
+    fn s14_participants_fill_chunks_of_their_own() {
+        assert_eq!(dense_chunks(members(150, 30, 0), (100, 100)), 3);
+        assert_eq!(dense_chunks(members(150, 30, 1), (100, 100)), 4);
+        assert_eq!(dense_chunks(members(150, 100, 101), (100, 100)), 5);
+        let items = [root(1), Item::Participant(crate::testing::author()), Item::Named(crate::testing::id(1))];
+        let chunks: Vec<u32> =
+            rechunked(items, (100, 100), &Room::of(&Learned::default())).into_iter().map(|(_, chunk)| chunk).collect();
+        assert_eq!(chunks, [0, 1], "what is read once has no place");
     }
 
     #[test]

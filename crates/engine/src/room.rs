@@ -73,7 +73,7 @@ impl Room {
     pub fn most_refs(&self, kind: ItemKind) -> usize {
         let each = match kind {
             ItemKind::Repo => ADDRESS_BYTES,
-            ItemKind::Root => ID_BYTES,
+            ItemKind::Root | ItemKind::Participant | ItemKind::Named => ID_BYTES,
         };
         self.refs.min(self.value_bytes() / each).max(1)
     }
@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn what_is_absurd_is_as_if_it_had_not_been_said() {
         for most in [0, 1, 3] {
-            let learned = stating(Stated { max_subscriptions: Some(most), max_message_length: Some(most), ..Stated::default() });
+            let learned =
+                stating(Stated { max_subscriptions: Some(most), max_message_length: Some(most), ..Stated::default() });
             assert_eq!(Room::of(&learned), Room::of(&Learned::default()), "{most}");
             let limited = stating(Stated { max_limit: Some(0), ..Stated::default() });
             assert_eq!((page_limit(&limited), page_limit(&learned)), (None, None));
@@ -210,7 +211,7 @@ mod tests {
         for kind in [ItemKind::Repo, ItemKind::Root] {
             let item = |n: usize| match kind {
                 ItemKind::Repo => repo(&format!("some-repository-{n}")),
-                ItemKind::Root => root(u32::try_from(n).expect("small")),
+                ItemKind::Root | ItemKind::Participant | ItemKind::Named => root(u32::try_from(n).expect("small")),
             };
             let mut members = Vec::new();
             while room.takes(&members, &item(members.len()), room.most_refs(kind)) {
@@ -237,8 +238,10 @@ mod tests {
 
     #[test]
     fn what_has_no_room_comes_with_a_broad_filter_on_a_grasp_peer_and_is_polled_elsewhere() {
-        let (plain, grasp) =
-            (Room::of(&Learned::default()), Room::of(&stating(Stated { grasps: vec!["GRASP-01".into()], ..Stated::default() })));
+        let (plain, grasp) = (
+            Room::of(&Learned::default()),
+            Room::of(&stating(Stated { grasps: vec!["GRASP-01".into()], ..Stated::default() })),
+        );
         assert_eq!(Arrangement::of(5, 100, &plain, 16), Arrangement::Tails);
         assert_eq!(Arrangement::of(5, 300, &plain, 16), Arrangement::Larger { refs: 300, limit: 16 });
         assert_eq!(Arrangement::of(9, 300, &plain, 16), Arrangement::Polled { first: 5, last: 8, limit: 16 });

@@ -13,8 +13,8 @@ mod matrix;
 use std::time::{Duration, Instant};
 
 use cell::{Cell, Look};
-use futures_util::future::join_all;
 use common::{Embedded, Project, Relay, ids, until_home_has, until_home_holds};
+use futures_util::future::join_all;
 use model::{LinkView, UpstreamStatus};
 use testkit::hostile::{Behaviour, Link};
 use testkit::{HostileRelay, wait_until};

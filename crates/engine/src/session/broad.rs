@@ -58,9 +58,7 @@ impl Session {
 
     /// Whether an event of this subscription came with the broad filter and is of nothing that we want.
     pub(super) fn is_beside_what_is_wanted(&self, owner: Owner, event: &Event) -> bool {
-        let of_broad = |id: UnitId| {
-            matches!(self.units.get(&id), Some(Unit { purpose: Purpose::Gap(LiveKey::Broad), .. }))
-        };
+        let of_broad = |id: UnitId| matches!(self.units.get(&id), Some(Unit { purpose: Purpose::Gap(LiveKey::Broad), .. }));
         let is_of_broad = match owner {
             Owner::Live(key) => key == LiveKey::Broad,
             Owner::Page(id) => of_broad(id),

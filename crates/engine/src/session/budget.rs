@@ -181,9 +181,8 @@ impl Session {
 
     /// A page was begun and has not ended: on a relay that ended none so far, EOSE may be what is missing.
     fn withholds_eose(&self) -> bool {
-        let is_begun = |(sub, owner): (&SubNo, &Owner)| {
-            matches!(owner, Owner::Page(_)) && !self.budget.unanswered.contains_key(sub)
-        };
+        let is_begun =
+            |(sub, owner): (&SubNo, &Owner)| matches!(owner, Owner::Page(_)) && !self.budget.unanswered.contains_key(sub);
         !self.budget.answers_stored && self.subs.iter().any(is_begun)
     }
 

@@ -22,7 +22,8 @@ impl Session {
     /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
     pub(super) fn heal(&mut self) {
         self.pace.ended_well();
-        let Manners { largest_page, excludes_until, cuts_at: _, unproved: _, questions_refused: _, page_limit: _ } = self.manners;
+        let Manners { largest_page, excludes_until, cuts_at: _, unproved: _, questions_refused: _, page_limit: _ } =
+            self.manners;
         if largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
             self.learn(Learned { page_cap: Some(largest_page), ..Learned::default() });
         }

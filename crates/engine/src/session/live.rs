@@ -240,7 +240,10 @@ impl Session {
                     }
                     Refusal::Quota => self.pace.too_many(now.ms),
                     Refusal::TooManySubscriptions
-                    | Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
+                    | Refusal::AuthRequired
+                    | Refusal::TooLarge
+                    | Refusal::TimedOut
+                    | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);
             }

@@ -1,9 +1,9 @@
 //! What a session does on the wire, seen from a relay, on virtual time.
 #![allow(clippy::unwrap_used)]
 
+mod broad;
 #[path = "../common/mod.rs"]
 mod common;
-mod broad;
 mod deadlines;
 mod exchanges;
 mod late;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use grasp_sync::config::{Config, Home};
 use grasp_sync::system::System;
-use model::{LinkView, RelayUrl, Resume, Role, Status, UpstreamStatus};
+use model::{LinkView, PublicKey, RelayUrl, Resume, Role, Status, UpstreamStatus};
 use tempfile::TempDir;
 use testkit::wait_for;
 
@@ -73,6 +73,18 @@ impl Embedded {
         self
     }
 
+    /// Private repositories are shared with these.
+    pub(crate) fn sharing_with(mut self, peers: &[String]) -> Self {
+        self.config.private_peers = peers.iter().map(|url| RelayUrl::parse(url).unwrap()).collect();
+        self
+    }
+
+    /// Nothing of these authors (keys in hex) comes home.
+    pub(crate) fn blocking(mut self, authors: &[String]) -> Self {
+        self.config.block.authors = authors.iter().map(|key| PublicKey::from_hex(key).unwrap()).collect();
+        self
+    }
+
     /// S15, far more often than any operator may want it.
     pub(crate) fn with_refresh_every(mut self, period: Duration) -> Self {
         (self.config.refresh_min, self.config.refresh_max) = (period, period + Duration::from_secs(1));
@@ -103,10 +115,19 @@ impl Embedded {
         self.running.as_ref().expect("the system runs").status().await.unwrap()
     }
 
-    /// What is known of one upstream by this URL.
+    /// What is known of one upstream.
     pub(crate) async fn upstream(&self, relay: &Relay) -> UpstreamStatus {
-        let url = relay.relay_url();
-        self.status().await.upstreams.into_iter().find(|one| one.url == url).expect("the upstream is known")
+        self.upstream_at(&relay.relay_url()).await
+    }
+
+    /// The same, by its URL.
+    pub(crate) async fn upstream_at(&self, url: &RelayUrl) -> UpstreamStatus {
+        self.status().await.upstreams.into_iter().find(|one| one.url == *url).expect("the upstream is known")
+    }
+
+    /// Events with this outcome.
+    pub(crate) async fn outcomes(&self, outcome: &str) -> u64 {
+        self.status().await.outcomes.iter().find(|(word, _)| word == outcome).map_or(0, |(_, n)| *n)
     }
 
     /// EVENT frames that ever came from this upstream.

@@ -20,7 +20,11 @@ pub(crate) enum Upstream {
     /// One that does everything right.
     Fine(Relay),
     /// One that does everything right, behind a network that breaks.
-    Behind { relay: Relay, url: String, _network: JoinHandle<()> },
+    Behind {
+        relay: Relay,
+        url: String,
+        _network: JoinHandle<()>,
+    },
     /// No relay.
     Nobody(String),
 }

@@ -157,12 +157,12 @@ impl Seen {
 
     fn is(&self, ends: Ends, history: &[Signed]) -> bool {
         let of = |outcome| self.outcomes.iter().find(|(word, _)| word == outcome).map_or(0, |(_, count)| *count);
-        let of_all = |outcome| of(outcome) == self.offered as u64 && self.offered > 0;
+        let of_some = |outcome| of(outcome) > 0 && of(outcome) <= self.offered as u64;
         self.is_confirmed
             && match ends {
                 Ends::HoldsAll => self.missing == 0,
                 // What hangs together by roots that home does not serve is not asked for.
-                Ends::OfferedOnce(outcome) => self.offers == 1 && of_all(outcome) && self.offered < history.len(),
+                Ends::OfferedOnce(outcome) => self.offers == 1 && of_some(outcome) && self.offered < history.len(),
             }
     }
 

@@ -12,8 +12,8 @@ use testkit::hostile::{Behaviour, Corruption, Flood, Link as L, Negentropy as N,
 
 use super::cell::{Cell, Ends, Holds, Upstream};
 use crate::common::Relay;
-use tokio::io::AsyncWriteExt;
 use testkit::{ChaosProxy, wait_until};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use Ends::{ByItsWord, Complete, Down, Excluded, Incomplete};
@@ -262,9 +262,7 @@ async fn fine_and_absent() -> Vec<Cell> {
 
 /// A relay that does everything right, behind a network that does this from the first connection on.
 async fn broken_links() -> Vec<Cell> {
-    let row = |name, breaks, ends| async move {
-        Cell::on(name, behind(breaks).await, Comments(70), ends, DEAD).await
-    };
+    let row = |name, breaks, ends| async move { Cell::on(name, behind(breaks).await, Comments(70), ends, DEAD).await };
     vec![
         row("the link drops, and is back after 1 s", Breaks::Refuses(Duration::from_secs(1)), Complete).await,
         row("the link drops, and is back after 30 s", Breaks::Refuses(Duration::from_secs(30)), Complete).await,
