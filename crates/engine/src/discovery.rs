@@ -9,6 +9,7 @@ use model::{
 
 use crate::admission::npub;
 use crate::gate::is_private;
+use crate::git::clone_urls;
 use crate::targets::is_newer;
 
 /// Gathers discoveries for a while (S2). The window opens with the first one; later ones do not prolong it.
@@ -102,7 +103,8 @@ pub fn read_announcement(event: &Event) -> Option<RepoSeen> {
     }
     let addr = RepoAddr::new(event.pubkey, first_values(event, "d").next().unwrap_or_default()).ok()?;
     let maintainers = read_maintainers(event);
-    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays, maintainers })
+    let clone_urls = if is_private(event) { Vec::new() } else { clone_urls(event) };
+    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays, maintainers, clone_urls })
 }
 
 /// The keys of all `maintainers` tags, in hex or as npub; what is neither says nothing.
