@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
 use async_trait::async_trait;
-use model::{Answer, Epoch, Order, Query, Report, Stored, UpstreamId};
+use model::{Answer, Epoch, GitWanted, Order, Query, Report, Stored, UpstreamId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -72,6 +72,9 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Tells third parties what landed at home. Never waits; nobody may listen.
     fn stored(&self, stored: &[Stored]);
+
+    /// Tells third parties which git data is wanted. Never waits; nobody may listen.
+    fn git_wanted(&self, wanted: &[GitWanted]);
 
     /// Asks the state service.
     async fn ask(&self, query: Query) -> Result<Answer, BusError>;

@@ -4,12 +4,13 @@
 //! deduplicates by id. Full means that those who offer wait, and with them their sockets.
 
 mod queue;
+mod rate;
 mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, RelayUrl};
+use model::{Event, HomeWrites, RelayUrl};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -51,6 +52,13 @@ impl Sink {
     pub(crate) async fn offer(&self, event: &Event, json: String, done: Done) {
         let place = Arc::clone(&self.places).acquire_owned().await.expect("the sink is never closed");
         self.queue.put(event, json, done, place);
+    }
+
+    /// How the writes go.
+    pub(crate) fn writes(&self) -> HomeWrites {
+        let (per_minute, is_limited) = self.queue.rate.look();
+        let waiting = WAITING.saturating_sub(self.places.available_permits());
+        HomeWrites { waiting: u64::try_from(waiting).unwrap_or(u64::MAX), per_minute, is_limited }
     }
 
     /// Writes to `home` until `stop`.

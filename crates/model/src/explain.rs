@@ -248,8 +248,6 @@ pub struct LiveLayout {
     pub chunks: (u32, u32),
     /// Live subscriptions that these make, layer 1 included.
     pub filters: usize,
-    /// The most that may be open; what is beyond is asked for in rotation.
-    pub limit: usize,
     /// How often the chunks of this link have changed, and which of these the session has taken.
     pub layout: u64,
     pub layout_taken: u64,

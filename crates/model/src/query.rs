@@ -48,6 +48,10 @@ pub enum Query {
     Known {
         ids: Vec<EventId>,
     },
+    /// Which of these ids home holds without serving them (`held`).
+    Held {
+        ids: Vec<EventId>,
+    },
     /// What home holds under these identifiers: who speaks for a repository is decided from it.
     Announced {
         identifiers: Vec<String>,
@@ -87,6 +91,7 @@ impl Query {
             Self::Due => "due",
             Self::Ledger { .. } => "ledger",
             Self::Known { .. } => "known",
+            Self::Held { .. } => "held",
             Self::Announced { .. } => "announced",
             Self::Hold { .. } => "hold",
             Self::Released => "released",
@@ -109,6 +114,7 @@ impl Query {
             | Self::Due
             | Self::Ledger { .. }
             | Self::Known { .. }
+            | Self::Held { .. }
             | Self::Announced { .. }
             | Self::Hold { .. }
             | Self::Released

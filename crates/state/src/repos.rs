@@ -21,6 +21,8 @@ pub(crate) struct Stored {
     pub(crate) removed_until: Option<Timestamp>,
     /// Whom the version names.
     pub(crate) maintainers: Vec<PublicKey>,
+    /// Where it says that git data may be had.
+    pub(crate) clone_urls: Vec<String>,
 }
 
 /// A stored repo, as a row.
@@ -31,6 +33,7 @@ pub(crate) struct RepoRow {
     created_at: Option<i64>,
     removed_until: Option<i64>,
     maintainers: String,
+    clone_urls: String,
 }
 
 impl RepoRow {
@@ -40,7 +43,8 @@ impl RepoRow {
             _ => None,
         };
         let maintainers = codec::maintainers(&self.maintainers)?;
-        Ok(Stored { version, removed_until: self.removed_until.map(codec::timestamp), maintainers })
+        let clone_urls = codec::texts(&self.clone_urls)?;
+        Ok(Stored { version, removed_until: self.removed_until.map(codec::timestamp), maintainers, clone_urls })
     }
 }
 
@@ -125,12 +129,12 @@ fn changed<'a>(before: &Stored, seen: Option<&'a RepoSeen>, removed: Option<Time
     let is_gone = |at: Timestamp| removed_until.is_some_and(|until| at <= until);
     let kept = before.version.filter(|(at, _)| !is_gone(*at));
     let newer = seen.filter(|repo| !is_gone(repo.created_at) && kept.is_none_or(|kept| is_newer(version(repo), kept)));
-    let maintainers = match (newer, kept) {
-        (Some(repo), _) => repo.maintainers.clone(),
-        (None, Some(_)) => before.maintainers.clone(),
-        (None, None) => Vec::new(),
+    let (maintainers, clone_urls) = match (newer, kept) {
+        (Some(repo), _) => (repo.maintainers.clone(), repo.clone_urls.clone()),
+        (None, Some(_)) => (before.maintainers.clone(), before.clone_urls.clone()),
+        (None, None) => (Vec::new(), Vec::new()),
     };
-    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers };
+    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers, clone_urls };
     let relays = match (newer, after.version) {
         (Some(repo), _) => Some(repo.relays.as_slice()),
         (None, None) => Some([].as_slice()),

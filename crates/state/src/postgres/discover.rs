@@ -10,15 +10,15 @@ use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
 statements! {
-    REPOS = "SELECT item, event, created_at, removed_until, maintainers FROM repo WHERE item = ANY($1)";
+    REPOS = "SELECT item, event, created_at, removed_until, maintainers, clone_urls FROM repo WHERE item = ANY($1)";
     WRITE_REPOS = "
-        INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier)
-        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[])
+        INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier, clone_urls)
+        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[])
         ON CONFLICT (item) DO UPDATE SET
             event = excluded.event, created_at = excluded.created_at, removed_until = excluded.removed_until,
-            maintainers = excluded.maintainers";
+            maintainers = excluded.maintainers, clone_urls = excluded.clone_urls";
     ANNOUNCED = "
-        SELECT i.key, r.maintainers FROM repo r JOIN item i ON i.id = r.item
+        SELECT i.key, r.maintainers, r.clone_urls FROM repo r JOIN item i ON i.id = r.item
         WHERE r.event IS NOT NULL AND r.identifier = ANY($1) ORDER BY i.key";
     RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo = ANY($1)";
     UNLIST = "
@@ -36,8 +36,9 @@ statements! {
 /// What home holds under `identifiers`.
 pub(super) async fn announced(conn: &mut PgConnection, identifiers: &[String]) -> Result<Vec<Announced>, Failure> {
     let hashes: Vec<Vec<u8>> = identifiers.iter().map(|one| codec::hash(one).to_vec()).collect();
-    let rows: Vec<(Vec<u8>, String)> = sqlx::query_as(ANNOUNCED).bind(hashes).fetch_all(conn).await?;
-    rows.iter().map(|(key, maintainers)| codec::announced(&String::from_utf8_lossy(key), maintainers)).collect()
+    let rows: Vec<(Vec<u8>, String, String)> = sqlx::query_as(ANNOUNCED).bind(hashes).fetch_all(conn).await?;
+    let read = |(key, named, clone): &(Vec<u8>, String, String)| codec::announced(&String::from_utf8_lossy(key), named, clone);
+    rows.iter().map(read).collect()
 }
 
 pub(super) async fn discover(
@@ -76,6 +77,7 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
     let removed: Vec<Option<i64>> = changes.iter().map(|change| change.after.removed_until.map(codec::secs)).collect();
     let named: Vec<String> = changes.iter().map(|change| codec::maintainers_text(&change.after.maintainers)).collect();
     let identifiers: Vec<Vec<u8>> = changes.iter().map(|change| change.identifier.to_vec()).collect();
+    let clone_urls: Vec<String> = changes.iter().map(|change| codec::texts_text(&change.after.clone_urls)).collect();
     sqlx::query(WRITE_REPOS)
         .bind(items)
         .bind(events)
@@ -83,6 +85,7 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
         .bind(removed)
         .bind(named)
         .bind(identifiers)
+        .bind(clone_urls)
         .execute(conn)
         .await?;
     Ok(())

@@ -31,6 +31,7 @@ async fn every_statement_fits_the_schema() {
         claim::STATEMENTS,
         coverage::STATEMENTS,
         discover::STATEMENTS,
+        explain::STATEMENTS,
         item::STATEMENTS,
         lease::STATEMENTS,
         ledger::STATEMENTS,
@@ -98,11 +99,11 @@ async fn a_replica_that_joins_leaves_an_empty_database_empty_and_says_what_to_ru
     let refused = PostgresStore::join(&url, settings(), Time::Database).await.err().unwrap();
     assert_eq!(
         refused.to_string(),
-        "the database's schema is not there yet, and this program needs version 1: run `grasp-sync migrate`"
+        "the database's schema is not there yet, and this program needs version 7: run `grasp-sync migrate`"
     );
     assert!(!refused.is_mistake(), "somebody may be migrating just now");
     let unread = PostgresStore::look_at(&url).await.err().unwrap();
-    assert!(matches!(unread, ConnectError::SchemaBehind { found: None, needed: 1 }), "{unread}");
+    assert!(matches!(unread, ConnectError::SchemaBehind { found: None, needed: 7 }), "{unread}");
     let mut conn = PgConnection::connect(&url).await.unwrap();
     let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
     assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut conn).await.unwrap(), 0);
@@ -111,8 +112,8 @@ async fn a_replica_that_joins_leaves_an_empty_database_empty_and_says_what_to_ru
 #[tokio::test]
 async fn a_replica_joins_once_the_schema_is_there() {
     let url = testkit::postgres::database();
-    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: None, after: 1 });
-    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: Some(1), after: 1 });
+    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: None, after: 7 });
+    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: Some(7), after: 7 });
     let store = PostgresStore::join(&url, settings(), Time::Database).await.unwrap();
     assert_eq!(store.status().await.unwrap(), PostgresStore::look_at(&url).await.unwrap());
 }
