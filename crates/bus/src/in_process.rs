@@ -142,6 +142,10 @@ impl Bus for InProcess {
         }
     }
 
+    fn git_wanted_inside(&self) -> Option<broadcast::Receiver<GitWanted>> {
+        Some(self.listen_git_wanted())
+    }
+
     async fn ask(&self, query: Query) -> Result<Answer, BusError> {
         let (reply, answer) = oneshot::channel();
         let question = Question { query, origin: Origin::here(), reply };

@@ -50,10 +50,10 @@ fn migrate_says_what_it_did_and_does_it_once() {
     let (first, second) =
         (grasp_sync(&["migrate", "--database-url", &database]), grasp_sync(&["migrate", "--database-url", &database]));
     assert_eq!((code(&first), text(&first.stderr)), (Some(0), ""));
-    assert_eq!(text(&first.stdout), format!("{database}: schema made, version 1\n"));
-    assert_eq!(text(&second.stdout), format!("{database}: schema is up to date, version 1\n"));
+    assert_eq!(text(&first.stdout), format!("{database}: schema made, version 7\n"));
+    assert_eq!(text(&second.stdout), format!("{database}: schema is up to date, version 7\n"));
     let file = grasp_sync(&["migrate"]);
-    assert_eq!((code(&file), text(&file.stdout)), (Some(0), "./grasp-sync-data/grasp-sync.db: schema made, version 1\n"));
+    assert_eq!((code(&file), text(&file.stdout)), (Some(0), "./grasp-sync-data/grasp-sync.db: schema made, version 7\n"));
 }
 
 #[test]

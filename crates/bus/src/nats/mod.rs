@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use model::{Answer, Epoch, GitWanted, Order, Query, Report, Stored, UpstreamId, subject};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
@@ -238,6 +238,10 @@ impl Bus for Nats {
             // Full or closed: what is held is said again.
             let _ = self.words.try_send(Word::GitWanted(one.clone()));
         }
+    }
+
+    fn git_wanted_inside(&self) -> Option<broadcast::Receiver<GitWanted>> {
+        None
     }
 
     async fn ask(&self, query: Query) -> Result<Answer, BusError> {
