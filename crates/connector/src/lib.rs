@@ -6,6 +6,7 @@
 mod desk;
 mod dial;
 mod discoveries;
+mod endings;
 mod fence;
 mod gates;
 mod git_news;
@@ -72,6 +73,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         state,
         bus,
         git_news,
+        endings: endings::Endings::default(),
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
         gates,

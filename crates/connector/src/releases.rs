@@ -193,7 +193,17 @@ mod tests {
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let (git_news, _) =
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
-        Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries, git_news })
+        Arc::new(Shared {
+            state,
+            bus,
+            desk,
+            verifier,
+            gates,
+            sink,
+            discoveries,
+            git_news,
+            endings: crate::endings::Endings::default(),
+        })
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

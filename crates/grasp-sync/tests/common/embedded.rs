@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use grasp_sync::config::{Config, Home};
+use grasp_sync::config::{Admits, Config, Home};
 use grasp_sync::system::System;
-use model::{LinkView, RelayUrl, Resume, Role, Status, UpstreamStatus};
+use model::{
+    EventExplained, EventId, Explained, GitWanted, LinkView, Outcome, RelayUrl, Resume, Role, Status, Subject, UpstreamStatus,
+};
 use tempfile::TempDir;
 use testkit::wait_for;
 
@@ -40,6 +42,11 @@ impl Totals {
 impl Embedded {
     /// A system for this home that is not started yet.
     pub(crate) fn keeping(home: &Relay) -> Self {
+        Self::keeping_at(home.relay_url())
+    }
+
+    /// The same, for whatever answers at this URL.
+    pub(crate) fn keeping_at(home: RelayUrl) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -48,9 +55,9 @@ impl Embedded {
         let config = Config {
             allow_non_public: vec!["127.0.0.0/8".parse().unwrap()],
             discovery_window: Duration::from_millis(200),
-            ..Config::with_home(Home::Relay(home.relay_url()), directory.path().to_owned())
+            ..Config::with_home(Home::Relay(home.clone()), directory.path().to_owned())
         };
-        Self { config, home: home.relay_url(), running: None, _directory: directory }
+        Self { config, home, running: None, _directory: directory }
     }
 
     pub(crate) fn pulling_from<'a>(self, bootstrap: impl IntoIterator<Item = &'a Relay>) -> Self {
@@ -71,6 +78,12 @@ impl Embedded {
     /// S15, far more often than any operator may want it.
     pub(crate) fn with_refresh_every(mut self, period: Duration) -> Self {
         (self.config.refresh_min, self.config.refresh_max) = (period, period + Duration::from_secs(1));
+        self
+    }
+
+    /// What the operator lets in.
+    pub(crate) fn admitting(mut self, admits: Admits) -> Self {
+        self.config.admission = admits;
         self
     }
 
@@ -96,6 +109,34 @@ impl Embedded {
 
     pub(crate) async fn status(&self) -> Status {
         self.running.as_ref().expect("the system runs").status().await.unwrap()
+    }
+
+    /// What is known of one event.
+    pub(crate) async fn explained(&self, event: EventId) -> EventExplained {
+        let told = self.running.as_ref().expect("the system runs").explain(Subject::Event(event)).await.unwrap();
+        match told.explained {
+            Explained::Event(event) => *event,
+            Explained::Repo(_) | Explained::Upstream(_) => panic!("it was asked about an event"),
+        }
+    }
+
+    /// What became of one event.
+    pub(crate) async fn outcome(&self, event: EventId) -> Option<Outcome> {
+        self.explained(event).await.seen.and_then(|seen| seen.outcome)
+    }
+
+    /// Waits until this became of the event.
+    pub(crate) async fn until_outcome(&self, event: EventId, outcome: Outcome) {
+        wait_for(&format!("an event to be {}", outcome.as_str()), PATIENCE, || async {
+            let known = self.outcome(event).await;
+            if known == Some(outcome) { Ok(()) } else { Err(known) }
+        })
+        .await;
+    }
+
+    /// Word of git data that is wanted, from now on.
+    pub(crate) fn git_wanted(&self) -> tokio::sync::broadcast::Receiver<GitWanted> {
+        self.running.as_ref().and_then(System::git_wanted).expect("the system runs in this process")
     }
 
     /// What is known of one upstream by this URL.
