@@ -17,7 +17,6 @@ use tracing::debug;
 
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
-use crate::endings::Endings;
 use crate::gates::Gates;
 use crate::git_news::GitNews;
 use crate::releases;
@@ -37,7 +36,6 @@ pub(crate) struct Shared {
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
     pub(crate) git_news: GitNews,
-    pub(crate) endings: Endings,
 }
 
 /// An event on its way, with where it came from and where its outcome goes.

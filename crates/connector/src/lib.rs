@@ -73,7 +73,6 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         state,
         bus,
         git_news,
-        endings: endings::Endings::default(),
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
         gates,

@@ -193,17 +193,7 @@ mod tests {
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let (git_news, _) =
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
-        Arc::new(Shared {
-            state,
-            bus,
-            desk,
-            verifier,
-            gates,
-            sink,
-            discoveries,
-            git_news,
-            endings: crate::endings::Endings::default(),
-        })
+        Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries, git_news })
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

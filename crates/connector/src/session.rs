@@ -99,7 +99,7 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<
         // No link, so no new epoch: the clock keeps the sequence growing from dial to dial.
         Err(error) => (assignment.epoch, error.class(), error.to_string(), unix_ms()),
     };
-    if shared.endings.is_news(assignment.upstream, class) {
+    if shared.sink.endings().is_news(&assignment.url) {
         info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
     } else {
         debug!(upstream = %assignment.url, class = class.as_str(), detail, "link down");

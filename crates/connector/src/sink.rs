@@ -13,10 +13,11 @@ use std::time::Duration;
 use model::{Event, HomeWrites, RelayUrl};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::endings::Endings;
 use queue::{Done, Queue};
 use writer::Writer;
 
@@ -24,8 +25,6 @@ use writer::Writer;
 const WAITING: usize = 4096;
 /// The waits between connections double up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Home down is said once in this time.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// How home is written to.
 #[derive(Debug, Clone, Copy)]
@@ -41,17 +40,23 @@ pub(crate) struct Terms {
 pub(crate) struct Sink {
     queue: Arc<Queue>,
     places: Arc<Semaphore>,
+    endings: Arc<Endings>,
 }
 
 impl Sink {
     pub(crate) fn new() -> Self {
-        Self { queue: Arc::new(Queue::new()), places: Arc::new(Semaphore::new(WAITING)) }
+        Self { queue: Arc::new(Queue::new()), places: Arc::new(Semaphore::new(WAITING)), endings: Arc::default() }
     }
 
     /// Offers an event. Waits for a place; `done` is called when home's word on it is final.
     pub(crate) async fn offer(&self, event: &Event, json: String, done: Done) {
         let place = Arc::clone(&self.places).acquire_owned().await.expect("the sink is never closed");
         self.queue.put(event, json, done, place);
+    }
+
+    /// Which ends of links are worth a line, of home's and of all others.
+    pub(crate) fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     /// How the writes go.
@@ -65,7 +70,7 @@ impl Sink {
     pub(crate) async fn write(self, home: RelayUrl, terms: Terms, stop: CancellationToken) {
         let mut links = JoinSet::new();
         for link in 0..terms.links.max(1) {
-            let writing = keep_link(Arc::clone(&self.queue), home.clone(), link, terms.window);
+            let writing = keep_link(self.clone(), home.clone(), link, terms.window);
             links.spawn(stop.clone().run_until_cancelled_owned(writing));
         }
         while links.join_next().await.is_some() {}
@@ -73,20 +78,18 @@ impl Sink {
 }
 
 /// Keeps one link to home up.
-async fn keep_link(queue: Arc<Queue>, home: RelayUrl, link: usize, window: usize) {
+async fn keep_link(sink: Sink, home: RelayUrl, link: usize, window: usize) {
     let mut wait = Duration::from_secs(1);
-    let mut said: Option<Instant> = None;
     loop {
-        let why = match Writer::connect(&home, &queue, link, window).await {
+        let why = match Writer::connect(&home, &sink.queue, link, window).await {
             Ok(mut writer) => {
                 wait = Duration::from_secs(1);
                 writer.work().await
             }
             Err(why) => why,
         };
-        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+        if sink.endings.is_news(&home) {
             warn!(%home, link, why, "home takes no writes; trying again");
-            said = Some(Instant::now());
         }
         sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
