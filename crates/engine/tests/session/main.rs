@@ -5,6 +5,7 @@
 mod common;
 mod deadlines;
 mod exchanges;
+mod late;
 mod live;
 mod opening;
 mod overflow;
