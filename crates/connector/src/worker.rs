@@ -208,6 +208,7 @@ impl Worker {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use bus::{Bus, InProcess, Question, StateClient};
+    use engine::discovery::Window;
     use model::{Answer, RelayUrl, Role, WorkerId};
     use tokio::sync::mpsc;
 
@@ -221,10 +222,14 @@ mod tests {
     async fn worker() -> (Worker, mpsc::Receiver<Question>) {
         let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
         let questions = bus.questions().await.unwrap();
-        let (discoveries, _) =
-            discoveries::Discoveries::begin(StateClient::new(Arc::clone(&bus)), TTL, CancellationToken::new());
+        let (discoveries, _) = discoveries::Discoveries::begin(
+            StateClient::new(Arc::clone(&bus)),
+            Window::default(),
+            TTL,
+            CancellationToken::new(),
+        );
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new());
+        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new());
         let (state, pace) = (StateClient::new(Arc::clone(&bus)), crate::git_news::Pace::default());
         let (git_news, _) = crate::git_news::GitNews::begin(state.clone(), Arc::clone(&bus), pace, CancellationToken::new());
         let shared = Shared { state, bus, desk, verifier, gates, sink, discoveries, git_news };

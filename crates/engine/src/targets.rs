@@ -65,6 +65,7 @@ mod tests {
             relays,
             maintainers: vec![],
             clone_urls: vec![],
+            private: false,
         }
     }
 

@@ -187,6 +187,7 @@ mod plans {
                 relays: relays.iter().map(|relay| url(relay)).collect(),
                 maintainers: vec![],
                 clone_urls: vec![],
+                private: false,
             });
             let discovery = Discovery { repos: repos.collect(), ..Discovery::default() };
             self.book.discover(&discovery, at(self.secs));

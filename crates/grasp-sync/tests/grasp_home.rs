@@ -69,7 +69,7 @@ impl Village {
 }
 
 fn keeping(home: &GraspHome) -> Embedded {
-    Embedded::keeping_at(RelayUrl::parse(&home.url()).unwrap())
+    Embedded::keeping_url(RelayUrl::parse(&home.url()).unwrap())
 }
 
 async fn until_served(home: &GraspHome, event: &Signed) -> Duration {

@@ -16,7 +16,7 @@ mod query;
 mod relay_url;
 pub mod subject;
 
-pub use event::{first_values, refs_of};
+pub use event::{first_values, ledger_refs_of, own_repo, refs_of};
 pub use explain::{
     BatchShown, CoverageAt, CoverageState, EventExplained, Explained, Explanation, LiveLayout, Next, NextWhy, RepoAt,
     RepoExplained, Seen, Subject, UpstreamExplained, WaitingSince,
@@ -29,8 +29,9 @@ pub use ledger::{
 };
 pub use link::{BatchId, Epoch, Learned, Method, Nip77, Resume, Role, Stated, UpstreamId, WorkerId};
 pub use message::{
-    Ask, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter, MAINTAINERS_PER_REPO,
-    Order, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored,
+    Ask, Bar, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter,
+    MAINTAINERS_PER_REPO, Order, Participant, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored, Tombstone,
+    private_key_of,
 };
 pub use nostr::prelude::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
 pub use public_address::is_public_address;

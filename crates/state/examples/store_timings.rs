@@ -50,6 +50,7 @@ fn settings() -> Settings {
         clock: Arc::new(|| Timestamp::from_secs(NOW)),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }
 }
@@ -79,6 +80,7 @@ async fn discoveries(store: &dyn Store) {
         relays: relays.clone(),
         maintainers: vec![],
         clone_urls: vec![],
+        private: false,
     };
     let window = Discovery { repos: (0..REPOS).map(repos).collect(), ..Discovery::default() };
     time("discover 300 repos on 5 upstreams", store.discover(&window)).await.unwrap();

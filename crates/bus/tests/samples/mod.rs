@@ -2,13 +2,13 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Announced, Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim, Claimed, CoverageAt,
+    Announced, Answer, Ask, Assignment, Bar, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim, Claimed, CoverageAt,
     CoverageState, Covered, Discovery, DownClass, Draft, Epoch, EventExplained, EventId, Explained, Explanation, Family,
     Filter, GateReason, GitWanted, HangUpReason, HomeWrites, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
     LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, LiveLayout, Method, Next, NextWhy, Nip77, Order,
-    Outcome, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen, Report, Resume, Role, RootSeen,
-    Said, Seen, Slot, Snapshot, StateError, Stated, Status, Stored, Subject, Tail, Timestamp, UpGranted, UpstreamExplained,
-    UpstreamId, UpstreamStatus, Via, Waiting, WaitingSince, WorkerId,
+    Outcome, Participant, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen, Report, Resume,
+    Role, RootSeen, Said, Seen, Slot, Snapshot, StateError, Stated, Status, Stored, Subject, Tail, Timestamp, Tombstone,
+    UpGranted, UpstreamExplained, UpstreamId, UpstreamStatus, Via, Waiting, WaitingSince, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -34,8 +34,8 @@ macro_rules! variants {
 units! {
     methods: Method = [Negentropy, Req];
     roles: Role = [Home, Bootstrap, Listed];
-    item_kinds: ItemKind = [Repo, Root];
-    ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
+    item_kinds: ItemKind = [Repo, Root, Participant, Named];
+    ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote, Author, Own, Id];
     gate_reasons: GateReason = [
         Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
     ];
@@ -54,6 +54,18 @@ variants! {
     items: Item = [
         Item::Repo(_) => Item::Repo(addr()),
         Item::Root(_) => Item::Root(id(1)),
+        Item::Participant(_) => Item::Participant(addr().pubkey),
+        Item::Named(_) => Item::Named(id(2)),
+    ];
+    tombstones: Tombstone = [
+        Tombstone::Event { id: _, author: _ } => Tombstone::Event { id: id(3), author: addr().pubkey },
+        Tombstone::Address { kind: _, author: _, identifier: _, until: _ } => Tombstone::Address {
+            kind: Kind::Custom(30618),
+            author: addr().pubkey,
+            identifier: addr().identifier,
+            until: at(100),
+        },
+        Tombstone::Vanished { author: _, until: _ } => Tombstone::Vanished { author: addr().pubkey, until: at(100) },
     ];
     resumes: Resume = [
         Resume::Fresh => Resume::Fresh,
@@ -128,6 +140,7 @@ variants! {
         Query::Known { ids: _ } => Query::Known { ids: vec![id(1), id(2)] },
         Query::Held { ids: _ } => Query::Held { ids: vec![id(1), id(2)] },
         Query::Announced { identifiers: _ } => Query::Announced { identifiers: vec![addr().identifier] },
+        Query::Bars { keys: _ } => Query::Bars { keys: tombstones().iter().map(Tombstone::key).collect() },
         Query::Hold { waiting: _ } => Query::Hold { waiting: vec![waiting()] },
         Query::Released => Query::Released,
         Query::Settle { rows: _ } => Query::Settle { rows: rows() },
@@ -157,6 +170,7 @@ variants! {
         Answer::Known(_) => Answer::Known(vec![id(1)]),
         Answer::Announced(_) =>
             Answer::Announced(vec![Announced { addr: addr(), maintainers: vec![addr().pubkey], clone_urls: vec!["https://relay.example/x.git".to_owned()] }]),
+        Answer::Bars(_) => Answer::Bars(tombstones().iter().map(bar).collect()),
         Answer::Held(_) => Answer::Held(1),
         Answer::Released(_) => Answer::Released(vec![waiting()]),
         Answer::Settled(_) => Answer::Settled(1),
@@ -344,10 +358,17 @@ fn discovery() -> Discovery {
             relays: vec![url()],
             maintainers: vec![addr().pubkey],
             clone_urls: vec!["https://relay.example/x.git".to_owned()],
+            private: true,
         }],
         roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
         removals: vec![Removal { addr: addr(), until: at(100) }],
+        participants: vec![Participant { author: addr().pubkey, repos: vec![addr()] }],
+        tombstones: tombstones(),
     }
+}
+
+fn bar(tombstone: &Tombstone) -> Bar {
+    Bar { key: tombstone.key(), until: tombstone.until() }
 }
 
 fn claim() -> Claim {

@@ -18,6 +18,7 @@ fn seen(identifier: &str, version: u32, relays: &[&str]) -> RepoSeen {
         relays,
         maintainers: vec![],
         clone_urls: vec![],
+        private: false,
     }
 }
 

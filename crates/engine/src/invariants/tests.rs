@@ -21,6 +21,7 @@ fn book(pending: u32, wanted: u32) -> Book {
         relays: vec![url("wss://a.example")],
         maintainers: vec![],
         clone_urls: vec![],
+        private: false,
     };
     book.discover(&Discovery { repos: (0..pending + wanted).map(seen).collect(), ..Discovery::default() }, at(NOW));
     let epoch = book.up(A, at(NOW), 0).expect("known").epoch;

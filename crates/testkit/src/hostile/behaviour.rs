@@ -55,6 +55,8 @@ pub enum Behaviour {
     AnswersOffers(bool, &'static str),
     /// What becomes of an event that is offered is decided elsewhere.
     Judges(Judge),
+    /// The same, for events whose content holds the first text; of several of these, the first counts.
+    AnswersOffersOf(&'static str, bool, &'static str),
     /// An event that is offered gets its OK this much later; the next is read only then.
     LateOk(Duration),
     /// An event that is offered gets no OK, and is not kept.
