@@ -203,6 +203,7 @@ fn row(item: &Item) -> Option<LedgerRow> {
         reason: Some("words ".repeat(30)),
         upstream: UpstreamId(1),
         batch: None,
+        via: None,
     })
 }
 

@@ -18,6 +18,7 @@ use tracing::debug;
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
 use crate::gates::Gates;
+use crate::git_news::GitNews;
 use crate::releases;
 use crate::sink::Sink;
 use crate::verify::Verifier;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) gates: Gates,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
+    pub(crate) git_news: GitNews,
 }
 
 /// An event on its way, with where it came from and where its outcome goes.
@@ -82,6 +84,7 @@ impl Offer {
             reason,
             upstream: self.upstream,
             batch: self.ticket.batch,
+            via: self.ticket.via,
         }
     }
 }
@@ -213,6 +216,9 @@ fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
         waiter.settle(What::Known);
     }
     let row = offer.row(outcome, words);
+    if !shared.gates.is_blocked(&offer.event) {
+        shared.git_news.learn(&offer.event, outcome);
+    }
     if !outcome.is_at_home() {
         return offer.settle(What::Fresh(Box::new(row)));
     }

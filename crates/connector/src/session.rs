@@ -99,7 +99,11 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<
         // No link, so no new epoch: the clock keeps the sequence growing from dial to dial.
         Err(error) => (assignment.epoch, error.class(), error.to_string(), unix_ms()),
     };
-    info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
+    if shared.sink.endings().is_news(&assignment.url) {
+        info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
+    } else {
+        debug!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
+    }
     let said = Said::Down { class, detail };
     metrics::report(&said);
     let reporting = shared.bus.report(Report { upstream: assignment.upstream, epoch, sequence, said });

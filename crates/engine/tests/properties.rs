@@ -186,6 +186,7 @@ mod plans {
                 created_at: at(self.versions),
                 relays: relays.iter().map(|relay| url(relay)).collect(),
                 maintainers: vec![],
+                clone_urls: vec![],
                 private: false,
             });
             let discovery = Discovery { repos: repos.collect(), ..Discovery::default() };

@@ -44,6 +44,10 @@ pub struct RepoSeen {
     /// Whom it names as its maintainers, without repeats, at most [`MAINTAINERS_PER_REPO`].
     #[serde(default)]
     pub maintainers: Vec<PublicKey>,
+    /// Where it says that its git data may be had: as it stands there, without repeats, at most
+    /// [`CLONE_URLS`](crate::CLONE_URLS).
+    #[serde(default)]
+    pub clone_urls: Vec<String>,
     /// GRASP-08: it says of itself that it is private.
     #[serde(default)]
     pub private: bool,

@@ -17,6 +17,7 @@ fn seen(identifier: &str, version: u32, relays: &[&str]) -> RepoSeen {
         created_at: at(u64::from(version)),
         relays,
         maintainers: vec![],
+        clone_urls: vec![],
         private: false,
     }
 }

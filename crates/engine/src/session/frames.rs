@@ -1,7 +1,7 @@
 //! What a relay sends, brought to what it belongs to: EOSE and CLOSED reach the owner of their subscription and nobody else,
 //! an event is an answer to what was asked, or a stray.
 
-use model::{Event, Filter, Incomplete};
+use model::{Event, Filter, Incomplete, Via};
 use nostr::prelude::MatchEventOptions;
 
 use super::live::{Live, LiveState};
@@ -68,17 +68,17 @@ impl Session {
             && self.calibrates(id, event, now)
         {
             // What happens to be ours is not thrown away.
-            return if self.is_ours(id, event) { Verdict::Take(self.ticket_of(Some(id))) } else { Verdict::Repeat };
+            return if self.is_ours(id, event) { Verdict::Take(self.ticket_of(Some(id), Via::Page)) } else { Verdict::Repeat };
         }
-        let (unit, is_asked) = match owner {
+        let (unit, is_asked, via) = match owner {
             Owner::Live(key) => {
                 let live = self.lives.get(&key);
                 let matches = live.is_some_and(|live| is_match(&live.filter, event) || former_matches(live, event));
-                (self.is_reading(key, sub), matches)
+                (self.is_reading(key, sub), matches, Via::Live)
             }
-            Owner::Page(id) => (Some(id), self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event))),
-            Owner::Ids(id) => (Some(id), self.ids_event(id, sub, event.id)),
-            Owner::Exchange(_) => (None, false),
+            Owner::Page(id) => (Some(id), self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event)), Via::Page),
+            Owner::Ids(id) => (Some(id), self.ids_event(id, sub, event.id), Via::Negentropy),
+            Owner::Exchange(_) => (None, false, Via::Negentropy),
         };
         // A frame outside its filter is movement of the page all the same: a relay that over-returns is not idle.
         if let Some(id) = unit {
@@ -91,7 +91,7 @@ impl Session {
             self.count_before_eose(key, sub);
         }
         let is_new = unit.is_none_or(|id| self.walk_event(id, event));
-        if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }
+        if is_new { Verdict::Take(self.ticket_of(unit, via)) } else { Verdict::Repeat }
     }
 
     /// Whether the event answers a question that a walk asks beside what it reads; it is only counted.
@@ -131,9 +131,9 @@ impl Session {
         }
     }
 
-    fn ticket_of(&self, unit: Option<UnitId>) -> Ticket {
+    fn ticket_of(&self, unit: Option<UnitId>, via: Via) -> Ticket {
         let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| batch_of(unit.purpose));
-        Ticket { unit, batch }
+        Ticket { unit, batch, via: Some(via) }
     }
 }
 

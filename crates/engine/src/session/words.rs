@@ -1,6 +1,6 @@
 //! What goes into a session and what comes out of it.
 
-use model::{BatchId, DownClass, EventId, Filter, Said, Timestamp};
+use model::{BatchId, DownClass, EventId, Filter, Said, Timestamp, Via};
 
 use crate::walk::EoseHint;
 
@@ -69,6 +69,8 @@ pub enum Frame {
 pub struct Ticket {
     pub unit: Option<UnitId>,
     pub batch: Option<BatchId>,
+    /// How it came.
+    pub via: Option<Via>,
 }
 
 /// What becomes of an EVENT frame.
