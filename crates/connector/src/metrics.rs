@@ -28,7 +28,7 @@ pub(crate) fn event(class: Role, what: &What) {
     let outcome = match what {
         What::Fresh(row) => row.outcome.as_str(),
         What::Known => "known",
-        What::Faulty(fault) => fault.as_str(),
+        What::Faulty { fault, .. } => fault.as_str(),
     };
     EVENTS.add(1, &[KeyValue::new("outcome", outcome), class_label(class)]);
 }

@@ -3,7 +3,7 @@
 //! Path of an event: socket → session (is it ours?) → intake → outcome → report. Each step waits for the next one, so a
 //! slow home slows the reading of this socket, and nothing is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,7 +46,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ids of one report of lost events: about 270 kB.
 const LOST_AT_ONCE: usize = 4_000;
-/// Forged events until the link is ended.
+/// Different forged events until the link is ended.
 const MOST_FORGED: usize = 10;
 
 /// What a worker keeps of a running session.
@@ -150,7 +150,7 @@ async fn open<'a>(
         counts: BatchCounts::default(),
         sequence: 0,
         in_flight: 0,
-        forged: 0,
+        forged: HashSet::new(),
     })
 }
 
@@ -179,7 +179,8 @@ struct Link<'a> {
     counts: BatchCounts,
     sequence: u64,
     in_flight: usize,
-    forged: usize,
+    /// Forged copies, each once however often it comes.
+    forged: HashSet<u64>,
 }
 
 /// Why a link ended.
@@ -302,7 +303,10 @@ impl Link<'_> {
             Some(Ok(Message::Binary(_))) => Err(Ended::because(DownClass::Protocol, "a binary message")),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(Ended::because(DownClass::Closed, "the relay closed the connection")),
-            Some(Err(WsError::Capacity(error))) => Err(Ended::because(DownClass::Protocol, error.to_string())),
+            Some(Err(WsError::Capacity(error))) => {
+                self.session.message_too_large(self.now());
+                Err(Ended::because(DownClass::Protocol, error.to_string()))
+            }
             Some(Err(error)) => Err(Ended::because(DownClass::Closed, error.to_string())),
         }
     }
@@ -325,7 +329,10 @@ impl Link<'_> {
             }
             Incoming::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),
             Incoming::Ok { .. } | Incoming::Auth | Incoming::Unknown => {}
-            Incoming::UnreadableEvent => metrics::dropped(self.assignment.role, CopyFault::Malformed),
+            Incoming::UnreadableEvent { sub, frame } => {
+                self.session.unreadable(&sub, frame, self.now());
+                metrics::dropped(self.assignment.role, CopyFault::Malformed);
+            }
         }
         Ok(())
     }
@@ -346,32 +353,32 @@ impl Link<'_> {
         while let Ok(settled) = self.settled.try_recv() {
             self.settle(settled);
         }
-        if self.forged >= MOST_FORGED {
-            return Err(Ended::because(DownClass::Protocol, format!("{} forged events", self.forged)));
+        if self.forged.len() >= MOST_FORGED {
+            return Err(Ended::because(DownClass::Protocol, format!("{} forged events", self.forged.len())));
         }
         Ok(())
     }
 
-    fn settle(&mut self, Settled { ticket, what }: Settled) {
+    fn settle(&mut self, Settled { ticket, event, what }: Settled) {
         self.in_flight -= 1;
         if self.in_flight == 0 {
             self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
         }
         metrics::event(self.assignment.role, &what);
-        let fresh = match what {
+        let what = match what {
             What::Fresh(row) => {
                 self.rows_since.get_or_insert_with(Instant::now);
                 self.rows.push(*row);
                 self.counts.fresh += 1;
-                true
+                engine::session::Settled::Fresh
             }
-            What::Known => false,
-            What::Faulty(_) => {
-                self.forged += 1;
-                false
+            What::Known => engine::session::Settled::Known,
+            What::Faulty { fault: _, frame } => {
+                self.forged.insert(frame);
+                engine::session::Settled::Forged { frame }
             }
         };
-        self.session.handle(Input::Settled { ticket, fresh }, self.now());
+        self.session.handle(Input::Settled { ticket, event, what }, self.now());
     }
 
     async fn tick(&mut self) -> Result<(), Ended> {

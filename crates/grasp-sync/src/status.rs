@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bus::{AskError, StateClient};
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
-use model::{LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
+use model::{Faulty, LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
 use state::{OpenError, PostgresStore, SqliteStore};
 
 use crate::config::Places;
@@ -92,7 +92,20 @@ fn render(status: &Status, now: Timestamp) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{}\n{}\n", summary(status), table.trim_fmt())
+    let notes: String = status.upstreams.iter().flat_map(notes).map(|note| format!("{note}\n")).collect();
+    format!("{}\n{}\n{notes}", summary(status), table.trim_fmt())
+}
+
+/// What no figure tells: why items are not confirmed, and what is confirmed although copies of it cannot be taken.
+fn notes(upstream: &UpstreamStatus) -> Vec<String> {
+    let incomplete = upstream.incomplete.as_ref().map(|why| format!("{}: not complete: {why}", upstream.url));
+    let faulty = upstream.learned.faulty.map(|Faulty { at: _, forged, unreadable, astray }| {
+        format!(
+            "{}: serves what cannot be taken: {forged} forged, {unreadable} unreadable, {astray} under a foreign id",
+            upstream.url
+        )
+    });
+    incomplete.into_iter().chain(faulty).collect()
 }
 
 /// The line that answers "is it complete?".

@@ -133,6 +133,20 @@ pub struct Stated {
     pub software: Option<String>,
 }
 
+/// Copies that an upstream serves each time it is read, and that cannot be taken: what they stand for may be missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Faulty {
+    /// When they were read last.
+    pub at: Timestamp,
+    /// With a wrong id or signature.
+    pub forged: u64,
+    /// No events at all.
+    pub unreadable: u64,
+    /// Under a subscription id that nobody has opened.
+    pub astray: u64,
+}
+
 /// Facts learned about an upstream by its behaviour, and what it states of itself. They survive restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -150,12 +164,14 @@ pub struct Learned {
     pub ignores_limit_zero: Option<bool>,
     /// Its NIP-11 document, as it was read last.
     pub stated: Option<Stated>,
+    /// What it serves again and again and nobody can take.
+    pub faulty: Option<Faulty>,
 }
 
 impl Learned {
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
-        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated } = newer;
+        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated, faulty } = newer;
         self.nip77 = nip77.or(self.nip77.take());
         self.page_cap = page_cap.or(self.page_cap);
         self.ids_per_req = ids_per_req.or(self.ids_per_req);
@@ -163,5 +179,6 @@ impl Learned {
         self.excludes_until = excludes_until.or(self.excludes_until);
         self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);
         self.stated = stated.or(self.stated.take());
+        self.faulty = faulty.or(self.faulty);
     }
 }

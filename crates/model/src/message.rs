@@ -251,6 +251,8 @@ pub enum Incomplete {
     NotLoaded,
     /// Everything was read; home gave no outcome of some of its events in time.
     Unsettled,
+    /// Some of what the upstream sent is forged or cannot be read: a true event may be behind it.
+    Faulty,
 }
 
 impl Incomplete {
@@ -266,6 +268,7 @@ impl Incomplete {
             Self::RateLimited => "rate-limited",
             Self::NotLoaded => "not-loaded",
             Self::Unsettled => "unsettled",
+            Self::Faulty => "faulty",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use model::{
     Announced, Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
-    Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
+    Draft, Epoch, EventId, Family, Faulty, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
     LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag,
     RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Stated, Status,
     Stored, Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
@@ -38,7 +38,7 @@ units! {
         Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
     ];
     incompletes: Incomplete =
-        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];
+        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
     hang_up_reasons: HangUpReason = [Empty];
     down_classes: DownClass = [
         NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
@@ -227,6 +227,7 @@ fn learned(nip77: Nip77) -> Learned {
         excludes_until: Some(true),
         ignores_limit_zero: Some(false),
         stated: Some(stated()),
+        faulty: Some(Faulty { at: at(1_700_000_000), forged: 2, unreadable: 1, astray: 0 }),
     }
 }
 

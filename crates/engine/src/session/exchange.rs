@@ -267,6 +267,15 @@ impl Session {
         }
     }
 
+    /// The relay sent more in one message than we take, which ends the link. If it did so within an exchange, its NIP-77 is of
+    /// no use to us (S12): the next link reads pages. Otherwise each link would end in the same way.
+    pub fn message_too_large(&mut self, now: Now) {
+        if self.exchanges().any(|(_, exchange)| exchange.is_open()) {
+            let reason = "its message is larger than we take".to_owned();
+            self.learn(Learned { nip77: Some(Nip77::Refused { at: now.wall, reason }), ..Learned::default() });
+        }
+    }
+
     pub(super) fn exchange_overdue(&mut self, id: UnitId, now: Now) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         let was_unanswered = exchange.is_unanswered() && !self.is_negentropy_proved();

@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod exchange;
+mod faults;
 mod frames;
 mod ids;
 mod limits;
@@ -20,14 +21,15 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use model::{BatchId, Event, Learned, Resume, Said, Slot, Timestamp};
+use model::{BatchId, Event, EventId, Learned, Resume, Said, Slot, Timestamp};
 
 pub use deadlines::{Deadline, WaitsFor};
-pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
+pub use words::{Frame, Input, Now, Output, Request, Settled, Ticket, UnitId, Verdict};
 
 use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
 use crate::walk::Manners;
+use faults::Seen;
 use live::{Live, LiveKey};
 use overflow::Overflow;
 use polls::Poll;
@@ -105,6 +107,8 @@ pub struct Session {
     moved: BTreeSet<BatchId>,
     /// Frames of subscriptions that are not ours, or events outside their filter.
     strays: u64,
+    /// Faulty frames of this link, by fingerprint.
+    faulty: BTreeMap<u64, Seen>,
     out: VecDeque<Output>,
 }
 
@@ -146,6 +150,7 @@ impl Session {
             last_number: 0,
             moved: BTreeSet::new(),
             strays: 0,
+            faulty: BTreeMap::new(),
             out: VecDeque::new(),
         }
     }
@@ -160,7 +165,7 @@ impl Session {
             Input::SetTooLarge { unit } => self.set_too_large(unit, now),
             Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
-            Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),
+            Input::Settled { ticket, event, what } => self.settled(ticket, event, what, now),
             Input::Tick => self.tick(now),
         }
         self.start_poll(now);
@@ -235,11 +240,16 @@ impl Session {
         self.strays
     }
 
-    fn settled(&mut self, ticket: Ticket, fresh: bool, now: Now) {
+    fn settled(&mut self, ticket: Ticket, event: EventId, what: Settled, now: Now) {
         self.settled_ms = now.ms;
+        match (what, ticket.unit) {
+            (Settled::Fresh | Settled::Known, _) => self.is_true(event),
+            (Settled::Forged { frame }, Some(unit)) => self.forged(unit, event, frame),
+            (Settled::Forged { .. }, None) => {}
+        }
         let Some(id) = ticket.unit else { return };
         self.moved(id, 0);
-        if let (true, Some(batch)) = (fresh, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
+        if let (Settled::Fresh, Some(batch)) = (what, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
             batch.counts.fresh += 1;
         }
         let Some(unit) = self.units.get_mut(&id) else { return };

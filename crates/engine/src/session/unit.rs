@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said, Slot};
 
 use super::exchange::Exchange;
+use super::faults::Faults;
 use super::live::{LiveKey, LiveState};
 use super::overflow::Window;
 use super::refusal::{self, Refusal};
@@ -41,6 +42,8 @@ pub(super) struct Unit {
     /// Events of this unit without a final outcome (I8).
     pub(super) unsettled: usize,
     pub(super) method: Method,
+    /// Frames of it that could not be taken.
+    pub(super) faults: Faults,
     /// Times that it failed.
     pub(super) failures: u32,
     /// Refusals for rate or number since it was last served.
@@ -51,7 +54,18 @@ pub(super) struct Unit {
 
 impl Unit {
     fn new(purpose: Purpose, filter: Filter, stage: Stage, method: Method) -> Self {
-        Self { purpose, filter, window: Window::default(), stage, unsettled: 0, method, failures: 0, refusals: 0, moved_ms: 0 }
+        Self {
+            purpose,
+            filter,
+            window: Window::default(),
+            stage,
+            unsettled: 0,
+            method,
+            faults: Faults::default(),
+            failures: 0,
+            refusals: 0,
+            moved_ms: 0,
+        }
     }
 
     /// The filter that is asked for.
@@ -172,6 +186,10 @@ impl Session {
         match step {
             Step::Page(_) => self.ask_page(id, now),
             Step::Complete => self.all_read(id, now),
+            Step::Incomplete(Incomplete::Faulty) => {
+                let words = self.units.get(&id).map(|unit| unit.faults.words()).unwrap_or_default();
+                self.unit_failed(id, Incomplete::Faulty, &words, now);
+            }
             Step::Incomplete(why) => self.unit_failed(id, why, "", now),
         }
     }
@@ -280,11 +298,14 @@ impl Session {
         self.finish_if_settled(id, now);
     }
 
-    /// I8, S13: complete only when nothing waits for its outcome.
+    /// I8, S13: complete only when nothing waits for its outcome, and no frame of it was faulty.
     pub(super) fn finish_if_settled(&mut self, id: UnitId, now: Now) {
         let is_done = self.units.get(&id).is_some_and(|unit| matches!(unit.stage, Stage::Settling) && unit.unsettled == 0);
         if !is_done {
             return;
+        }
+        if let Some(words) = self.fault_of(id, now) {
+            return self.unit_failed(id, Incomplete::Faulty, &words, now);
         }
         let Some(unit) = self.units.remove(&id) else { return };
         self.forget_overflows();

@@ -5,6 +5,7 @@
 mod common;
 mod deadlines;
 mod exchanges;
+mod faults;
 mod live;
 mod opening;
 mod overflow;
@@ -17,10 +18,10 @@ use std::collections::BTreeSet;
 use common::relay::{ModelRelay, Negentropy, Which, which};
 use common::shell::Shell;
 use common::{START, announcement, at, comment, comments, event, live_repos, reply};
-use engine::session::{Frame, Input, Request, UnitId, WaitsFor};
+use engine::session::{Frame, Input, Request, Settled, UnitId, WaitsFor};
 use engine::walk::EoseHint;
 use model::{
-    Ask, BatchId, BatchOutcome, DownClass, Event, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter, Method, Nip77,
+    Ask, BatchId, BatchOutcome, DownClass, Event, EventId, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter, Method, Nip77,
     Resume, Said,
 };
 use proptest::prelude::*;
