@@ -11,7 +11,7 @@ mod reports;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    BatchId, Claim, Claimed, Draft, Epoch, EventId, LinkView, Nip77, RelayUrl, RepoAddr, Resume, Role, RootSeen, StateError,
+    BatchId, Claim, Claimed, Draft, Epoch, EventId, LinkView, RelayUrl, RepoAddr, Resume, Role, RootSeen, StateError,
     Timestamp, UpGranted, UpstreamId,
 };
 
@@ -113,6 +113,10 @@ impl Book {
             relay.want_all(now);
             (relay.ask_at, relay.ask_failures) = (None, 0);
         }
+        // What is still to be looked for since an earlier link is not put off by this one.
+        let due_at = relay.audit.map_or(Timestamp::from_secs(now.as_secs() + policy.audit_after_secs), |(due_at, _)| due_at);
+        relay.audit = (resume != Resume::Fresh && !relay.learned.refuses_nip77()).then_some((due_at, 0));
+        relay.up_since = Some(now);
         relay.epoch = Epoch(relay.epoch.0 + 1);
         relay.applied = crate::sequence::Applied::default();
         relay.layout_taken = relay.layout;
@@ -171,10 +175,9 @@ impl Book {
 fn start_over(relay: &mut Relay, next: Timestamp, now: Timestamp) {
     relay.want_all(now);
     relay.refresh_at = Some(next);
+    relay.audit = None;
     relay.link = LinkView::Up { resume: Resume::Fresh, opened: false, caught_up: false };
-    if matches!(relay.learned.nip77, Some(Nip77::Refused { .. })) {
-        relay.learned.nip77 = None;
-    }
+    relay.learned = std::mem::take(&mut relay.learned).for_a_refresh();
 }
 
 /// A batch of all the draft's items, or nothing where one of them is not wanted any more.

@@ -8,6 +8,8 @@ pub const REFS_PER_FILTER: u32 = 100;
 pub const QUICK_RECONNECT_SECS: u64 = 15 * 60;
 /// S9, S14: how far `since` reaches back (seconds) behind the last moment known good: events are dated by their authors.
 pub const SINCE_OVERLAP_SECS: u64 = 15 * 60;
+/// S9: what a quick reconnect cannot see, events dated long before the gap, is looked for this long (seconds) after it.
+pub const AUDIT_AFTER_SECS: u64 = 30 * 60;
 /// S14: live subscriptions per link, layer 1 included; less where the upstream allows less.
 pub const LIVE_LIMIT: usize = 70;
 /// S15: the shortest and the longest time between two refreshes of one upstream (seconds).
@@ -42,6 +44,7 @@ pub const HOME_FIRST_SECS: u64 = 30;
 pub struct Policy {
     pub discovery_window_ms: u64,
     pub quick_reconnect_secs: u64,
+    pub audit_after_secs: u64,
     pub live_limit: usize,
     pub refresh_secs: (u64, u64),
 }
@@ -51,6 +54,7 @@ impl Default for Policy {
         Self {
             discovery_window_ms: DISCOVERY_WINDOW_MS,
             quick_reconnect_secs: QUICK_RECONNECT_SECS,
+            audit_after_secs: AUDIT_AFTER_SECS,
             live_limit: LIVE_LIMIT,
             refresh_secs: REFRESH_SECS,
         }

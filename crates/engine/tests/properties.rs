@@ -291,7 +291,7 @@ mod plans {
                 let (live, history) = match ask {
                     Ask::Fetch { live, history, .. } => (live, history.as_slice()),
                     Ask::CatchUp { live, .. } | Ask::Rebuild { live, .. } => (live, [].as_slice()),
-                    Ask::OpenAnnouncements { .. } | Ask::HangUp { .. } => continue,
+                    Ask::OpenAnnouncements { .. } | Ask::Audit { .. } | Ask::HangUp { .. } => continue,
                 };
                 if let Ask::Rebuild { layout, .. } = ask {
                     self.slots.clear();

@@ -28,7 +28,7 @@ pub use message::{
 pub use nostr::prelude::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
 pub use public_address::is_public_address;
 pub use query::{
-    Announced, Answer, Assignment, Claim, Claimed, Covered, Draft, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
+    Announced, Answer, Assignment, Audit, Claim, Claimed, Covered, Draft, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
     LinkView, Query, Snapshot, StateError, Status, Tail, UpGranted, UpstreamStatus,
 };
 pub use relay_url::{DialRefusal, MAX_RELAY_URL_BYTES, RelayUrl, RelayUrlError, Scheme};

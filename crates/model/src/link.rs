@@ -169,6 +169,19 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// Whether its NIP-77 was refused, and not tried since.
+    #[must_use]
+    pub fn refuses_nip77(&self) -> bool {
+        matches!(self.nip77, Some(Nip77::Refused { .. }))
+    }
+
+    /// What a refresh goes by: what was refused is tried again (S12), what was faulty is looked at anew.
+    #[must_use]
+    pub fn for_a_refresh(self) -> Self {
+        let nip77 = self.nip77.filter(|nip77| matches!(nip77, Nip77::Works { .. }));
+        Self { nip77, faulty: None, ..self }
+    }
+
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
         let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated, faulty } = newer;

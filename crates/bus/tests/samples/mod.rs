@@ -2,7 +2,7 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Announced, Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
+    Announced, Answer, Ask, Assignment, Audit, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
     Draft, Epoch, EventId, Family, Faulty, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
     LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag,
     RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Stated, Status,
@@ -95,6 +95,8 @@ variants! {
             Said::Progress { batches: vec![BatchId(8)], rows: rows(), counts: counts() },
         Said::Learned { facts: _ } => Said::Learned { facts: learned(nip77s().remove(0)) },
         Said::Lost { ids: _ } => Said::Lost { ids: vec![id(1)] },
+        Said::Audited { part: _, outcome: _, found: _ } =>
+            Said::Audited { part: 2, outcome: BatchOutcome::Complete, found: 3 },
         Said::RateLimited { seconds: _ } => Said::RateLimited { seconds: 60 },
     ];
     asks: Ask = [
@@ -107,6 +109,7 @@ variants! {
         },
         Ask::Rebuild { live: _, polled: _, since: _, layout: _ } =>
             Ask::Rebuild { live: live(), polled: live(), since: at(100), layout: 4711 },
+        Ask::Audit { part: _, filters: _ } => Ask::Audit { part: 2, filters: vec![filter()] },
         Ask::HangUp { reason: _ } => Ask::HangUp { reason: HangUpReason::Empty },
     ];
     queries_of_each_kind: Query = [
@@ -344,6 +347,7 @@ fn snapshot(resume: Resume) -> Snapshot {
         refresh_at: at(200),
         ask_at: Some(at(150)),
         empty_since: Some(at(50)),
+        audit: Some(Audit { due_at: at(160), part: 2, items: items() }),
     }
 }
 

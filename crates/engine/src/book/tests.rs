@@ -1,5 +1,5 @@
 use model::{
-    BatchCounts, BatchOutcome, Discovery, DownClass, Incomplete, Item, Learned, Method, Removal, RepoSeen, Report, Said,
+    BatchCounts, BatchOutcome, Discovery, DownClass, Incomplete, Item, Learned, Method, Nip77, Removal, RepoSeen, Report, Said,
 };
 
 use super::*;
@@ -326,4 +326,94 @@ fn everything_covered_is_shown_only_when_a_catch_up_or_a_rebuild_needs_it() {
     book.up(A, at(NOW + 5), 0).unwrap();
     let covered = book.snapshot(A, at(NOW + 5)).unwrap().covered.unwrap();
     assert_eq!(covered, [model::Covered { item: repo("r000"), chunk: Some(0) }]);
+}
+
+/// One confirmed repo in chunk 4, a link that had caught up and was lost.
+fn reconnected(book: &mut Book, learned: Learned) -> Epoch {
+    let epoch = book.up(A, at(NOW), 0).unwrap().epoch;
+    say(book, epoch, 1, Said::Opened, NOW).unwrap();
+    say(book, epoch, 2, Said::CaughtUp, NOW).unwrap();
+    let batch = claim(book, &[repo("r000")], 4, NOW).unwrap();
+    say(book, epoch, 3, ended(batch, BatchOutcome::Complete), NOW).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "a fresh link reads everything");
+    say(book, epoch, 4, Said::Learned { facts: learned }, NOW).unwrap();
+    say(book, epoch, 5, down(), NOW + 60).unwrap();
+    book.up(A, at(NOW + 90), 0).unwrap().epoch
+}
+
+fn audited(part: u32, outcome: BatchOutcome) -> Said {
+    Said::Audited { part, outcome, found: 0 }
+}
+
+#[test]
+fn s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends() {
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    let due = NOW + 90 + crate::rules::AUDIT_AFTER_SECS;
+    let audit = |book: &Book, now| book.snapshot(A, at(now)).unwrap().audit.map(|audit| (audit.part, audit.items));
+    assert_eq!(audit(&book, NOW + 90), Some((0, vec![])));
+    say(&mut book, epoch, 1, Said::Opened, NOW + 91).unwrap();
+    say(&mut book, epoch, 2, Said::CaughtUp, NOW + 91).unwrap();
+    assert!(!book.is_due(A, at(due - 1)) && book.is_due(A, at(due)));
+    assert_eq!(say(&mut book, epoch, 3, audited(0, BatchOutcome::Complete), due), Ok(vec![A]));
+    assert_eq!(audit(&book, due), Some((5, vec![repo("r000")])), "the chunk above layer 1 that has items");
+    say(&mut book, epoch, 4, audited(5, incomplete()), due).unwrap();
+    assert!(!book.is_due(A, at(due)), "what could not be compared waits");
+    let later = due + crate::rules::AUDIT_AFTER_SECS;
+    assert_eq!(audit(&book, later), Some((5, vec![repo("r000")])));
+    say(&mut book, epoch, 5, audited(5, BatchOutcome::Complete), later).unwrap();
+    assert_eq!((audit(&book, later), counts(&book)), (None, (0, 0, 1)));
+    assert!(!book.is_due(A, at(later)));
+}
+
+#[test]
+fn s09_another_drop_begins_an_audit_anew_and_does_not_put_it_off() {
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    let due_at = at(NOW + 90 + crate::rules::AUDIT_AFTER_SECS);
+    say(&mut book, epoch, 1, Said::CaughtUp, NOW + 91).unwrap();
+    say(&mut book, epoch, 2, audited(0, BatchOutcome::Complete), NOW + 100).unwrap();
+    assert_eq!(book.relays[&A].audit, Some((due_at, 1)));
+    say(&mut book, epoch, 3, down(), NOW + 200).unwrap();
+    book.up(A, at(NOW + 230), 0).unwrap();
+    assert_eq!(book.relays[&A].audit, Some((due_at, 0)));
+}
+
+#[test]
+fn s09_a_fresh_link_a_refresh_and_a_relay_without_nip77_have_no_audit() {
+    let refused = || Learned { nip77: Some(Nip77::Refused { at: at(1), reason: String::new() }), ..Learned::default() };
+    let mut book = book_of(1);
+    reconnected(&mut book, refused());
+    assert_eq!(book.relays[&A].audit, None, "refused before");
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    assert!(book.relays[&A].audit.is_some());
+    say(&mut book, epoch, 1, Said::Learned { facts: refused() }, NOW + 91).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "refused now");
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9_000)), rechunk: vec![], drafts: vec![] };
+    book.claim(&claim, at(NOW + 91)).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "a refresh reads everything");
+    let mut book = book_of(1);
+    reconnected(&mut book, Learned::default());
+    book.up(A, at(NOW + 100_000), 0).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "and so does a fresh link");
+}
+
+#[test]
+fn s17_a_link_that_brings_events_and_drops_before_a_batch_ends_heals_the_ladder() {
+    let mut book = book_of(1);
+    for _ in 0..9 {
+        book.up(A, at(NOW), 0).unwrap();
+        let epoch = book.relays[&A].epoch;
+        say(&mut book, epoch, 1, down(), NOW).unwrap();
+    }
+    assert_eq!(book.relays[&A].health.failures, 9);
+    let epoch = book.up(A, at(NOW), 0).unwrap().epoch;
+    let counts = BatchCounts { events: 5, ..BatchCounts::default() };
+    say(&mut book, epoch, 1, Said::Progress { batches: vec![], rows: vec![], counts }, NOW + 60).unwrap();
+    assert_eq!(book.relays[&A].health, crate::health::Health::default());
+    say(&mut book, epoch, 2, down(), NOW + 61).unwrap();
+    assert_eq!(book.relays[&A].health.failures, 1);
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the order of decisions, batches, the reasons. Never: an effect; the planner service claims and sends.
 
+mod audit;
 mod drafts;
 mod report;
 
@@ -77,7 +78,7 @@ pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
     }
     let mut plan = cool_down(look).or_else(|| consolidate(look, policy)).unwrap_or_else(|| fetch(look, policy));
     plan.report.reasons.extend(polls(look, policy));
-    plan
+    audit::beside(plan, look)
 }
 
 /// I3: the chunks whose news are asked for in rotation.

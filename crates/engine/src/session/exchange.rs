@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::{EventId, Learned, Nip77};
+use model::{EventId, Incomplete, Learned, Nip77};
 
 use super::deadlines::WaitsFor;
 use super::ids::IdsAsked;
 use super::refusal::{self, Refusal};
-use super::unit::{Stage, Unit};
+use super::unit::{Purpose, Stage, Unit};
 use super::words::{Now, Output, Request, UnitId};
 use super::{Owner, Session, SubNo};
 
@@ -287,6 +287,9 @@ impl Session {
         if is_verdict {
             let reason = reason.chars().take(120).collect();
             self.learn(Learned { nip77: Some(Nip77::Refused { at: now.wall, reason }), ..Learned::default() });
+        }
+        if self.units.get(&id).is_some_and(|unit| unit.purpose == Purpose::Audit) {
+            return self.unit_failed(id, Incomplete::Closed, reason, now);
         }
         let Some(unit) = self.units.get_mut(&id) else { return };
         if let Stage::Exchange(exchange) = std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {

@@ -3,6 +3,7 @@
 //! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
+mod audit;
 mod deadlines;
 mod exchange;
 mod faults;
@@ -29,6 +30,7 @@ pub use words::{Frame, Input, Now, Output, Request, Settled, Ticket, UnitId, Ver
 use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
 use crate::walk::Manners;
+use audit::Auditing;
 use faults::Seen;
 use live::{Live, LiveKey};
 use overflow::Overflow;
@@ -88,6 +90,7 @@ pub struct Session {
     polled_ms: u64,
     units: BTreeMap<UnitId, Unit>,
     batches: BTreeMap<BatchId, Batch>,
+    auditing: Option<Auditing>,
     /// Stretches that were too much for one exchange, by the unit that they were at first.
     overflows: BTreeMap<UnitId, Overflow>,
     /// S14: the live subscriptions that stay when all of them stand.
@@ -138,6 +141,7 @@ impl Session {
             polled_ms: 0,
             units: BTreeMap::new(),
             batches: BTreeMap::new(),
+            auditing: None,
             overflows: BTreeMap::new(),
             rebuilding: None,
             layout: None,
@@ -195,7 +199,7 @@ impl Session {
     pub fn behind_since(&self) -> Option<Timestamp> {
         let gap = |unit: &Unit| match unit.purpose {
             Purpose::Gap(_) => unit.filter.since.map(unoverlapped),
-            Purpose::Announcements | Purpose::Batch(_) | Purpose::Poll(_) => None,
+            Purpose::Announcements | Purpose::Batch(_) | Purpose::Poll(_) | Purpose::Audit => None,
         };
         let gaps = self.units.values().filter_map(gap);
         let lives = self.lives.values().filter_map(Live::unread_since);
@@ -249,6 +253,9 @@ impl Session {
         }
         let Some(id) = ticket.unit else { return };
         self.moved(id, 0);
+        if what == Settled::Fresh {
+            self.audit_found(id);
+        }
         if let (Settled::Fresh, Some(batch)) = (what, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
             batch.counts.fresh += 1;
         }

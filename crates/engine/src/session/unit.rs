@@ -23,12 +23,14 @@ pub(super) enum Purpose {
     Batch(BatchId),
     /// A turn of a live filter without room for a subscription.
     Poll(Slot),
+    /// What was confirmed, once more (S9).
+    Audit,
 }
 
 pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
     match purpose {
         Purpose::Batch(batch) => Some(batch),
-        Purpose::Announcements | Purpose::Gap(_) | Purpose::Poll(_) => None,
+        Purpose::Announcements | Purpose::Gap(_) | Purpose::Poll(_) | Purpose::Audit => None,
     }
 }
 
@@ -127,7 +129,9 @@ impl Session {
             if free == 0 || !self.may_ask(now) {
                 return;
             }
-            if self.start_unit(id, now) {
+            // What was started before may be in the way of it.
+            let may_start = self.units.get(&id).is_some_and(|unit| self.may_start(unit, now));
+            if may_start && self.start_unit(id, now) {
                 free -= 1;
             }
         }
@@ -139,6 +143,7 @@ impl Session {
             Purpose::Batch(batch) => self.batches.get(&batch).is_some_and(|batch| batch.waits_for.is_empty()),
             Purpose::Announcements => self.lives.get(&LiveKey::Announcements).is_some_and(super::live::Live::is_standing),
             Purpose::Gap(_) | Purpose::Poll(_) => true,
+            Purpose::Audit => self.may_audit(),
         };
         live_first && now.ms >= at_ms
     }
@@ -151,6 +156,10 @@ impl Session {
         if by_exchange {
             return self.start_exchange(id, now);
         }
+        if unit.purpose == Purpose::Audit {
+            self.unit_failed(id, Incomplete::Closed, "it has no NIP-77", now);
+            return false;
+        }
         self.start_walk(id, now);
         true
     }
@@ -160,7 +169,7 @@ impl Session {
         let Some(unit) = self.units.get_mut(&id) else { return };
         let walk = Box::new(match unit.purpose {
             Purpose::Gap(_) | Purpose::Poll(_) => Walk::of_news(unit.asked(), manners),
-            Purpose::Announcements | Purpose::Batch(_) => Walk::new(unit.asked(), manners),
+            Purpose::Announcements | Purpose::Batch(_) | Purpose::Audit => Walk::new(unit.asked(), manners),
         });
         let filter = walk.request();
         unit.method = Method::Req;
@@ -312,6 +321,7 @@ impl Session {
         match unit.purpose {
             Purpose::Batch(batch) => self.batch_unit_ended(batch, unit.method, None),
             Purpose::Poll(slot) => self.polled(slot, now),
+            Purpose::Audit => self.audit_unit_ended(None),
             Purpose::Announcements | Purpose::Gap(_) => {}
         }
     }
@@ -327,6 +337,10 @@ impl Session {
             }
             Purpose::Announcements | Purpose::Gap(_) => self.read_later(id, now),
             Purpose::Poll(slot) => self.poll_failed(slot, now),
+            Purpose::Audit => {
+                self.drop_unit(id);
+                self.audit_unit_ended(Some((why, text.to_owned())));
+            }
         }
     }
 

@@ -264,6 +264,7 @@ impl Shell {
             | Said::Down { .. }
             | Said::Progress { .. }
             | Said::Learned { .. }
+            | Said::Audited { .. }
             | Said::Lost { .. }
             | Said::RateLimited { .. } => None,
         };

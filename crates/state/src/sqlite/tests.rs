@@ -143,8 +143,9 @@ async fn ended_batches_are_kept_for_seven_days_and_the_last_twenty_for_ever() {
 async fn a_file_is_brought_up_to_date_once_and_keeps_what_it_holds() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
-    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: None, after: 1 });
-    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: Some(1), after: 1 });
+    let Migrated { before: None, after } = migrate(&path).await.unwrap() else { panic!("the file is new") };
+    assert!(after >= 2, "{after}");
+    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: Some(after), after });
     SqliteStore::open(&path, settings()).await.unwrap().close().await;
     assert!(migrate(Path::new("/no/such/directory/state.db")).await.is_err());
 }
