@@ -18,6 +18,7 @@ use tracing::debug;
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
 use crate::gates::Gates;
+use crate::hosts::Hosts;
 use crate::releases;
 use crate::sink::Sink;
 use crate::verify::Verifier;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<dyn bus::Bus>,
     pub(crate) desk: Desk<Offer>,
     pub(crate) verifier: Verifier,
+    pub(crate) hosts: Hosts,
     pub(crate) gates: Gates,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
@@ -62,10 +64,7 @@ pub(crate) enum What {
     /// The ledger, or another session, had it.
     Known,
     /// Its id or signature is not that of its content. A fault of the copy: the ledger learns nothing. `frame` stands for it.
-    Faulty {
-        fault: CopyFault,
-        frame: u64,
-    },
+    Faulty { fault: CopyFault, frame: u64 },
 }
 
 impl Offer {

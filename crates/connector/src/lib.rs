@@ -8,6 +8,7 @@ mod dial;
 mod discoveries;
 mod fence;
 mod gates;
+mod hosts;
 mod intake;
 mod metrics;
 mod releases;
@@ -70,6 +71,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         bus,
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
+        hosts: hosts::Hosts::new(),
         gates,
         sink,
         discoveries,

@@ -187,7 +187,8 @@ mod tests {
             discoveries::Discoveries::begin(state.clone(), Duration::from_millis(10), CancellationToken::new());
         let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new());
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries })
+        let hosts = crate::hosts::Hosts::new();
+        Arc::new(Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries })
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

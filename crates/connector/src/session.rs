@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bus::{Origin, Received};
 use engine::gate::CopyFault;
-use engine::session::{Input, Now, Output, Request, Session, Verdict};
+use engine::session::{Input, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
     Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
@@ -23,6 +23,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::dial::{Reach, Socket, Word, dial};
 use crate::fence::Fence;
+use crate::hosts::HostShare;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
 use crate::metrics;
 use crate::sets::Sets;
@@ -132,6 +133,7 @@ async fn open<'a>(
         assignment,
         epoch,
         session: Session::new(resume, assignment.learned.clone()),
+        host: shared.hosts.share(&assignment.url, assignment.role),
         socket,
         orders,
         sets: Sets::new(shared.state.clone(), assignment.role == Role::Home),
@@ -141,7 +143,6 @@ async fn open<'a>(
         leash,
         drains_until: None,
         traces: HashMap::new(),
-        began: now,
         heard: now,
         pinged: now,
         rows: Vec::new(),
@@ -159,6 +160,7 @@ struct Link<'a> {
     assignment: &'a Assignment,
     epoch: Epoch,
     session: Session,
+    host: HostShare,
     socket: Socket,
     orders: mpsc::Receiver<Received<Order>>,
     sets: Sets,
@@ -170,7 +172,6 @@ struct Link<'a> {
     drains_until: Option<Instant>,
     /// The traces that batches belong to.
     traces: HashMap<BatchId, Origin>,
-    began: Instant,
     heard: Instant,
     pinged: Instant,
     rows: Vec<LedgerRow>,
@@ -219,7 +220,7 @@ impl Link<'_> {
             return ended;
         }
         if ended.class == DownClass::Closed {
-            self.session.link_lost(self.now());
+            self.session.link_lost(self.shared.hosts.now());
         }
         self.drain().await;
         ended
@@ -250,7 +251,7 @@ impl Link<'_> {
                 if let Input::Reconciled { need, .. } = &mut input {
                     self.shared.desk.drop_recent(need);
                 }
-                self.session.handle(input, self.now());
+                self.handle(input);
                 self.report_lost().await?;
             }
             Happened::Frame(frame) => self.read(frame).await?,
@@ -262,6 +263,12 @@ impl Link<'_> {
         self.act().await
     }
 
+    /// Tells the session what happened, with all that is known of its host.
+    fn handle(&mut self, input: Input) {
+        let now = self.shared.hosts.now();
+        self.host.lent_to(&mut self.session, |session| session.handle(input, now));
+    }
+
     fn take_order(&mut self, Received { message: order, origin }: Received<Order>) {
         let span =
             origin.begin(info_span!("process order.{upstream}.{epoch}", upstream = %order.upstream, epoch = %order.epoch));
@@ -271,7 +278,7 @@ impl Link<'_> {
             // That it was heard is told with the next outcomes, or soon.
             self.rows_since.get_or_insert_with(Instant::now);
         }
-        self.session.handle(Input::Order(order.ask), self.now());
+        self.handle(Input::Order(order.ask));
     }
 
     /// Takes the frames that are there, up to a bound, and hands over their events together.
@@ -304,7 +311,7 @@ impl Link<'_> {
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(Ended::because(DownClass::Closed, "the relay closed the connection")),
             Some(Err(WsError::Capacity(error))) => {
-                self.session.message_too_large(self.now());
+                self.session.message_too_large(self.shared.hosts.now());
                 Err(Ended::because(DownClass::Protocol, error.to_string()))
             }
             Some(Err(error)) => Err(Ended::because(DownClass::Closed, error.to_string())),
@@ -314,7 +321,8 @@ impl Link<'_> {
     fn take_text(&mut self, text: &str, offers: &mut Vec<Offer>) -> Result<(), Ended> {
         match wire::read(text).map_err(|error| Ended::because(DownClass::Protocol, error.to_string()))? {
             Incoming::Event { sub, event, json } => {
-                let verdict = self.session.event(&sub, &event, self.now());
+                let now = self.shared.hosts.now();
+                let verdict = self.session.event(&sub, &event, now);
                 if let Verdict::Take(ticket) = verdict {
                     self.counts.events += 1;
                     self.in_flight += 1;
@@ -327,10 +335,10 @@ impl Link<'_> {
                     metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
                 }
             }
-            Incoming::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),
+            Incoming::Frame(frame) => self.handle(Input::Frame(frame)),
             Incoming::Ok { .. } | Incoming::Auth | Incoming::Unknown => {}
             Incoming::UnreadableEvent { sub, frame } => {
-                self.session.unreadable(&sub, frame, self.now());
+                self.session.unreadable(&sub, frame, self.shared.hosts.now());
                 metrics::dropped(self.assignment.role, CopyFault::Malformed);
             }
         }
@@ -378,7 +386,7 @@ impl Link<'_> {
                 engine::session::Settled::Forged { frame }
             }
         };
-        self.session.handle(Input::Settled { ticket, event, what }, self.now());
+        self.handle(Input::Settled { ticket, event, what });
     }
 
     async fn tick(&mut self) -> Result<(), Ended> {
@@ -390,7 +398,7 @@ impl Link<'_> {
             self.pinged = now;
             self.write(Message::Ping(Vec::new().into())).await?;
         }
-        self.session.handle(Input::Tick, self.now());
+        self.handle(Input::Tick);
         Ok(())
     }
 
@@ -514,17 +522,13 @@ impl Link<'_> {
         let _ = timeout(Duration::from_millis(500), self.socket.close(None)).await;
     }
 
-    fn wake_at(&self) -> Instant {
+    fn wake_at(&mut self) -> Instant {
         let ping = (self.heard + PING_AFTER).max(self.pinged + PING_AFTER).min(self.heard + SILENCE);
-        let session = self.session.deadline().map(|ms| self.began + Duration::from_millis(ms));
+        let session = self.host.lent_to(&mut self.session, |session| session.deadline());
+        let session = session.map(|ms| self.shared.hosts.moment(ms));
         let rows = self.rows_since.map(|since| since + ROWS_AGE);
         let progress = (!self.session.is_idle()).then_some(self.reported + PROGRESS_AGE);
         [session, rows, progress].into_iter().flatten().fold(ping, Instant::min)
-    }
-
-    fn now(&self) -> Now {
-        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { ms, wall: Timestamp::now() }
     }
 }
 

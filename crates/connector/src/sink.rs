@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use queue::{Done, Queue};
-use writer::Writer;
+use writer::{Rate, Writer};
 
 /// Events that may wait for home, over all sessions.
 const WAITING: usize = 4096;
@@ -68,8 +68,9 @@ impl Sink {
 async fn keep_link(queue: Arc<Queue>, home: RelayUrl, link: usize, window: usize) {
     let mut wait = Duration::from_secs(1);
     let mut said: Option<Instant> = None;
+    let mut rate = Rate::of(window);
     loop {
-        let why = match Writer::connect(&home, &queue, link, window).await {
+        let why = match Writer::connect(&home, &queue, link, &mut rate).await {
             Ok(mut writer) => {
                 wait = Duration::from_secs(1);
                 writer.work().await

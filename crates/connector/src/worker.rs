@@ -224,7 +224,8 @@ mod tests {
             discoveries::Discoveries::begin(StateClient::new(Arc::clone(&bus)), TTL, CancellationToken::new());
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new());
-        let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, gates, sink, discoveries };
+        let (state, hosts) = (StateClient::new(Arc::clone(&bus)), crate::hosts::Hosts::new());
+        let shared = Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };

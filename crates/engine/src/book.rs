@@ -152,6 +152,9 @@ impl Book {
             start_over(relay, next, now);
         }
         relay.rechunk(&claim.rechunk);
+        if let (Some((due_at, _)), Some(again)) = (&mut relay.audit, claim.audit) {
+            *due_at = again;
+        }
         let mut next_batch = self.last_batch;
         let batches = claim.drafts.iter().map(|draft| begin(relay, draft, &mut next_batch, now)).collect();
         self.last_batch = next_batch;

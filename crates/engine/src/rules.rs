@@ -10,6 +10,8 @@ pub const QUICK_RECONNECT_SECS: u64 = 15 * 60;
 pub const SINCE_OVERLAP_SECS: u64 = 15 * 60;
 /// S9: what a quick reconnect cannot see, events dated long before the gap, is looked for this long (seconds) after it.
 pub const AUDIT_AFTER_SECS: u64 = 30 * 60;
+/// S9: a part of an audit of which nothing is heard for this long (seconds) is asked for again.
+pub const AUDIT_AGAIN_SECS: u64 = 5 * 60;
 /// S14: live subscriptions per link, layer 1 included; less where the upstream allows less.
 pub const LIVE_LIMIT: usize = 70;
 /// S15: the shortest and the longest time between two refreshes of one upstream (seconds).

@@ -258,6 +258,9 @@ pub struct Claim {
     /// S14: new chunks for these items.
     pub rechunk: Vec<(Item, u32)>,
     pub drafts: Vec<Draft>,
+    /// S9: the next part of an audit is asked for; without word of it, not again before this moment.
+    #[serde(default)]
+    pub audit: Option<Timestamp>,
 }
 
 /// A batch before it has an id.

@@ -2,11 +2,11 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Announced, Answer, Ask, Assignment, Audit, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
-    Draft, Epoch, EventId, Family, Faulty, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
-    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag,
-    RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Stated, Status,
-    Stored, Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
+    Announced, Answer, Ask, Assignment, Audit, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery,
+    DownClass, Draft, Epoch, EventId, Family, Faulty, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind,
+    Learned, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order,
+    Outcome, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot,
+    StateError, Stated, Status, Stored, Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -314,6 +314,7 @@ fn claim() -> Claim {
         refresh: Some(at(100)),
         rechunk: items().into_iter().map(|item| (item, 7)).collect(),
         drafts: methods().into_iter().map(|method| Draft { items: items(), chunk: 7, method }).collect(),
+        audit: Some(at(400)),
     }
 }
 

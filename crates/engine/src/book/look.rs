@@ -52,7 +52,12 @@ impl Book {
         let is_refresh_due = relay.refresh_at.is_some_and(|at| at <= now);
         let is_empty = relay.role == Role::Listed && relay.empty_since.is_some();
         let is_audit_due = relay.is_caught_up() && relay.audit.is_some_and(|(due_at, _)| due_at <= now);
-        !opened || (may_ask && is_audit_due) || relay.rebuild().is_some() || is_refresh_due || is_empty || (may_ask && is_missing)
+        !opened
+            || (may_ask && is_audit_due)
+            || relay.rebuild().is_some()
+            || is_refresh_due
+            || is_empty
+            || (may_ask && is_missing)
     }
 
     /// What may be asked for now: repos before roots, items that have a place before those that need one; cut at a bound.

@@ -109,13 +109,13 @@ impl Relay {
 
     /// S9: the next part, until there is none; what could not be compared is tried again later.
     fn audited(&mut self, part: u32, outcome: &BatchOutcome, audit_after_secs: u64, now: Timestamp) -> bool {
-        let Some((due_at, next)) = self.audit else { return false };
+        let Some((_, next)) = self.audit else { return false };
         if *outcome != BatchOutcome::Complete {
             self.audit = Some((Timestamp::from_secs(now.as_secs() + audit_after_secs), next));
             return false;
         }
         let next = next.max(part + 1);
-        self.audit = self.confirmed_from(next - 1).map(|_| (due_at, next));
+        self.audit = self.confirmed_from(next - 1).map(|_| (now, next));
         true
     }
 

@@ -49,7 +49,7 @@ fn down() -> Said {
 fn claim(book: &mut Book, items: &[Item], chunk: u32, now: u64) -> Option<BatchId> {
     let epoch = book.relays[&A].epoch;
     let drafts = vec![Draft { items: items.to_vec(), chunk, method: Method::Req }];
-    let claim = Claim { upstream: A, epoch, refresh: None, rechunk: vec![], drafts };
+    let claim = Claim { upstream: A, epoch, refresh: None, rechunk: vec![], drafts, audit: None };
     book.claim(&claim, at(now)).unwrap().batches[0]
 }
 
@@ -113,7 +113,7 @@ fn a_claim_of_an_older_epoch_is_fenced() {
     let old = book.up(A, at(NOW), 0).unwrap().epoch;
     book.up(A, at(NOW + 1), 0).unwrap();
     let drafts = vec![Draft { items: vec![repo("r000")], chunk: 0, method: Method::Req }];
-    let claim = Claim { upstream: A, epoch: old, refresh: None, rechunk: vec![], drafts };
+    let claim = Claim { upstream: A, epoch: old, refresh: None, rechunk: vec![], drafts, audit: None };
     assert_eq!(book.claim(&claim, at(NOW + 2)), Err(StateError::Fenced));
 }
 
@@ -184,7 +184,7 @@ fn s15_a_refresh_starts_over_on_the_same_link_and_probes_nip77_again() {
     say(&mut book, epoch, 1, Said::Learned { facts: refused }, NOW).unwrap();
     say(&mut book, epoch, 2, Said::Opened, NOW).unwrap();
     claim(&mut book, &[repo("r000")], 0, NOW).unwrap();
-    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9)), rechunk: vec![], drafts: vec![] };
+    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9)), rechunk: vec![], drafts: vec![], audit: None };
     book.claim(&claim, at(NOW + 1)).unwrap();
     let relay = &book.relays[&A];
     assert_eq!(counts(&book), (1, 0, 0));
@@ -282,7 +282,7 @@ fn s14_a_rebuild_takes_the_place_of_every_item_that_it_does_not_name() {
     let lost = claim(&mut book, &[repo("r001")], 5, NOW).unwrap();
     say(&mut book, epoch, 2, ended(lost, incomplete()), NOW).unwrap();
     let rechunk = vec![(repo("r000"), 0)];
-    book.claim(&Claim { upstream: A, epoch, refresh: None, rechunk, drafts: vec![] }, at(NOW)).unwrap();
+    book.claim(&Claim { upstream: A, epoch, refresh: None, rechunk, drafts: vec![], audit: None }, at(NOW)).unwrap();
     assert_eq!(book.relays[&A].chunks(), (1, 0));
     assert_eq!(book.relays[&A].rows[&repo("r001")].chunk, None);
 }
@@ -298,7 +298,8 @@ fn what_home_does_not_hold_for_sure_waits_half_a_minute_and_without_a_home_nothi
     assert_eq!(book.snapshot(A, at(NOW + HOME_FIRST_SECS)).unwrap().missing.len(), 1);
     let epoch = book.up(home, at(NOW), 0).unwrap().epoch;
     let drafts = vec![Draft { items: vec![repo("r000")], chunk: 0, method: Method::Req }];
-    let claimed = book.claim(&Claim { upstream: home, epoch, refresh: None, rechunk: vec![], drafts }, at(NOW)).unwrap();
+    let claimed =
+        book.claim(&Claim { upstream: home, epoch, refresh: None, rechunk: vec![], drafts, audit: None }, at(NOW)).unwrap();
     let said = ended(claimed.batches[0].unwrap(), BatchOutcome::Complete);
     let dirty = book.report(&Report { upstream: home, epoch, sequence: 1, said }, at(NOW), 0).unwrap();
     assert_eq!(dirty, [A, home]);
@@ -370,13 +371,12 @@ fn s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends() {
 fn s09_another_drop_begins_an_audit_anew_and_does_not_put_it_off() {
     let mut book = book_of(1);
     let epoch = reconnected(&mut book, Learned::default());
-    let due_at = at(NOW + 90 + crate::rules::AUDIT_AFTER_SECS);
     say(&mut book, epoch, 1, Said::CaughtUp, NOW + 91).unwrap();
     say(&mut book, epoch, 2, audited(0, BatchOutcome::Complete), NOW + 100).unwrap();
-    assert_eq!(book.relays[&A].audit, Some((due_at, 1)));
+    assert_eq!(book.relays[&A].audit, Some((at(NOW + 100), 1)), "the next part at once");
     say(&mut book, epoch, 3, down(), NOW + 200).unwrap();
     book.up(A, at(NOW + 230), 0).unwrap();
-    assert_eq!(book.relays[&A].audit, Some((due_at, 0)));
+    assert_eq!(book.relays[&A].audit, Some((at(NOW + 100), 0)));
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn s09_a_fresh_link_a_refresh_and_a_relay_without_nip77_have_no_audit() {
     assert_eq!(book.relays[&A].audit, None, "refused now");
     let mut book = book_of(1);
     let epoch = reconnected(&mut book, Learned::default());
-    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9_000)), rechunk: vec![], drafts: vec![] };
+    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9_000)), rechunk: vec![], drafts: vec![], audit: None };
     book.claim(&claim, at(NOW + 91)).unwrap();
     assert_eq!(book.relays[&A].audit, None, "a refresh reads everything");
     let mut book = book_of(1);

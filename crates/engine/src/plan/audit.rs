@@ -3,10 +3,11 @@
 //! A catch-up reads what is dated after the gap began. What was published in the gap and is dated before it is seen by an
 //! exchange without `since`, which costs next to nothing where both sides are equal.
 
-use model::{Ask, Item, LinkView, Resume, Snapshot};
+use model::{Ask, Item, LinkView, Resume, Snapshot, Timestamp};
 
 use super::{Plan, Reason};
 use crate::filters;
+use crate::rules::AUDIT_AGAIN_SECS;
 
 /// The plan, with the next part of an audit if it asks for nothing else.
 pub(super) fn beside(mut plan: Plan, look: &Snapshot) -> Plan {
@@ -22,6 +23,7 @@ pub(super) fn beside(mut plan: Plan, look: &Snapshot) -> Plan {
         return plan;
     }
     if plan.asks_for_nothing() && is_at_rest(look) {
+        plan.audit = Some(Timestamp::from_secs(look.now.as_secs() + AUDIT_AGAIN_SECS));
         plan.asks.push(Ask::Audit { part: audit.part, filters: filters_of(look, audit.part, &audit.items) });
         plan.report.reasons.push(Reason::Audit { part: audit.part, items: audit.items.len() });
     }

@@ -238,7 +238,7 @@ impl Session {
             }
             Refusal::TooLarge => self.overflowed(id, now),
             Refusal::Quota => {
-                self.pace.too_many(now.ms);
+                self.tempo.too_many(now.ms);
                 self.walk_instead(id, text, false, now);
             }
             Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),

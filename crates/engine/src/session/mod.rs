@@ -27,8 +27,8 @@ use model::{BatchId, Event, EventId, Learned, Resume, Said, Slot, Timestamp};
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Settled, Ticket, UnitId, Verdict};
 
-use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
+use crate::tempo::Tempo;
 use crate::walk::Manners;
 use audit::Auditing;
 use faults::Seen;
@@ -101,9 +101,10 @@ pub struct Session {
     /// The pause that is on: since when, until when. Both 0 without one.
     paused_since_ms: u64,
     paused_until_ms: u64,
-    pace: Pace,
-    /// The next request is not sent before this moment (milliseconds).
-    ask_ms: u64,
+    /// Of the host: links to it share it.
+    tempo: Tempo,
+    /// Something may be held back until this moment (milliseconds); 0 when nothing is.
+    held_until_ms: u64,
     /// Last outcome of an event of this link (milliseconds).
     settled_ms: u64,
     last_number: u64,
@@ -148,8 +149,8 @@ impl Session {
             taken: Taken::default(),
             paused_since_ms: 0,
             paused_until_ms: 0,
-            pace: Pace::new(READING),
-            ask_ms: 0,
+            tempo: Tempo::default(),
+            held_until_ms: 0,
             settled_ms: 0,
             last_number: 0,
             moved: BTreeSet::new(),
@@ -175,6 +176,14 @@ impl Session {
         self.start_poll(now);
         self.start_units(now);
         self.say_caught_up();
+        if !self.may_ask(now) {
+            self.held_until_ms = self.asks_at();
+        }
+    }
+
+    /// What is known of the host: whoever has several links to it lends each of them the same, for as long as a call takes.
+    pub fn tempo_mut(&mut self) -> &mut Tempo {
+        &mut self.tempo
     }
 
     /// Takes an EVENT frame: whether it is an answer to what was asked, and new to it.
@@ -275,8 +284,8 @@ impl Session {
             }
             (self.paused_since_ms, self.paused_until_ms) = (0, 0);
         }
-        if now.ms >= self.ask_ms {
-            self.ask_ms = 0;
+        if now.ms >= self.held_until_ms {
+            self.held_until_ms = 0;
         }
         if self.may_ask(now) {
             self.ask_held_pages(now);
@@ -316,7 +325,7 @@ impl Session {
     fn free_units(&self) -> usize {
         let is_active = |unit: &&Unit| matches!(unit.stage, Stage::Exchange(_) | Stage::Walk { .. });
         let most = if self.learned.live_limit.is_some() { SUBSCRIPTIONS_IN_RESERVE } else { usize::MAX };
-        most.min(self.pace.width()).saturating_sub(self.units.values().filter(is_active).count())
+        most.min(self.tempo.width()).saturating_sub(self.units.values().filter(is_active).count())
     }
 
     fn owner(&self, sub: &str) -> Option<(SubNo, Owner)> {

@@ -285,7 +285,7 @@ impl Session {
         match refusal {
             Refusal::RateLimited => self.pause(now),
             Refusal::Quota => {
-                self.pace.too_many(now.ms);
+                self.tempo.too_many(now.ms);
                 self.wait_for_room(refusals, now);
             }
             // Others of ours will end meanwhile.

@@ -32,9 +32,15 @@ pub(crate) enum Which {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    Event { sub: String, event: Box<Event> },
+    Event {
+        sub: String,
+        event: Box<Event>,
+    },
     /// An event that nobody can read.
-    Unreadable { sub: String, frame: u64 },
+    Unreadable {
+        sub: String,
+        frame: u64,
+    },
     Frame(Frame),
 }
 
@@ -169,7 +175,8 @@ impl ModelRelay {
     /// Newest first, at one second the lowest id first, cut silently.
     fn stored(&self, sub: &str, filter: &Filter) -> Vec<Reply> {
         let filter = &if self.ignores_until { Filter { until: None, ..filter.clone() } } else { filter.clone() };
-        let filter = &if self.ignores_tags { Filter { generic_tags: BTreeMap::new(), ..filter.clone() } } else { filter.clone() };
+        let filter =
+            &if self.ignores_tags { Filter { generic_tags: BTreeMap::new(), ..filter.clone() } } else { filter.clone() };
         let is_left_out = |event: &Event| self.excludes_until && filter.until == Some(event.created_at);
         let is_served = |event: &&Event| is_match(filter, event) && !is_left_out(event) && !self.absent.contains(&event.id);
         let mut matches: Vec<&Event> = self.events.iter().filter(is_served).collect();

@@ -1,12 +1,13 @@
 //! What a session does on the wire, seen from a relay, on virtual time.
 #![allow(clippy::unwrap_used)]
 
+mod audits;
 #[path = "../common/mod.rs"]
 mod common;
-mod audits;
 mod deadlines;
 mod exchanges;
 mod faults;
+mod hosts;
 mod live;
 mod opening;
 mod overflow;
@@ -22,8 +23,8 @@ use common::{START, announcement, at, comment, comments, event, live_repos, repl
 use engine::session::{Frame, Input, Request, Settled, UnitId, WaitsFor};
 use engine::walk::EoseHint;
 use model::{
-    Ask, BatchId, BatchOutcome, DownClass, Event, EventId, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter, Method, Nip77,
-    Resume, Said,
+    Ask, BatchId, BatchOutcome, DownClass, Event, EventId, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter,
+    Method, Nip77, Resume, Said,
 };
 use proptest::prelude::*;
 

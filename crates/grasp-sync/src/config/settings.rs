@@ -133,7 +133,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 27] = [
+pub static SETTINGS: [Setting; 28] = [
     Setting {
         key: Key::Home,
         name: "home",

@@ -68,6 +68,12 @@ impl Embedded {
         self
     }
 
+    /// S9: what a catch-up cannot see is looked for this much later.
+    pub(crate) fn with_audit_after(mut self, wait: Duration) -> Self {
+        self.config.audit_after = wait;
+        self
+    }
+
     /// S15, far more often than any operator may want it.
     pub(crate) fn with_refresh_every(mut self, period: Duration) -> Self {
         (self.config.refresh_min, self.config.refresh_max) = (period, period + Duration::from_secs(1));

@@ -19,6 +19,7 @@ statements! {
         UPDATE relay SET opened = false, caught_up = false, resume_since = NULL, refresh_at = $2, audit_at = NULL WHERE id = $1";
     LEARNED = "SELECT learned FROM relay WHERE id = $1";
     LEARN = "UPDATE relay SET learned = $2 WHERE id = $1";
+    AUDIT_ASKED = "UPDATE relay SET audit_at = $2 WHERE id = $1 AND audit_at IS NOT NULL";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = $1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = $1 AND status = 0 AND chunk IS NOT NULL";
@@ -52,6 +53,9 @@ pub(super) async fn take(conn: &mut PgConnection, time: &Time, claim: &Claim) ->
         start_over(conn, relay, next, now).await?;
     }
     rechunk(conn, relay, &claim.rechunk).await?;
+    if let Some(again) = claim.audit {
+        sqlx::query(AUDIT_ASKED).bind(relay).bind(codec::secs(again)).execute(&mut *conn).await?;
+    }
     let drafted = claim.drafts.iter().flat_map(|draft| &draft.items).map(Item::key);
     let numbers = item::known_numbers(conn, drafted).await?;
     let mut batches = Vec::with_capacity(claim.drafts.len());

@@ -77,7 +77,8 @@ pub(super) async fn up(
     let now_ms = time.now_ms(conn).await?;
     let now = now_ms.div_euclid(1000);
     let standing = sqlx::query_as(STANDING).bind(upstream.0).bind(now_ms).fetch_optional(&mut *conn).await?;
-    let (link, mut last_up, refresh_at, learned): (String, Option<i64>, Option<i64>, String) = standing.ok_or(StateError::Fenced)?;
+    let (link, mut last_up, refresh_at, learned): (String, Option<i64>, Option<i64>, String) =
+        standing.ok_or(StateError::Fenced)?;
     if link == "up" {
         end(conn, &[upstream.0], now).await?;
         last_up = sqlx::query_scalar(LAST_UP).bind(upstream.0).fetch_one(&mut *conn).await?;

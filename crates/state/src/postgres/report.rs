@@ -43,7 +43,7 @@ statements! {
         UPDATE batch SET deadline = $3
         WHERE relay = $1 AND ended_at IS NULL AND id = ANY($2)";
     AUDITED = "
-        UPDATE relay SET audit_part = $2 WHERE id = $1 AND audit_at IS NOT NULL AND audit_part < $2";
+        UPDATE relay SET audit_part = $2, audit_at = $3 WHERE id = $1 AND audit_at IS NOT NULL AND audit_part < $2";
     END_AUDIT = "UPDATE relay SET audit_at = NULL WHERE id = $1";
     AUDIT_LATER = "UPDATE relay SET audit_at = $2 WHERE id = $1 AND audit_at IS NOT NULL";
     IS_MORE_TO_AUDIT = "SELECT EXISTS (SELECT 1 FROM coverage WHERE relay = $1 AND status = 2 AND chunk >= $2)";
@@ -240,7 +240,8 @@ impl Applied<'_> {
         let next = sqlx::query_scalar(IS_MORE_TO_AUDIT).bind(self.upstream()).bind(i64::from(part));
         let is_more: bool = next.fetch_one(&mut *self.conn).await?;
         if is_more {
-            sqlx::query(AUDITED).bind(self.upstream()).bind(i64::from(part) + 1).execute(&mut *self.conn).await?;
+            let update = sqlx::query(AUDITED).bind(self.upstream()).bind(i64::from(part) + 1).bind(self.now);
+            update.execute(&mut *self.conn).await?;
         } else {
             sqlx::query(END_AUDIT).bind(self.upstream()).execute(&mut *self.conn).await?;
         }

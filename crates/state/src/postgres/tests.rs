@@ -105,7 +105,10 @@ async fn a_replica_that_joins_leaves_an_empty_database_empty_and_says_what_to_ru
     let refused = PostgresStore::join(&url, settings(), Time::Database).await.err().unwrap();
     assert_eq!(
         refused.to_string(),
-        format!("the database's schema is not there yet, and this program needs version {}: run `grasp-sync migrate`", newest())
+        format!(
+            "the database's schema is not there yet, and this program needs version {}: run `grasp-sync migrate`",
+            newest()
+        )
     );
     assert!(!refused.is_mistake(), "somebody may be migrating just now");
     let unread = PostgresStore::look_at(&url).await.err().unwrap();

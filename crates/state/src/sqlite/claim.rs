@@ -22,6 +22,7 @@ statements! {
             CASE WHEN json_extract(learned, '$.nip77.refused') IS NULL THEN learned ELSE json_remove(learned, '$.nip77') END,
             '$.faulty')
         WHERE id = ?1";
+    AUDIT_ASKED = "UPDATE relay SET audit_at = ?2 WHERE id = ?1 AND audit_at IS NOT NULL";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = ?1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
@@ -50,6 +51,9 @@ pub(super) async fn take(conn: &mut SqliteConnection, claim: &Claim, now: i64) -
         start_over(conn, relay, next, now).await?;
     }
     rechunk(conn, relay, &claim.rechunk).await?;
+    if let Some(again) = claim.audit {
+        sqlx::query(AUDIT_ASKED).bind(relay).bind(codec::secs(again)).execute(&mut *conn).await?;
+    }
     let mut batches = Vec::with_capacity(claim.drafts.len());
     for draft in &claim.drafts {
         batches.push(begin(conn, claim, draft, now).await?);

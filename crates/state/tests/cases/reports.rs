@@ -182,6 +182,10 @@ pub(crate) async fn s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends
     assert_eq!(world.store.sweep().await.unwrap(), []);
     world.live(engine::rules::AUDIT_AFTER_SECS).await;
     assert_eq!(world.store.sweep().await.unwrap(), [link.upstream]);
+    let again = Timestamp::from_secs(world.now() + 300);
+    world.claim(&link, |claim| claim.audit = Some(again)).await.unwrap();
+    assert_eq!(world.store.sweep().await.unwrap(), [], "it is asked for");
+    assert_eq!(world.snapshot(&relay(1)).await.audit.unwrap().due_at, again);
     let complete = || BatchOutcome::Complete;
     assert_eq!(world.say(&mut link, audited(0, complete())).await, [link.upstream]);
     assert_eq!(audit(&world).await, Some((5, vec![repo_item(1)])), "the first chunk that has items");
@@ -197,13 +201,19 @@ pub(crate) async fn s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends
 }
 
 pub(crate) async fn s09_an_audit_outlives_a_restart_and_is_not_put_off_by_it(mut world: World) {
-    let mut link = reconnected(&world).await;
+    reconnected(&world).await;
     let before = world.snapshot(&relay(1)).await.audit.unwrap();
     world.live(10).await;
-    world.say(&mut link, audited(0, BatchOutcome::Complete)).await;
     world.crash().await;
     world.caught_up(&relay(1)).await;
-    assert_eq!(world.snapshot(&relay(1)).await.audit, Some(before), "from the first part on, at the same moment");
+    assert_eq!(world.snapshot(&relay(1)).await.audit, Some(before), "at the same moment");
+    let mut link = world.caught_up(&relay(1)).await;
+    world.say(&mut link, audited(0, BatchOutcome::Complete)).await;
+    assert_eq!(audit(&world).await.map(|(part, _)| part), Some(5));
+    world.crash().await;
+    world.caught_up(&relay(1)).await;
+    let anew = world.snapshot(&relay(1)).await.audit.unwrap();
+    assert!(anew.part == 0 && anew.due_at.as_secs() <= world.now(), "from the first part on, at once: {anew:?}");
 }
 
 pub(crate) async fn s09_there_is_no_audit_without_nip77_nor_beside_a_fresh_start(world: World) {
