@@ -7,10 +7,11 @@ use crate::rules::{BACKOFF_BASE_SECS, BACKOFF_CAP_SECS, DEAD_AFTER_SECS, REDIAL_
 /// A link that lived this long (seconds) and brought something is as good as any, whatever ends it.
 const STEADY_LINK_SECS: u64 = 30;
 /// So many new outcomes at a time are worth a dial.
-const GOOD_HARVEST: usize = 100;
-/// Failures that are left to a link that brought something and did not last: the next wait is 80 s at most, and doubles up
-/// to that, so that an upstream which ends each link after one event is not dialed every few seconds.
-const FAILURES_LEFT: u32 = 4;
+const GOOD_HARVEST: usize = 20;
+/// Failures that are left to a link that brought less and did not last: the next wait is 10 s after something new, 80 s after
+/// what was known, so that an upstream which ends each link after one event is not dialed every few seconds.
+const LEFT_BY_NEWS: u32 = 1;
+const LEFT_BY_FRAMES: u32 = 4;
 
 /// Failures in a row, since when, and the class of the last. Durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +60,8 @@ impl Health {
         if lived_secs >= STEADY_LINK_SECS || outcomes >= GOOD_HARVEST {
             return self.after_success();
         }
-        Self { failures: self.failures.min(FAILURES_LEFT), failing_since: self.failing_since.map(|_| now) }
+        let left = if outcomes > 0 { LEFT_BY_NEWS } else { LEFT_BY_FRAMES };
+        Self { failures: self.failures.min(left), failing_since: self.failing_since.map(|_| now) }
     }
 
     /// S17: when to dial next, after the link went down at `now`. `roll` is a random number that spreads the dials.
@@ -150,20 +152,22 @@ mod tests {
 
     #[test]
     fn s17_an_upstream_that_ends_each_link_after_one_event_is_dialed_ever_more_seldom_but_never_given_up() {
-        let (mut health, mut now, mut waits) = (Health::default(), 1000, Vec::new());
-        for _ in 0..3_000 {
-            health = health.after_progress(0, 1, at(now)).after_down(DownClass::Closed, at(now));
-            assert_eq!(health.verdict(at(now)), Verdict::Degraded);
-            waits.push(health.dial_at(at(now), no_jitter(ladder(health.failures))).as_secs() - now);
-            now += waits.last().unwrap();
+        for (outcomes, longest) in [(0, 80), (1, 10)] {
+            let (mut health, mut now, mut waits) = (Health::default(), 1000, Vec::new());
+            for _ in 0..20_000 {
+                health = health.after_progress(0, outcomes, at(now)).after_down(DownClass::Closed, at(now));
+                assert_eq!(health.verdict(at(now)), Verdict::Degraded);
+                waits.push(health.dial_at(at(now), no_jitter(ladder(health.failures))).as_secs() - now);
+                now += waits[waits.len() - 1];
+            }
+            assert_eq!((waits[0], waits[1], waits.iter().max()), (5, 10, Some(&longest)));
+            assert!(waits[4..].iter().all(|wait| *wait == longest), "never sooner than that");
         }
-        assert_eq!(waits[..6], [5, 10, 20, 40, 80, 80]);
-        assert_eq!(waits.iter().max(), Some(&80));
     }
 
     #[test]
     fn s17_progress_brings_back_an_upstream_from_an_hour_to_little_more_than_a_minute() {
-        let health = failed(20, 1000).after_progress(1, 1, at(2000)).after_down(DownClass::Closed, at(2000));
+        let health = failed(20, 1000).after_progress(1, 0, at(2000)).after_down(DownClass::Closed, at(2000));
         assert_eq!(health.dial_at(at(2000), no_jitter(80)), at(2080));
     }
 

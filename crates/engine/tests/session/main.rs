@@ -8,6 +8,7 @@ mod deadlines;
 mod exchanges;
 mod faults;
 mod hosts;
+mod late;
 mod live;
 mod opening;
 mod overflow;
