@@ -38,7 +38,7 @@ impl Relay {
     /// S17: what frames, and so many outcomes that are new, make of the upstream's health; none if it was good.
     pub(crate) fn health_after_progress(&self, outcomes: usize, now: Timestamp) -> Option<Health> {
         let lived = self.up_since.map_or(0, |since| codec::secs(now).saturating_sub(since));
-        (self.failures > 0).then(|| self.health().after_progress(codec::unsigned(lived), outcomes, now))
+        self.failing_since.is_some().then(|| self.health().after_progress(codec::unsigned(lived), outcomes, now))
     }
 
     /// Incomplete batches in a row, one more than before, and when to ask again.

@@ -171,7 +171,7 @@ fn links(other: &str) -> Vec<Row> {
         row("redirected", L::Redirects(other.to_owned()), Down(DownClass::HttpStatus), PROMPT),
         row("black hole", L::BlackHole, Down(DownClass::Timeout), PROMPT),
         row("nothing is read after the upgrade", L::Deaf, Incomplete("idle"), SLOW),
-        row("dropped after half a second", L::DropsAfter(Duration::from_millis(500)), Complete, SLOW + 40),
+        row("dropped after half a second", L::DropsAfter(Duration::from_millis(500)), Complete, SLOW),
         row("dropped at once", L::DropsAfter(Duration::ZERO), Down(DownClass::Closed), PROMPT),
         row("the upgrade drips", L::DripsUpgrade(Duration::from_millis(500)), Down(DownClass::Timeout), PROMPT),
         row("frames drip, a byte in 200 ms", L::Drips(Duration::from_millis(200)), Incomplete("idle"), SLOW),

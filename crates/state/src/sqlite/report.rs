@@ -20,7 +20,7 @@ statements! {
     OPENED = "UPDATE relay SET opened = 1 WHERE id = ?1 AND link = 'up'";
     REBUILT = "UPDATE relay SET layout_taken = max(layout_taken, ?2) WHERE id = ?1";
     CAUGHT_UP = "UPDATE relay SET caught_up = 1 WHERE id = ?1 AND link = 'up'";
-    SUCCESS = "UPDATE relay SET failures = 0, failing_since = NULL WHERE id = ?1 AND failures > 0";
+    SUCCESS = "UPDATE relay SET failures = 0, failing_since = NULL WHERE id = ?1 AND failing_since IS NOT NULL";
     HEALTH = "UPDATE relay SET failures = ?2, failing_since = ?3 WHERE id = ?1";
     DOWN = "
         UPDATE relay SET failures = ?2, failing_since = ?3, dial_at = ?4, last_class = ?5, last_detail = ?6 WHERE id = ?1";

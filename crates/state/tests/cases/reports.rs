@@ -143,14 +143,16 @@ pub(crate) async fn s17_events_of_a_link_that_drops_before_a_batch_ends_heal_the
         world.say(&mut link, down(DownClass::Refused)).await;
     }
     let seen = || progress(vec![], vec![row(1, Kind::TextNote, 5, Outcome::Refused)]);
+    world.live(600).await;
     let mut link = world.link(&relay(1)).await;
     world.say(&mut link, seen()).await;
     assert_eq!(shown(&world).await.failures, 1, "one event of a link that has just come up is not everything");
     world.say(&mut link, down(DownClass::Closed)).await;
+    assert_eq!(shown(&world).await.failures, 2);
     let mut link = world.link(&relay(1)).await;
     world.live(30).await;
     world.say(&mut link, seen()).await;
-    assert_eq!(shown(&world).await.failures, 0);
+    assert_eq!(shown(&world).await.failures, 0, "it lasted");
 }
 
 fn audited(part: u32, outcome: BatchOutcome) -> Said {
