@@ -438,7 +438,7 @@ fn words_of_report(said: &Said) -> Option<String> {
         Said::Learned { facts } => format!("is learned: {}", words_of_facts(facts)),
         Said::Lost { ids } => format!("lost {} events", ids.len()),
         Said::Audited { part, outcome: BatchOutcome::Complete, found } => {
-            format!("says: part {part} of the audit is complete, {} found", counted(*found as usize, "event"))
+            format!("says: part {part} of the audit is complete, {found} found")
         }
         Said::Audited { part, outcome: BatchOutcome::Incomplete { why, detail }, .. } => {
             format!("says: part {part} of the audit is incomplete, {} {detail}", why.as_str())
