@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bus::{Bus, StateClient};
 use engine::admission::Admission;
+use engine::discovery::Window;
 use ipnet::IpNet;
 use model::{DownClass, RelayUrl};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub write_links: usize,
     /// What is offered to home at all.
     pub admission: Admission,
+    /// Relays with which private repositories are shared (GRASP-08).
+    pub private_peers: Vec<RelayUrl>,
     /// Networks that are not public, in which announced upstreams may be dialed all the same.
     pub allow_non_public: Vec<IpNet>,
     /// Whether the names of announced upstreams are looked up. Without it only those named by address are dialed.
@@ -59,11 +62,12 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let state = StateClient::new(Arc::clone(&bus));
     // Discoveries and the sink outlive the sessions that feed them.
     let after_sessions = CancellationToken::new();
+    let own_urls: Vec<RelayUrl> = std::iter::once(&settings.home).chain(&settings.home_aliases).cloned().collect();
+    let window = Window::new(own_urls.clone());
     let (discoveries, gathering) =
-        discoveries::Discoveries::begin(state.clone(), settings.discovery_window, after_sessions.clone());
+        discoveries::Discoveries::begin(state.clone(), window, settings.discovery_window, after_sessions.clone());
     let sink = sink::Sink::new();
-    let own_urls = std::iter::once(&settings.home).chain(&settings.home_aliases).cloned().collect();
-    let gates = gates::Gates::new(settings.admission, own_urls);
+    let gates = gates::Gates::new(settings.admission, own_urls, settings.private_peers);
     let write_terms = sink::Terms { links: settings.write_links, window: settings.write_window };
     let writing = tokio::spawn(sink.clone().write(settings.home, write_terms, after_sessions.clone()));
     let shared = Arc::new(intake::Shared {

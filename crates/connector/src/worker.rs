@@ -207,6 +207,7 @@ impl Worker {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use bus::{Bus, InProcess, Question, StateClient};
+    use engine::discovery::Window;
     use model::{Answer, RelayUrl, Role, WorkerId};
     use tokio::sync::mpsc;
 
@@ -220,10 +221,14 @@ mod tests {
     async fn worker() -> (Worker, mpsc::Receiver<Question>) {
         let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
         let questions = bus.questions().await.unwrap();
-        let (discoveries, _) =
-            discoveries::Discoveries::begin(StateClient::new(Arc::clone(&bus)), TTL, CancellationToken::new());
+        let (discoveries, _) = discoveries::Discoveries::begin(
+            StateClient::new(Arc::clone(&bus)),
+            Window::default(),
+            TTL,
+            CancellationToken::new(),
+        );
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new());
+        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new());
         let (state, hosts) = (StateClient::new(Arc::clone(&bus)), crate::hosts::Hosts::new());
         let shared = Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };

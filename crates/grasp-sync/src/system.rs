@@ -253,6 +253,7 @@ fn store_settings(config: &Config, home: &RelayUrl) -> state::Settings {
         clock: Arc::new(Timestamp::now),
         allow_non_public: config.allow_non_public.clone(),
         own_urls,
+        private_peers: config.private_peers.clone(),
         rolls: Arc::new(rand::random::<u64>),
     }
 }
@@ -301,6 +302,7 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         write_window: config.home_write_window,
         write_links: config.home_write_links,
         admission: admission(config, home),
+        private_peers: config.private_peers.clone(),
         allow_non_public: config.allow_non_public.clone(),
         look_up_names: config.look_up_names,
         lease: LeaseSign::default(),

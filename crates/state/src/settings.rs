@@ -21,6 +21,8 @@ pub struct Settings {
     pub allow_non_public: Vec<IpNet>,
     /// Home and its aliases: never an upstream.
     pub own_urls: Vec<RelayUrl>,
+    /// Relays with which private repositories are shared (GRASP-08); nobody else is asked for anything of theirs.
+    pub private_peers: Vec<RelayUrl>,
     pub rolls: Rolls,
 }
 

@@ -13,6 +13,7 @@ use super::secret::Secret;
 pub enum Key {
     Home,
     HomeAliases,
+    PrivatePeers,
     Bootstrap,
     AllowNonPublic,
     LookUpNames,
@@ -133,7 +134,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 28] = [
+pub static SETTINGS: [Setting; 29] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -154,6 +155,17 @@ pub static SETTINGS: [Setting; 28] = [
         default: Some(Value::List(Vec::new())),
         unit: "relay URLs",
         doc: "other URLs of home; never dialed as an upstream",
+        kind: Kind::RelayUrls,
+    },
+    Setting {
+        key: Key::PrivatePeers,
+        name: "private_peers",
+        section: "relays",
+        env: "GRASP_SYNC_PRIVATE_PEERS",
+        flag: None,
+        default: Some(Value::List(Vec::new())),
+        unit: "relay URLs",
+        doc: "relays with which private repositories are shared; no other is asked for anything of theirs (GRASP-08)",
         kind: Kind::RelayUrls,
     },
     Setting {

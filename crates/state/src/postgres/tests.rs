@@ -14,6 +14,7 @@ fn settings() -> Settings {
         clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }
 }
@@ -28,6 +29,7 @@ async fn every_statement_fits_the_schema() {
     let mut conn = store.pool.acquire().await.unwrap();
     let all = [
         STATEMENTS,
+        bars::STATEMENTS,
         claim::STATEMENTS,
         coverage::STATEMENTS,
         discover::STATEMENTS,
@@ -35,6 +37,7 @@ async fn every_statement_fits_the_schema() {
         lease::STATEMENTS,
         ledger::STATEMENTS,
         link::STATEMENTS,
+        named::STATEMENTS,
         relay::STATEMENTS,
         report::STATEMENTS,
         schema::STATEMENTS,
@@ -92,27 +95,23 @@ async fn a_replica_of_the_version_before_runs_on_a_newer_schema() {
     assert_eq!(migrate(&url).await.unwrap(), Migrated { before: Some(9999), after: 9999 });
 }
 
-/// The newest migration that there is a file of.
+/// The number of the newest migration.
 fn newest() -> i64 {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-    files.filter_map(|name| name.split('_').next()?.parse().ok()).max().unwrap()
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name.split_once('_').unwrap().0.parse().unwrap()).max().unwrap()
 }
 
 #[tokio::test]
 async fn a_replica_that_joins_leaves_an_empty_database_empty_and_says_what_to_run() {
     let url = testkit::postgres::database();
     let refused = PostgresStore::join(&url, settings(), Time::Database).await.err().unwrap();
-    assert_eq!(
-        refused.to_string(),
-        format!(
-            "the database's schema is not there yet, and this program needs version {}: run `grasp-sync migrate`",
-            newest()
-        )
-    );
+    let newest = newest();
+    let words = "the database's schema is not there yet, and this program needs version";
+    assert_eq!(refused.to_string(), format!("{words} {newest}: run `grasp-sync migrate`"));
     assert!(!refused.is_mistake(), "somebody may be migrating just now");
     let unread = PostgresStore::look_at(&url).await.err().unwrap();
-    assert!(matches!(unread, ConnectError::SchemaBehind { found: None, needed } if needed == newest()), "{unread}");
+    assert!(matches!(unread, ConnectError::SchemaBehind { found: None, needed } if needed == newest), "{unread}");
     let mut conn = PgConnection::connect(&url).await.unwrap();
     let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
     assert_eq!(sqlx::query_scalar::<_, i64>(tables).fetch_one(&mut conn).await.unwrap(), 0);
@@ -121,9 +120,9 @@ async fn a_replica_that_joins_leaves_an_empty_database_empty_and_says_what_to_ru
 #[tokio::test]
 async fn a_replica_joins_once_the_schema_is_there() {
     let url = testkit::postgres::database();
-    let after = newest();
-    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: None, after });
-    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: Some(after), after });
+    let newest = newest();
+    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: None, after: newest });
+    assert_eq!(migrate(&url).await.unwrap(), Migrated { before: Some(newest), after: newest });
     let store = PostgresStore::join(&url, settings(), Time::Database).await.unwrap();
     assert_eq!(store.status().await.unwrap(), PostgresStore::look_at(&url).await.unwrap());
 }

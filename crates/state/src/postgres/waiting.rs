@@ -122,8 +122,14 @@ pub(super) async fn policy(conn: &mut PgConnection, time: &Time, fingerprint: &s
     let now = time.now(conn).await?;
     ledger::forget_declined(conn).await?;
     sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
-    sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
+    hurry(conn, now).await?;
     Ok(true)
+}
+
+/// Every upstream is refreshed within the hour, not all at once.
+pub(super) async fn hurry(conn: &mut PgConnection, now: i64) -> Result<(), Failure> {
+    sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
+    Ok(())
 }
 
 async fn remove(conn: &mut PgConnection, gone: &[Vec<u8>]) -> Result<(), Failure> {

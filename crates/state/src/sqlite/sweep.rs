@@ -4,7 +4,7 @@ use model::UpstreamId;
 use sqlx::SqliteConnection;
 
 use super::snapshot::may_be_asked_for;
-use super::{Failure, coverage, lease, ledger};
+use super::{Failure, coverage, lease, ledger, named};
 use crate::view::waited_since;
 use crate::waits::held_until;
 
@@ -29,6 +29,7 @@ pub(super) async fn sweep(conn: &mut SqliteConnection, now: i64) -> Result<Vec<U
     coverage::release_batches(conn, &overdue).await?;
     lease::end_expired(conn, now).await?;
     ledger::forget_held(conn, held_until(now)).await?;
+    named::look_for(conn, now).await?;
     let due: Vec<i64> = sqlx::query_scalar(DUE).bind(now).bind(waited_since(now)).fetch_all(conn).await?;
     Ok(due.into_iter().map(UpstreamId).collect())
 }
