@@ -10,6 +10,7 @@ mod endings;
 mod fence;
 mod gates;
 mod git_news;
+mod hosts;
 mod intake;
 mod metrics;
 mod releases;
@@ -79,6 +80,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         git_news,
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
+        hosts: hosts::Hosts::new(),
         gates,
         sink,
         discoveries,

@@ -204,7 +204,8 @@ mod tests {
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let (git_news, _) =
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
-        Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries, git_news })
+        let hosts = crate::hosts::Hosts::new();
+        Arc::new(Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries, git_news })
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

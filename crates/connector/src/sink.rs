@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::endings::Endings;
 use queue::{Done, Queue};
-use writer::Writer;
+use writer::{Rate, Writer};
 
 /// Events that may wait for home, over all sessions.
 const WAITING: usize = 4096;
@@ -80,8 +80,9 @@ impl Sink {
 /// Keeps one link to home up.
 async fn keep_link(sink: Sink, home: RelayUrl, link: usize, window: usize) {
     let mut wait = Duration::from_secs(1);
+    let mut rate = Rate::of(window);
     loop {
-        let why = match Writer::connect(&home, &sink.queue, link, window).await {
+        let why = match Writer::connect(&home, &sink.queue, link, &mut rate).await {
             Ok(mut writer) => {
                 wait = Duration::from_secs(1);
                 writer.work().await

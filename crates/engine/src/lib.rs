@@ -23,6 +23,7 @@ pub mod rules;
 pub mod sequence;
 pub mod session;
 pub mod targets;
+pub mod tempo;
 pub mod tombstones;
 pub mod walk;
 

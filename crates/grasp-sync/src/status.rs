@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bus::{AskError, StateClient};
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
-use model::{LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
+use model::{Faulty, LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
 use state::{OpenError, PostgresStore, SqliteStore};
 
 use crate::config::Places;
@@ -94,7 +94,7 @@ fn render(status: &Status, now: Timestamp) -> String {
         }
     }
     let writes = standing::writes(status.writes).map_or(String::new(), |line| format!("{line}\n"));
-    format!("{}\n{writes}{}\n{}", summary(status), table.trim_fmt(), reasons(status))
+    format!("{}\n{writes}{}\n{}{}", summary(status), table.trim_fmt(), reasons(status), faults(status))
 }
 
 /// A line for each upstream that is not complete: why, as far as that is known.
@@ -102,6 +102,17 @@ fn reasons(status: &Status) -> String {
     let is_open = |one: &&UpstreamStatus| !standing::is_complete(one) && (one.next.is_some() || standing::is_refused(one));
     let line = |one: &UpstreamStatus| standing::why(one).map(|why| format!("{}: {why}\n", one.url));
     status.upstreams.iter().filter(is_open).filter_map(line).collect()
+}
+
+/// A line for each upstream that is confirmed although copies of it cannot be taken.
+fn faults(status: &Status) -> String {
+    let line = |upstream: &UpstreamStatus| {
+        let Faulty { at: _, forged, unreadable, astray } = upstream.learned.faulty?;
+        let url = &upstream.url;
+        let what = format!("{forged} forged, {unreadable} unreadable, {astray} under a foreign id");
+        Some(format!("{url}: serves what cannot be taken: {what}\n"))
+    };
+    status.upstreams.iter().filter_map(line).collect()
 }
 
 /// The line that answers "is it complete?".

@@ -278,6 +278,7 @@ fn policy(config: &Config) -> Policy {
     Policy {
         discovery_window_ms: u64::try_from(config.discovery_window.as_millis()).unwrap_or(u64::MAX),
         quick_reconnect_secs: config.quick_reconnect.as_secs(),
+        audit_after_secs: config.audit_after.as_secs(),
         live_limit: config.live_limit,
         refresh_secs: (config.refresh_min.as_secs(), config.refresh_max.as_secs()),
     }

@@ -27,7 +27,7 @@ pub use ledger::{
     GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, MAX_WAITING_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, Via,
     Waiting, shortened,
 };
-pub use link::{BatchId, Epoch, Learned, Method, Nip77, Resume, Role, Stated, UpstreamId, WorkerId};
+pub use link::{BatchId, Epoch, Faulty, Learned, Method, Nip77, Resume, Role, Stated, UpstreamId, WorkerId};
 pub use message::{
     Ask, Bar, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter,
     MAINTAINERS_PER_REPO, Order, Participant, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored, Tombstone,
@@ -36,7 +36,7 @@ pub use message::{
 pub use nostr::prelude::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
 pub use public_address::is_public_address;
 pub use query::{
-    Announced, Answer, Assignment, Claim, Claimed, Covered, Draft, HomeWrites, LeaseRequest, LedgerCursor, LedgerPage,
+    Announced, Answer, Assignment, Audit, Claim, Claimed, Covered, Draft, HomeWrites, LeaseRequest, LedgerCursor, LedgerPage,
     LedgerScope, LinkView, Query, Snapshot, StateError, Status, Tail, UpGranted, UpstreamStatus,
 };
 pub use relay_url::{DialRefusal, MAX_RELAY_URL_BYTES, RelayUrl, RelayUrlError, Scheme};

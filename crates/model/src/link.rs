@@ -133,6 +133,20 @@ pub struct Stated {
     pub software: Option<String>,
 }
 
+/// Copies that an upstream serves each time it is read, and that cannot be taken: what they stand for may be missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Faulty {
+    /// When they were read last.
+    pub at: Timestamp,
+    /// With a wrong id or signature.
+    pub forged: u64,
+    /// No events at all.
+    pub unreadable: u64,
+    /// Under a subscription id that nobody has opened.
+    pub astray: u64,
+}
+
 /// Facts learned about an upstream by its behaviour, and what it states of itself. They survive restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -150,12 +164,27 @@ pub struct Learned {
     pub ignores_limit_zero: Option<bool>,
     /// Its NIP-11 document, as it was read last.
     pub stated: Option<Stated>,
+    /// What it serves again and again and nobody can take.
+    pub faulty: Option<Faulty>,
 }
 
 impl Learned {
+    /// Whether its NIP-77 was refused, and not tried since.
+    #[must_use]
+    pub fn refuses_nip77(&self) -> bool {
+        matches!(self.nip77, Some(Nip77::Refused { .. }))
+    }
+
+    /// What a refresh goes by: what was refused is tried again (S12), what was faulty is looked at anew.
+    #[must_use]
+    pub fn for_a_refresh(self) -> Self {
+        let nip77 = self.nip77.filter(|nip77| matches!(nip77, Nip77::Works { .. }));
+        Self { nip77, faulty: None, ..self }
+    }
+
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
-        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated } = newer;
+        let Self { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated, faulty } = newer;
         self.nip77 = nip77.or(self.nip77.take());
         self.page_cap = page_cap.or(self.page_cap);
         self.ids_per_req = ids_per_req.or(self.ids_per_req);
@@ -163,5 +192,6 @@ impl Learned {
         self.excludes_until = excludes_until.or(self.excludes_until);
         self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);
         self.stated = stated.or(self.stated.take());
+        self.faulty = faulty.or(self.faulty);
     }
 }

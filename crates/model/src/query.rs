@@ -269,6 +269,19 @@ pub struct Snapshot {
     pub ask_at: Option<Timestamp>,
     /// Since when no item is wanted, pending or confirmed.
     pub empty_since: Option<Timestamp>,
+    /// S9: what is still to be compared since the last quick reconnect.
+    #[serde(default)]
+    pub audit: Option<Audit>,
+}
+
+/// An audit that is not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    pub due_at: Timestamp,
+    /// The next part of it: 0 is layer 1, every other one the chunk below its number.
+    pub part: u32,
+    /// The confirmed items of that chunk; none before it is due.
+    pub items: Vec<Item>,
 }
 
 /// An item on one upstream, with the chunk of live filters that it belongs to.
@@ -302,6 +315,9 @@ pub struct Claim {
     /// S14: new chunks for these items.
     pub rechunk: Vec<(Item, u32)>,
     pub drafts: Vec<Draft>,
+    /// S9: the next part of an audit is asked for; without word of it, not again before this moment.
+    #[serde(default)]
+    pub audit: Option<Timestamp>,
 }
 
 /// A batch before it has an id.

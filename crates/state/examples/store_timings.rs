@@ -120,7 +120,7 @@ async fn snapshots(store: &dyn Store, upstream: UpstreamId, epoch: Epoch) {
             let items: Vec<Item> = items.iter().map(|covered| covered.item.clone()).collect();
             let drafts = vec![Draft { items, chunk, method: Method::Req }];
             chunk += 1;
-            let claim = Claim { upstream, epoch, refresh: None, rechunk: Vec::new(), drafts };
+            let claim = Claim { upstream, epoch, refresh: None, rechunk: Vec::new(), drafts, audit: None };
             let batch = store.claim(&claim).await.unwrap().batches[0].unwrap();
             let (outcome, method, counts) = (model::BatchOutcome::Complete, Method::Req, BatchCounts::default());
             sequence += 1;

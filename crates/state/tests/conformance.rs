@@ -158,6 +158,10 @@ conformance! {
             a_report_of_an_old_epoch_is_fenced
             a_repeated_sequence_changes_nothing
             s17_failures_add_up_and_a_useful_answer_clears_them
+            s17_events_of_a_link_that_drops_before_a_batch_ends_heal_the_ladder
+            s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends
+            s09_an_audit_outlives_a_restart_and_is_not_put_off_by_it
+            s09_there_is_no_audit_without_nip77_nor_beside_a_fresh_start
             s18_a_rate_limit_moves_the_next_ask_and_the_deadlines
             what_was_learned_is_kept_and_added_to
             what_home_confirms_is_free_for_the_other_upstreams

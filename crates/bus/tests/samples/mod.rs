@@ -2,9 +2,9 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Announced, Answer, Ask, Assignment, Bar, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim, Claimed, CoverageAt,
+    Announced, Answer, Ask, Assignment, Audit, Bar, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim, Claimed, CoverageAt,
     CoverageState, Covered, Discovery, DownClass, Draft, Epoch, EventExplained, EventId, Explained, Explanation, Family,
-    Filter, GateReason, GitWanted, HangUpReason, HomeWrites, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
+    Faulty, Filter, GateReason, GitWanted, HangUpReason, HomeWrites, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
     LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, LiveLayout, Method, Next, NextWhy, Nip77, Order,
     Outcome, Participant, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen, Report, Resume,
     Role, RootSeen, Said, Seen, Slot, Snapshot, StateError, Stated, Status, Stored, Subject, Tail, Timestamp, Tombstone,
@@ -40,7 +40,7 @@ units! {
         Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
     ];
     incompletes: Incomplete =
-        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];
+        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
     ways: Via = [Live, Page, Negentropy, Kept];
     reasons_of_next: NextWhy = [Dial, CatchUp, Ask, AskAgain, Deadline, Refresh, HangUp];
     coverage_states: CoverageState = [Wanted, Pending, Confirmed];
@@ -112,6 +112,8 @@ variants! {
             Said::Progress { batches: vec![BatchId(8)], rows: rows(), counts: counts() },
         Said::Learned { facts: _ } => Said::Learned { facts: learned(nip77s().remove(0)) },
         Said::Lost { ids: _ } => Said::Lost { ids: vec![id(1)] },
+        Said::Audited { part: _, outcome: _, found: _ } =>
+            Said::Audited { part: 2, outcome: BatchOutcome::Complete, found: 3 },
         Said::RateLimited { seconds: _ } => Said::RateLimited { seconds: 60 },
     ];
     asks: Ask = [
@@ -126,6 +128,7 @@ variants! {
         },
         Ask::Rebuild { live: _, polled: _, since: _, layout: _ } =>
             Ask::Rebuild { live: live(), polled: live(), since: at(100), layout: 4711 },
+        Ask::Audit { part: _, filters: _ } => Ask::Audit { part: 2, filters: vec![filter()] },
         Ask::HangUp { reason: _ } => Ask::HangUp { reason: HangUpReason::Empty },
     ];
     queries_of_each_kind: Query = [
@@ -286,6 +289,7 @@ fn learned(nip77: Nip77) -> Learned {
         excludes_until: Some(true),
         ignores_limit_zero: Some(false),
         stated: Some(stated()),
+        faulty: Some(Faulty { at: at(1_700_000_000), forged: 2, unreadable: 1, astray: 0 }),
     }
 }
 
@@ -378,6 +382,7 @@ fn claim() -> Claim {
         refresh: Some(at(100)),
         rechunk: items().into_iter().map(|item| (item, 7)).collect(),
         drafts: methods().into_iter().map(|method| Draft { items: items(), chunk: 7, method }).collect(),
+        audit: Some(at(400)),
     }
 }
 
@@ -412,6 +417,7 @@ fn snapshot(resume: Resume) -> Snapshot {
         refresh_at: at(200),
         ask_at: Some(at(150)),
         empty_since: Some(at(50)),
+        audit: Some(Audit { due_at: at(160), part: 2, items: items() }),
     }
 }
 

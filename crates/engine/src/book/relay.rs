@@ -57,6 +57,10 @@ pub struct Relay {
     pub ask_at: Option<Timestamp>,
     /// Incomplete batches in a row.
     pub ask_failures: u32,
+    /// When the link that is up came up.
+    pub(super) up_since: Option<Timestamp>,
+    /// S9: from when on the part of an audit that is next may be asked for.
+    pub audit: Option<(Timestamp, u32)>,
     /// Drawn when the first link comes up; before that nothing can be due.
     pub refresh_at: Option<Timestamp>,
     pub empty_since: Option<Timestamp>,
@@ -81,6 +85,8 @@ impl Relay {
             learned: Learned::default(),
             ask_at: None,
             ask_failures: 0,
+            up_since: None,
+            audit: None,
             refresh_at: None,
             empty_since: Some(now),
             applied: Applied::default(),
@@ -164,6 +170,15 @@ impl Relay {
             row.status = Status::Wanted;
             row.wanted_at = now;
         }
+    }
+
+    /// S9: the confirmed items of the first chunk at or above `chunk`, and which it is.
+    pub(super) fn confirmed_from(&self, chunk: u32) -> Option<(u32, Vec<Item>)> {
+        let is_confirmed = |row: &Row| row.status == Status::Confirmed;
+        let places = self.rows.values().filter(|row| is_confirmed(row)).filter_map(|row| row.chunk);
+        let first = places.filter(|place| *place >= chunk).min()?;
+        let members = self.rows.iter().filter(|(_, row)| is_confirmed(row) && row.chunk == Some(first));
+        Some((first, members.map(|(item, _)| item.clone()).collect()))
     }
 
     /// S14: the named items get new places; all others lose theirs, for it may be another's from now on.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the order of decisions, batches, the reasons. Never: an effect; the planner service claims and sends.
 
+mod audit;
 mod drafts;
 mod report;
 
@@ -25,6 +26,8 @@ pub struct Plan {
     pub asks: Vec<Ask>,
     /// Items to claim, with the order that each claimed batch becomes.
     pub batches: Vec<BatchPlan>,
+    /// S9: a part of an audit is among the orders; without word of it, it is ordered again at this moment.
+    pub audit: Option<Timestamp>,
     /// When to look again although nothing happens.
     pub look_again: Option<Timestamp>,
     pub report: Report,
@@ -34,20 +37,23 @@ impl Plan {
     /// I10: a settled system asks for nothing.
     #[must_use]
     pub fn asks_for_nothing(&self) -> bool {
-        let Self { refresh, rechunk, asks, batches, look_again: _, report: _ } = self;
+        // An audit is among the orders.
+        let Self { refresh, rechunk, asks, batches, audit: _, look_again: _, report: _ } = self;
         refresh.is_none() && rechunk.is_empty() && asks.is_empty() && batches.is_empty()
     }
 
     /// What the store must grant before the orders go out; none if the plan takes nothing.
     #[must_use]
     pub fn claim(&self, snapshot: &Snapshot) -> Option<Claim> {
-        let is_needed = self.refresh.is_some() || !self.rechunk.is_empty() || !self.batches.is_empty();
+        let takes_items = !self.rechunk.is_empty() || !self.batches.is_empty();
+        let is_needed = takes_items || self.refresh.is_some() || self.audit.is_some();
         is_needed.then(|| Claim {
             upstream: snapshot.upstream,
             epoch: snapshot.epoch,
             refresh: self.refresh,
             rechunk: self.rechunk.clone(),
             drafts: self.batches.iter().map(|batch| batch.draft.clone()).collect(),
+            audit: self.audit,
         })
     }
 
@@ -77,7 +83,7 @@ pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
     }
     let mut plan = cool_down(look).or_else(|| consolidate(look, policy)).unwrap_or_else(|| fetch(look, policy));
     plan.report.reasons.extend(polls(look, policy));
-    plan
+    audit::beside(plan, look)
 }
 
 /// I3: the chunks whose news are asked for in rotation.

@@ -62,6 +62,12 @@ pub enum Reason {
     HomeFirst { waiting: u64 },
     /// I3: these chunks have no room for live subscriptions: their filters are asked for in rotation.
     Polled { first: u32, last: u32, limit: usize },
+    /// S9: what was confirmed is compared again, this part of it now.
+    Audit { part: u32, items: usize },
+    /// S9: the same, from this moment on.
+    AuditDue { at: Timestamp },
+    /// S9: there is no audit without NIP-77; the next refresh reads everything.
+    NotAudited,
     /// I10: everything is confirmed.
     Settled,
 }
@@ -86,6 +92,10 @@ impl fmt::Display for Reason {
             Self::Polled { first, last, limit } => {
                 write!(f, "chunks {first} to {last} are polled: {limit} live subscriptions are allowed")
             }
+            Self::Audit { part: 0, .. } => f.write_str("audit layer 1: events dated before the last gap"),
+            Self::Audit { part, items } => write!(f, "audit {items} items of chunk {}", part - 1),
+            Self::AuditDue { at } => write!(f, "an audit is due at {}", at.as_secs()),
+            Self::NotAudited => f.write_str("no audit: it has no NIP-77, the next refresh reads everything"),
             Self::Settled => f.write_str("settled: nothing is missing"),
         }
     }

@@ -27,6 +27,7 @@ fn up() -> Snapshot {
         refresh_at: at(NOW + 10_000),
         ask_at: None,
         empty_since: None,
+        audit: None,
     }
 }
 
@@ -235,4 +236,47 @@ fn named_events_are_asked_for_by_a_hundred_ids_at_a_time_and_take_no_place() {
         plan.batches.iter().map(|one| (one.draft.items.len(), one.live.len(), one.draft.method)).collect();
     assert_eq!(batches, [(1, 3, Method::Negentropy), (100, 0, Method::Req), (50, 0, Method::Req)]);
     assert_eq!(plan.batches[0].draft.chunk, 2, "the chunk after the two that there are");
+}
+
+fn caught_up(audit: Option<model::Audit>) -> Snapshot {
+    let resume = Resume::CatchUp { since: at(NOW - 1_000) };
+    Snapshot { link: LinkView::Up { resume, opened: true, caught_up: true }, audit, ..up() }
+}
+
+fn audit(due_at: u64, part: u32, items: Vec<Item>) -> Option<model::Audit> {
+    Some(model::Audit { due_at: at(due_at), part, items })
+}
+
+#[test]
+fn s09_an_audit_that_is_due_asks_for_layer_1_first_and_then_for_a_chunk_at_a_time() {
+    let plan = planned(&caught_up(audit(NOW, 0, vec![])));
+    assert_eq!(plan.asks, [Ask::Audit { part: 0, filters: vec![filters::layer1(Role::Listed)] }]);
+    let plan = planned(&caught_up(audit(NOW, 3, repos(0..2))));
+    assert_eq!(plan.asks, [Ask::Audit { part: 3, filters: filters::history(ItemKind::Repo, &repos(0..2)) }]);
+}
+
+#[test]
+fn s09_an_audit_waits_for_its_moment_and_until_nothing_else_is_asked() {
+    let plan = planned(&caught_up(audit(NOW + 60, 0, vec![])));
+    assert_eq!((plan.asks.len(), plan.look_again), (0, Some(at(NOW + 60))));
+    let due = || caught_up(audit(NOW, 0, vec![]));
+    let is_audited = |look: &Snapshot| planned(look).asks.iter().any(|ask| matches!(ask, Ask::Audit { .. }));
+    assert!(is_audited(&due()));
+    let missing = vec![Covered { item: repo("r1"), chunk: None }];
+    for busy in [
+        Snapshot { missing, wanted: 1, ..due() },
+        Snapshot { batches_in_flight: 1, pending: 1, ..due() },
+        Snapshot { ask_at: Some(at(NOW + 9)), ..due() },
+        Snapshot { link: LinkView::Up { resume: Resume::Fresh, opened: true, caught_up: false }, ..due() },
+    ] {
+        assert!(!is_audited(&busy), "{busy:?}");
+    }
+}
+
+#[test]
+fn s09_without_nip77_the_plan_says_that_there_is_no_audit() {
+    let nip77 = Some(Nip77::Refused { at: at(1), reason: "no".into() });
+    let look = Snapshot { learned: Learned { nip77, ..Learned::default() }, ..caught_up(None) };
+    let plan = planned(&look);
+    assert!(plan.asks_for_nothing() && plan.report.reasons.contains(&Reason::NotAudited), "{}", plan.report);
 }

@@ -63,7 +63,10 @@ impl Session {
     }
 
     pub(super) fn judge(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
-        let Some((sub, owner)) = self.owner(sub) else { return Verdict::Stray };
+        let Some((sub, owner)) = self.owner(sub) else {
+            self.astray(sub, event);
+            return Verdict::Stray;
+        };
         if let Owner::Page(id) = owner
             && self.calibrates(id, event, now)
         {
@@ -85,6 +88,7 @@ impl Session {
             self.touch(id, now);
         }
         if !is_asked {
+            unit.into_iter().for_each(|id| self.walk_stray(id, event));
             return Verdict::Stray;
         }
         if let (Owner::Live(key), None) = (owner, unit) {
@@ -110,6 +114,13 @@ impl Session {
         let is_asked = self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event));
         let is_live = || self.lives.values().any(|live| is_match(&live.filter, event));
         is_asked || is_live() || self.polls.values().any(|poll| is_match(&poll.filter, event))
+    }
+
+    /// A frame of a walk that is outside its filter: it shows how far down the page reaches all the same.
+    fn walk_stray(&mut self, id: UnitId, event: &Event) {
+        if let Some(Unit { stage: Stage::Walk { walk, .. }, .. }) = self.units.get_mut(&id) {
+            walk.stray(event.created_at);
+        }
     }
 
     /// Counts a frame of a walk; whether the walk sees the event for the first time.

@@ -182,7 +182,7 @@ impl Session {
         if has_stored || self.was_silent_at_zero {
             self.learn_limit_zero();
         }
-        self.pace.answered(now.ms);
+        self.tempo.answered(now.ms);
         self.live_stands(key);
         self.finish_rebuild();
     }
@@ -227,7 +227,7 @@ impl Session {
                 match refusal {
                     Refusal::RateLimited => self.pause(now),
                     Refusal::TooManySubscriptions => self.learn_live_limit(now),
-                    Refusal::Quota => self.pace.too_many(now.ms),
+                    Refusal::Quota => self.tempo.too_many(now.ms),
                     Refusal::AuthRequired | Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {}
                 }
                 self.opening_refused(key, former, (gap, since), (why, text), now);

@@ -37,6 +37,7 @@ impl Session {
                 }
                 self.out.push_back(Output::Report(Said::Rebuilt { layout }));
             }
+            Ask::Audit { part, filters } => self.audit(part, filters),
             Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
         }
     }
@@ -63,6 +64,8 @@ impl Session {
     fn start_over(&mut self, method: Method) {
         self.resume = Resume::Fresh;
         self.taken.said_caught_up = false;
+        self.learned.faulty = None;
+        self.faulty.clear();
         if method == Method::Negentropy && self.refuses_negentropy() {
             self.learned.nip77 = None;
         }

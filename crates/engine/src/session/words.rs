@@ -45,10 +45,11 @@ pub enum Input {
         unit: UnitId,
         why: String,
     },
-    /// An event that came with this ticket has its final outcome. `fresh`: it was not known before.
+    /// An event that came with this ticket is dealt with.
     Settled {
         ticket: Ticket,
-        fresh: bool,
+        event: EventId,
+        what: Settled,
     },
     /// A deadline has passed.
     Tick,
@@ -71,6 +72,17 @@ pub struct Ticket {
     pub batch: Option<BatchId>,
     /// How it came.
     pub via: Option<Via>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It has its final outcome, and was not known before.
+    Fresh,
+    /// It had one already.
+    Known,
+    /// Its id or signature is not that of its content: no outcome. `frame` stands for this copy of it.
+    Forged { frame: u64 },
 }
 
 /// What becomes of an EVENT frame.

@@ -438,12 +438,18 @@ fn words_of_report(said: &Said) -> Option<String> {
         Said::Progress { .. } => return None,
         Said::Learned { facts } => format!("is learned: {}", words_of_facts(facts)),
         Said::Lost { ids } => format!("lost {} events", ids.len()),
+        Said::Audited { part, outcome: BatchOutcome::Complete, found } => {
+            format!("says: part {part} of the audit is complete, {found} found")
+        }
+        Said::Audited { part, outcome: BatchOutcome::Incomplete { why, detail }, .. } => {
+            format!("says: part {part} of the audit is incomplete, {} {detail}", why.as_str())
+        }
         Said::RateLimited { seconds } => format!("wants us to wait {seconds} s"),
     })
 }
 
 fn words_of_facts(facts: &model::Learned) -> String {
-    let model::Learned { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated } = facts;
+    let model::Learned { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated, faulty } = facts;
     let nip77 = nip77.as_ref().map(|nip77| match nip77 {
         model::Nip77::Works { .. } => "negentropy works".to_owned(),
         model::Nip77::Refused { reason, .. } => format!("negentropy is refused ({reason})"),
@@ -458,6 +464,7 @@ fn words_of_facts(facts: &model::Learned) -> String {
         found(*excludes_until, "until leaves out its second"),
         found(*ignores_limit_zero, "limit 0 is ignored"),
         stated.as_ref().and_then(|stated| stated.software.clone()),
+        faulty.map(|faulty| format!("{} forged, {} unreadable", faulty.forged, faulty.unreadable)),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
 use model::{
-    BatchShown, CoverageAt, EventExplained, Explained, Explanation, Learned, Nip77, Outcome, RelayUrl, RepoAddr, RepoAt,
-    RepoExplained, Seen, Stated, Subject, Timestamp, UpstreamExplained, UpstreamStatus, Via,
+    BatchShown, CoverageAt, EventExplained, Explained, Explanation, Faulty, Learned, Nip77, Outcome, RelayUrl, RepoAddr,
+    RepoAt, RepoExplained, Seen, Stated, Subject, Timestamp, UpstreamExplained, UpstreamStatus, Via,
 };
 use nostr::prelude::Kind;
 
@@ -255,7 +255,8 @@ impl Page {
     }
 
     fn learned(&mut self, learned: &Learned) {
-        let Learned { nip77, page_cap, ids_per_req, live_limit: _, excludes_until, ignores_limit_zero, stated } = learned;
+        let Learned { nip77, page_cap, ids_per_req, live_limit: _, excludes_until, ignores_limit_zero, stated, faulty } =
+            learned;
         let verdict = match nip77 {
             Some(Nip77::Works { at }) => format!("works, seen {}", self.at(*at)),
             Some(Nip77::Refused { at, reason }) => {
@@ -271,6 +272,10 @@ impl Page {
         }
         if *ignores_limit_zero == Some(true) {
             self.fact("habit", "`limit: 0` is no limit to it, against NIP-01");
+        }
+        if let Some(Faulty { at, forged, unreadable, astray }) = faulty {
+            let what = format!("{forged} forged, {unreadable} unreadable, {astray} under a foreign id");
+            self.fact("faults", &format!("{what}; read {}", self.at(*at)));
         }
         if let Some(stated) = stated {
             self.stated(stated);

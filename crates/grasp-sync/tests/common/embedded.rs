@@ -76,6 +76,12 @@ impl Embedded {
         self
     }
 
+    /// S9: what a catch-up cannot see is looked for this much later.
+    pub(crate) fn with_audit_after(mut self, wait: Duration) -> Self {
+        self.config.audit_after = wait;
+        self
+    }
+
     /// Private repositories are shared with these.
     pub(crate) fn sharing_with(mut self, peers: &[String]) -> Self {
         self.config.private_peers = peers.iter().map(|url| RelayUrl::parse(url).unwrap()).collect();

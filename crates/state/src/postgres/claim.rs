@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::rules::BATCH_START_SECS;
-use model::{BatchId, Claim, Claimed, Draft, Item, Learned, Nip77, StateError, Timestamp};
+use model::{BatchId, Claim, Claimed, Draft, Item, Learned, StateError, Timestamp};
 use sqlx::PgConnection;
 
 use super::{Failure, Time, codec, coverage, item, link};
@@ -16,9 +16,10 @@ const BATCHES_KEPT: i64 = 20;
 statements! {
     IS_UP = "SELECT link = 'up' FROM relay WHERE id = $1";
     START_OVER = "
-        UPDATE relay SET opened = false, caught_up = false, resume_since = NULL, refresh_at = $2 WHERE id = $1";
+        UPDATE relay SET opened = false, caught_up = false, resume_since = NULL, refresh_at = $2, audit_at = NULL WHERE id = $1";
     LEARNED = "SELECT learned FROM relay WHERE id = $1";
     LEARN = "UPDATE relay SET learned = $2 WHERE id = $1";
+    AUDIT_ASKED = "UPDATE relay SET audit_at = $2 WHERE id = $1 AND audit_at IS NOT NULL";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = $1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = $1 AND status = 0 AND kind < 2 AND chunk IS NOT NULL";
@@ -52,6 +53,9 @@ pub(super) async fn take(conn: &mut PgConnection, time: &Time, claim: &Claim) ->
         start_over(conn, relay, next, now).await?;
     }
     rechunk(conn, relay, &claim.rechunk).await?;
+    if let Some(again) = claim.audit {
+        sqlx::query(AUDIT_ASKED).bind(relay).bind(codec::secs(again)).execute(&mut *conn).await?;
+    }
     let drafted = claim.drafts.iter().flat_map(|draft| &draft.items).map(Item::key);
     let numbers = item::known_numbers(conn, drafted).await?;
     let mut batches = Vec::with_capacity(claim.drafts.len());
@@ -74,11 +78,7 @@ async fn start_over(conn: &mut PgConnection, relay: i64, next: Timestamp, now: i
 /// S12: a refresh probes NIP-77 again.
 pub(super) async fn forget_refusal(conn: &mut PgConnection, relay: i64) -> Result<(), Failure> {
     let learned: String = sqlx::query_scalar(LEARNED).bind(relay).fetch_one(&mut *conn).await?;
-    let learned = codec::learned(&learned)?;
-    if matches!(learned.nip77, Some(Nip77::Refused { .. })) {
-        learn(conn, relay, &Learned { nip77: None, ..learned }).await?;
-    }
-    Ok(())
+    learn(conn, relay, &codec::learned(&learned)?.for_a_refresh()).await
 }
 
 pub(super) async fn learn(conn: &mut PgConnection, relay: i64, learned: &Learned) -> Result<(), Failure> {

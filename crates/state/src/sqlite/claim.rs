@@ -15,11 +15,14 @@ const BATCHES_KEPT: i64 = 20;
 statements! {
     IS_UP = "SELECT link = 'up' FROM relay WHERE id = ?1";
     START_OVER = "
-        UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2 WHERE id = ?1";
-    // S12: a refresh probes NIP-77 again.
+        UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2, audit_at = NULL WHERE id = ?1";
+    // S12: a refresh probes NIP-77 again, and looks at what was faulty anew.
     FORGET_REFUSAL = "
-        UPDATE relay SET learned = json_remove(learned, '$.nip77')
-        WHERE id = ?1 AND json_extract(learned, '$.nip77.refused') IS NOT NULL";
+        UPDATE relay SET learned = json_remove(
+            CASE WHEN json_extract(learned, '$.nip77.refused') IS NULL THEN learned ELSE json_remove(learned, '$.nip77') END,
+            '$.faulty')
+        WHERE id = ?1";
+    AUDIT_ASKED = "UPDATE relay SET audit_at = ?2 WHERE id = ?1 AND audit_at IS NOT NULL";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = ?1";
     // Their old chunk may be another one's number from now on.
     UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND kind < 2 AND chunk IS NOT NULL";
@@ -48,6 +51,9 @@ pub(super) async fn take(conn: &mut SqliteConnection, claim: &Claim, now: i64) -
         start_over(conn, relay, next, now).await?;
     }
     rechunk(conn, relay, &claim.rechunk).await?;
+    if let Some(again) = claim.audit {
+        sqlx::query(AUDIT_ASKED).bind(relay).bind(codec::secs(again)).execute(&mut *conn).await?;
+    }
     let mut batches = Vec::with_capacity(claim.drafts.len());
     for draft in &claim.drafts {
         batches.push(begin(conn, claim, draft, now).await?);

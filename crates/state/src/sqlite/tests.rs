@@ -138,7 +138,7 @@ async fn ended_batches_are_kept_for_seven_days_and_the_last_twenty_for_ever() {
         SELECT ?1, 1, 'REQ', 1, 'complete', 0, 0, ?2 - CASE WHEN i <= 30 THEN 8 ELSE 1 END * 86400 FROM n";
     sqlx::query(ended).bind(upstream.0).bind(store.now()).execute(&store.writer).await.unwrap();
     let draft = model::Draft { items: Vec::new(), chunk: 0, method: model::Method::Req };
-    let claim = Claim { upstream, epoch, refresh: None, rechunk: Vec::new(), drafts: vec![draft] };
+    let claim = Claim { upstream, epoch, refresh: None, rechunk: Vec::new(), drafts: vec![draft], audit: None };
     store.claim(&claim).await.unwrap();
     let kept: Vec<i64> = sqlx::query_scalar("SELECT id FROM batch ORDER BY id").fetch_all(&store.writer).await.unwrap();
     assert_eq!(kept, (14..=33).collect::<Vec<i64>>());

@@ -217,7 +217,8 @@ impl World {
     }
 
     pub(crate) async fn claim(&self, link: &Link, fill: impl FnOnce(&mut Claim)) -> Result<Vec<Option<BatchId>>, StateError> {
-        let mut claim = Claim { upstream: link.upstream, epoch: link.epoch, refresh: None, rechunk: vec![], drafts: vec![] };
+        let mut claim =
+            Claim { upstream: link.upstream, epoch: link.epoch, refresh: None, rechunk: vec![], drafts: vec![], audit: None };
         fill(&mut claim);
         self.store.claim(&claim).await.map(|claimed| claimed.batches)
     }
