@@ -52,7 +52,9 @@ impl World {
             Self::Nats(server) => {
                 let client = async_nats::connect(server.url()).await.expect("the server was just started");
                 let mut words = client.subscribe("git.*").await.expect("it takes subscriptions");
-                client.flush().await.expect("it answers");
+                // Its own word comes back once the server knows of the subscription.
+                client.publish("git.ready", "".into()).await.expect("it takes messages");
+                words.next().await.expect("the server answers");
                 tokio::spawn(async move {
                     while let Some(message) = words.next().await {
                         let word: GitWanted = serde_json::from_slice(&message.payload).expect("it is what the docs say");
