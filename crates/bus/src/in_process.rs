@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use model::{Answer, Epoch, Order, Query, Report, Stored, UpstreamId};
+use model::{Answer, Epoch, GitWanted, Order, Query, Report, Stored, UpstreamId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::board::Board;
@@ -30,6 +30,7 @@ pub struct InProcess {
     reports: Port<Delivery>,
     questions: Port<Question>,
     stored: broadcast::Sender<Stored>,
+    git_wanted: broadcast::Sender<GitWanted>,
 }
 
 /// A channel whose receiving end is taken once.
@@ -59,6 +60,7 @@ impl Default for InProcess {
             reports: Port::new(REPORTS),
             questions: Port::new(QUESTIONS),
             stored: broadcast::channel(STORED).0,
+            git_wanted: broadcast::channel(STORED).0,
         }
     }
 }
@@ -68,6 +70,12 @@ impl InProcess {
     #[must_use]
     pub fn listen_stored(&self) -> broadcast::Receiver<Stored> {
         self.stored.subscribe()
+    }
+
+    /// Listens for word of git data that is wanted, inside this process.
+    #[must_use]
+    pub fn listen_git_wanted(&self) -> broadcast::Receiver<GitWanted> {
+        self.git_wanted.subscribe()
     }
 }
 
@@ -125,6 +133,17 @@ impl Bus for InProcess {
             // Nobody has to listen.
             let _ = self.stored.send(one.clone());
         }
+    }
+
+    fn git_wanted(&self, wanted: &[GitWanted]) {
+        for one in wanted {
+            // Nobody has to listen.
+            let _ = self.git_wanted.send(one.clone());
+        }
+    }
+
+    fn git_wanted_inside(&self) -> Option<broadcast::Receiver<GitWanted>> {
+        Some(self.listen_git_wanted())
     }
 
     async fn ask(&self, query: Query) -> Result<Answer, BusError> {

@@ -15,8 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
 use async_trait::async_trait;
-use model::{Answer, Epoch, Order, Query, Report, Stored, UpstreamId};
-use tokio::sync::{mpsc, oneshot};
+use model::{Answer, Epoch, GitWanted, Order, Query, Report, Stored, UpstreamId};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::debug;
 
 pub use board::{Look, Notices};
@@ -72,6 +72,12 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Tells third parties what landed at home. Never waits; nobody may listen.
     fn stored(&self, stored: &[Stored]);
+
+    /// Tells third parties which git data is wanted. Never waits; nobody may listen.
+    fn git_wanted(&self, wanted: &[GitWanted]);
+
+    /// Listens for word of wanted git data inside this process. None: it travels on the server, for anybody's client.
+    fn git_wanted_inside(&self) -> Option<broadcast::Receiver<GitWanted>>;
 
     /// Asks the state service.
     async fn ask(&self, query: Query) -> Result<Answer, BusError>;

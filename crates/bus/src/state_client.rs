@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    Announced, Answer, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage,
-    LedgerRow, LedgerScope, Query, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
+    Announced, Answer, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, Explanation, LeaseRequest, LedgerCursor,
+    LedgerPage, LedgerRow, LedgerScope, Query, Snapshot, StateError, Status, Subject, UpGranted, UpstreamId, Waiting,
 };
 
 use crate::{Bus, BusError};
@@ -85,6 +85,8 @@ impl StateClient {
         ledger(scope: LedgerScope, after: Option<LedgerCursor>) -> LedgerPage = Query::Ledger { scope, after } => Answer::Ledger;
         /// The ids among `ids` that have a final outcome.
         known(ids: Vec<EventId>) -> Vec<EventId> = Query::Known { ids } => Answer::Known;
+        /// The ids among `ids` that home holds without serving them.
+        held(ids: Vec<EventId>) -> Vec<EventId> = Query::Held { ids } => Answer::Known;
         /// What home holds under `identifiers`.
         announced(identifiers: Vec<String>) -> Vec<Announced> = Query::Announced { identifiers } => Answer::Announced;
         /// Which of `keys` bar events from home.
@@ -99,5 +101,7 @@ impl StateClient {
         policy(fingerprint: String) -> bool = Query::Policy { fingerprint } => Answer::Policy;
         /// Figures of the whole system.
         status() -> Status = Query::Status => Answer::Status;
+        /// What is known of one event, repository or upstream.
+        explain(subject: Subject) -> Box<Explanation> = Query::Explain { subject } => Answer::Explanation;
     }
 }

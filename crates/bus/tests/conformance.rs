@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bus::{AskError, Bus, Look, StateClient};
 use common::{A_MOMENT, SOON, World, answer_by, order, report};
-use model::{Answer, Epoch, Query, StateError, UpstreamId};
+use model::{Answer, Epoch, EventId, GitWanted, Kind, Query, StateError, Timestamp, UpstreamId};
 use tokio::time::timeout;
 
 macro_rules! conformance {
@@ -34,6 +34,7 @@ macro_rules! conformance {
                 orders_reach_the_session_of_their_epoch_and_nobody_else,
                 an_order_for_a_dead_epoch_is_lost_without_harm,
                 word_of_changed_owners_reaches_every_connector,
+                word_of_wanted_git_data_reaches_third_parties,
                 reports_arrive_in_the_order_of_one_sender,
                 a_slow_receiver_makes_the_sender_wait_and_loses_nothing,
                 a_question_is_answered_and_a_refusal_is_an_error,
@@ -126,6 +127,27 @@ async fn word_of_changed_owners_reaches_every_connector(world: &World) {
     state.owners_changed().await;
     timeout(SOON, one.recv()).await.unwrap().unwrap();
     timeout(SOON, other.recv()).await.unwrap().unwrap();
+}
+
+async fn word_of_wanted_git_data_reaches_third_parties(world: &World) {
+    let connector = world.bus().await;
+    let mut heard = world.listen_git_wanted().await;
+    let wanted = |kind: u16, is_held| GitWanted {
+        id: EventId::from_byte_array([7; 32]),
+        kind: Kind::Custom(kind),
+        created_at: Timestamp::from_secs(5),
+        repos: Vec::new(),
+        clone_urls: vec!["https://relay.example/x.git".to_owned()],
+        commits: vec!["c".repeat(40)],
+        is_held,
+    };
+    let words = [wanted(30618, true), wanted(1618, false)];
+    connector.git_wanted(&words);
+    for word in words {
+        let told = timeout(SOON, heard.recv()).await.unwrap().unwrap();
+        assert_eq!((told.kind.as_u16(), told.is_held), (word.kind.as_u16(), word.is_held));
+        assert_eq!((told.clone_urls, told.commits), (word.clone_urls, word.commits));
+    }
 }
 
 async fn reports_arrive_in_the_order_of_one_sender(world: &World) {

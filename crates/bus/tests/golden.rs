@@ -18,7 +18,7 @@ mod samples;
 use std::path::{Path, PathBuf};
 
 use bus::MESSAGE_VERSION;
-use model::{Answer, Order, Query, Report, Stored};
+use model::{Answer, GitWanted, Order, Query, Report, Stored};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ fn samples() -> Value {
         "query": samples::queries(),
         "answer": samples::answers(),
         "stored": samples::stored(),
+        "git_wanted": samples::git_wanted(),
     })
 }
 
@@ -68,6 +69,7 @@ fn todays_messages_read_back_as_they_were() {
     hold(&golden, "query", &samples::queries());
     hold(&golden, "answer", &samples::answers());
     hold(&golden, "stored", &samples::stored());
+    hold(&golden, "git_wanted", &samples::git_wanted());
 }
 
 #[test]
@@ -79,6 +81,7 @@ fn messages_of_every_version_so_far_are_still_read() {
         assert!(!read::<Query>(&golden, "query").is_empty());
         assert!(!read::<Answer>(&golden, "answer").is_empty());
         assert!(!read::<Stored>(&golden, "stored").is_empty());
+        assert!(!read::<GitWanted>(&golden, "git_wanted").is_empty());
     }
 }
 
@@ -95,6 +98,7 @@ fn fields_that_nobody_knows_are_passed_over() {
     with_more(samples::reports());
     with_more(samples::orders());
     with_more(samples::stored());
+    with_more(samples::git_wanted());
 }
 
 /// Where an object stands for an enum with its variant as the only name, or is a filter with names of its own, the new

@@ -147,7 +147,7 @@ async fn messages_larger_than_the_server_takes_arrive_whole() {
     let [state, planner, connector] = [dyn_bus(&server).await, dyn_bus(&server).await, dyn_bus(&server).await];
     let items = many_items(20_000);
     let rechunk: Vec<(Item, u32)> = items.iter().map(|one| (one.item.clone(), one.chunk.unwrap())).collect();
-    let claim = Claim { upstream: UpstreamId(1), epoch: Epoch(1), refresh: None, rechunk, drafts: Vec::new() };
+    let claim = Claim { upstream: UpstreamId(1), epoch: Epoch(1), refresh: None, rechunk, drafts: Vec::new(), audit: None };
     let expected = claim.clone();
     answer_by(&state, move |query| match query {
         Query::Claim { claim, .. } if claim == expected => Some(Answer::Claimed(Claimed { batches: vec![None; 50_000] })),
@@ -203,6 +203,7 @@ fn row(item: &Item) -> Option<LedgerRow> {
         reason: Some("words ".repeat(30)),
         upstream: UpstreamId(1),
         batch: None,
+        via: None,
     })
 }
 

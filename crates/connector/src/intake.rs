@@ -18,9 +18,12 @@ use tracing::debug;
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
 use crate::gates::Gates;
+use crate::git_news::GitNews;
+use crate::hosts::Hosts;
 use crate::releases;
 use crate::sink::Sink;
 use crate::verify::Verifier;
+use crate::wire::fingerprint;
 
 /// How long an event waits until the state service is asked again what it knows.
 const STATE_RETRY: Duration = Duration::from_secs(1);
@@ -31,9 +34,11 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<dyn bus::Bus>,
     pub(crate) desk: Desk<Offer>,
     pub(crate) verifier: Verifier,
+    pub(crate) hosts: Hosts,
     pub(crate) gates: Gates,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
+    pub(crate) git_news: GitNews,
 }
 
 /// An event on its way, with where it came from and where its outcome goes.
@@ -52,6 +57,7 @@ pub(crate) struct Offer {
 #[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) ticket: Ticket,
+    pub(crate) event: EventId,
     pub(crate) what: What,
 }
 
@@ -61,14 +67,14 @@ pub(crate) enum What {
     Fresh(Box<LedgerRow>),
     /// The ledger, or another session, had it.
     Known,
-    /// Its id or signature is not that of its content. A fault of the copy: the ledger learns nothing.
-    Faulty(CopyFault),
+    /// Its id or signature is not that of its content. A fault of the copy: the ledger learns nothing. `frame` stands for it.
+    Faulty { fault: CopyFault, frame: u64 },
 }
 
 impl Offer {
     fn settle(self, what: What) {
         // A session that has ended does not wait for outcomes; home's ledger is repaired by the next exchange.
-        let _ = self.settled.send(Settled { ticket: self.ticket, what });
+        let _ = self.settled.send(Settled { ticket: self.ticket, event: self.event.id, what });
     }
 
     fn row(&self, outcome: Outcome, words: &str) -> LedgerRow {
@@ -82,6 +88,7 @@ impl Offer {
             reason,
             upstream: self.upstream,
             batch: self.ticket.batch,
+            via: self.ticket.via,
         }
     }
 }
@@ -119,7 +126,8 @@ async fn from_upstream(shared: &Arc<Shared>, offers: Vec<Offer>) {
         for (offer, fault) in verified {
             if let Some(fault) = fault {
                 let waiters = shared.desk.give_up(offer.event.id);
-                offer.settle(What::Faulty(fault));
+                let frame = fingerprint(&offer.json);
+                offer.settle(What::Faulty { fault, frame });
                 first.extend(waiters.into_iter().filter_map(|waiter| first_of(shared, waiter)));
             } else {
                 bring_home(shared, offer, &bars).await;
@@ -213,6 +221,9 @@ fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
         waiter.settle(What::Known);
     }
     let row = offer.row(outcome, words);
+    if !shared.gates.is_blocked(&offer.event) {
+        shared.git_news.learn(&offer.event, outcome);
+    }
     if !outcome.is_at_home() {
         return offer.settle(What::Fresh(Box::new(row)));
     }

@@ -6,8 +6,11 @@
 mod desk;
 mod dial;
 mod discoveries;
+mod endings;
 mod fence;
 mod gates;
+mod git_news;
+mod hosts;
 mod intake;
 mod metrics;
 mod releases;
@@ -69,11 +72,15 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let gates = gates::Gates::new(settings.admission, own_urls, settings.private_peers);
     let write_terms = sink::Terms { links: settings.write_links, window: settings.write_window };
     let writing = tokio::spawn(sink.clone().write(settings.home, write_terms, after_sessions.clone()));
+    let (git_news, telling) =
+        git_news::GitNews::begin(state.clone(), Arc::clone(&bus), git_news::Pace::default(), after_sessions.clone());
     let shared = Arc::new(intake::Shared {
         state,
         bus,
+        git_news,
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
+        hosts: hosts::Hosts::new(),
         gates,
         sink,
         discoveries,
@@ -82,7 +89,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let releasing = tokio::spawn(releases::run(Arc::clone(&shared), after_sessions.clone()));
     worker::Worker::new(shared, settings.terms, reach, settings.lease).run(stop).await;
     after_sessions.cancel();
-    for task in [gathering, writing, releasing] {
+    for task in [gathering, writing, releasing, telling] {
         // A task that panicked has said so; there is nothing left to end.
         let _ = task.await;
     }

@@ -14,6 +14,8 @@ static REPORTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.re
 static BATCHES: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.batches", "batches ended, by outcome"));
 static BYTES: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("grasp_sync.bytes", "bytes of text over the links to relays, by direction"));
+static AUDIT_FOUND: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("grasp_sync.audit_found", "events that only an audit after a quick reconnect has found"));
 static LINKS: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
     let meter = global::meter("connector");
     meter.i64_up_down_counter("grasp_sync.links").with_description("links that are up").build()
@@ -28,7 +30,7 @@ pub(crate) fn event(class: Role, what: &What) {
     let outcome = match what {
         What::Fresh(row) => row.outcome.as_str(),
         What::Known => "known",
-        What::Faulty(fault) => fault.as_str(),
+        What::Faulty { fault, .. } => fault.as_str(),
     };
     EVENTS.add(1, &[KeyValue::new("outcome", outcome), class_label(class)]);
 }
@@ -56,6 +58,10 @@ pub(crate) fn report(said: &Said) {
         Said::Progress { .. } => "progress",
         Said::Learned { .. } => "learned",
         Said::Lost { .. } => "lost",
+        Said::Audited { found, .. } => {
+            AUDIT_FOUND.add(*found, &[]);
+            "audited"
+        }
         Said::RateLimited { .. } => "rate-limited",
     };
     REPORTS.add(1, &[KeyValue::new("kind", kind)]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::admission::Verdict;
 use engine::gate::AtTheGate;
 use engine::parents::parents_of;
-use model::{Bar, Event, LedgerRow, MAX_WAITING_BYTES, Outcome, UpstreamId, Waiting, ledger_refs_of, shortened};
+use model::{Bar, Event, LedgerRow, MAX_WAITING_BYTES, Outcome, UpstreamId, Via, Waiting, ledger_refs_of, shortened};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -127,7 +127,9 @@ fn finish(
         reason,
         upstream: NO_UPSTREAM,
         batch: None,
+        via: Some(Via::Kept),
     };
+    shared.git_news.learn(&event, outcome);
     let tell = move |row: LedgerRow| {
         // The process may be stopping.
         let _ = answer.send(row);
@@ -153,6 +155,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::git_news::{GitNews, Pace};
     use crate::sink::tests::{Does, Home};
     use crate::{desk, discoveries, gates, sink, verify};
 
@@ -174,6 +177,7 @@ mod tests {
             while let Some(question) = questions.recv().await {
                 let answer = match &question.query {
                     Query::Policy { .. } => Answer::Policy(false),
+                    Query::Announced { .. } => Answer::Announced(Vec::new()),
                     Query::Released => Answer::Released(released.pop_front().unwrap_or_default()),
                     Query::Discover(_) => Answer::Discovered(Vec::new()),
                     Query::Bars { .. } => Answer::Bars(Vec::new()),
@@ -198,7 +202,10 @@ mod tests {
         );
         let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new());
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries })
+        let (git_news, _) =
+            GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
+        let hosts = crate::hosts::Hosts::new();
+        Arc::new(Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries, git_news })
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

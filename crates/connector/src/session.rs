@@ -3,14 +3,14 @@
 //! Path of an event: socket → session (is it ours?) → intake → outcome → report. Each step waits for the next one, so a
 //! slow home slows the reading of this socket, and nothing is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::{Origin, Received};
 use engine::gate::CopyFault;
-use engine::session::{Input, Now, Output, Request, Session, Verdict};
+use engine::session::{Input, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
     Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
@@ -23,6 +23,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::dial::{Reach, Socket, Word, dial};
 use crate::fence::Fence;
+use crate::hosts::HostShare;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
 use crate::metrics;
 use crate::sets::Sets;
@@ -46,7 +47,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ids of one report of lost events: about 270 kB.
 const LOST_AT_ONCE: usize = 4_000;
-/// Forged events until the link is ended.
+/// Different forged events until the link is ended.
 const MOST_FORGED: usize = 10;
 
 /// What a worker keeps of a running session.
@@ -99,7 +100,11 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<
         // No link, so no new epoch: the clock keeps the sequence growing from dial to dial.
         Err(error) => (assignment.epoch, error.class(), error.to_string(), unix_ms()),
     };
-    info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
+    if shared.sink.endings().is_news(&assignment.url) {
+        info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
+    } else {
+        debug!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
+    }
     let said = Said::Down { class, detail };
     metrics::report(&said);
     let reporting = shared.bus.report(Report { upstream: assignment.upstream, epoch, sequence, said });
@@ -132,6 +137,7 @@ async fn open<'a>(
         assignment,
         epoch,
         session: Session::new(resume, assignment.learned.clone()),
+        host: shared.hosts.share(&assignment.url, assignment.role),
         socket,
         orders,
         sets: Sets::new(shared.state.clone(), assignment.role == Role::Home, &assignment.learned),
@@ -141,7 +147,6 @@ async fn open<'a>(
         leash,
         drains_until: None,
         traces: HashMap::new(),
-        began: now,
         heard: now,
         pinged: now,
         rows: Vec::new(),
@@ -150,7 +155,7 @@ async fn open<'a>(
         counts: BatchCounts::default(),
         sequence: 0,
         in_flight: 0,
-        forged: 0,
+        forged: HashSet::new(),
     })
 }
 
@@ -159,6 +164,7 @@ struct Link<'a> {
     assignment: &'a Assignment,
     epoch: Epoch,
     session: Session,
+    host: HostShare,
     socket: Socket,
     orders: mpsc::Receiver<Received<Order>>,
     sets: Sets,
@@ -170,7 +176,6 @@ struct Link<'a> {
     drains_until: Option<Instant>,
     /// The traces that batches belong to.
     traces: HashMap<BatchId, Origin>,
-    began: Instant,
     heard: Instant,
     pinged: Instant,
     rows: Vec<LedgerRow>,
@@ -179,7 +184,8 @@ struct Link<'a> {
     counts: BatchCounts,
     sequence: u64,
     in_flight: usize,
-    forged: usize,
+    /// Forged copies, each once however often it comes.
+    forged: HashSet<u64>,
 }
 
 /// Why a link ended.
@@ -218,7 +224,7 @@ impl Link<'_> {
             return ended;
         }
         if ended.class == DownClass::Closed {
-            self.session.link_lost(self.now());
+            self.session.link_lost(self.shared.hosts.now());
         }
         self.drain().await;
         ended
@@ -249,7 +255,7 @@ impl Link<'_> {
                 if let Input::Reconciled { need, .. } = &mut input {
                     self.shared.desk.drop_recent(need);
                 }
-                self.session.handle(input, self.now());
+                self.handle(input);
                 self.report_lost().await?;
             }
             Happened::Frame(frame) => self.read(frame).await?,
@@ -261,6 +267,12 @@ impl Link<'_> {
         self.act().await
     }
 
+    /// Tells the session what happened, with all that is known of its host.
+    fn handle(&mut self, input: Input) {
+        let now = self.shared.hosts.now();
+        self.host.lent_to(&mut self.session, |session| session.handle(input, now));
+    }
+
     fn take_order(&mut self, Received { message: order, origin }: Received<Order>) {
         let span =
             origin.begin(info_span!("process order.{upstream}.{epoch}", upstream = %order.upstream, epoch = %order.epoch));
@@ -270,7 +282,7 @@ impl Link<'_> {
             // That it was heard is told with the next outcomes, or soon.
             self.rows_since.get_or_insert_with(Instant::now);
         }
-        self.session.handle(Input::Order(order.ask), self.now());
+        self.handle(Input::Order(order.ask));
     }
 
     /// Takes the frames that are there, up to a bound, and hands over their events together.
@@ -302,7 +314,10 @@ impl Link<'_> {
             Some(Ok(Message::Binary(_))) => Err(Ended::because(DownClass::Protocol, "a binary message")),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(Ended::because(DownClass::Closed, "the relay closed the connection")),
-            Some(Err(WsError::Capacity(error))) => Err(Ended::because(DownClass::Protocol, error.to_string())),
+            Some(Err(WsError::Capacity(error))) => {
+                self.session.message_too_large(self.shared.hosts.now());
+                Err(Ended::because(DownClass::Protocol, error.to_string()))
+            }
             Some(Err(error)) => Err(Ended::because(DownClass::Closed, error.to_string())),
         }
     }
@@ -310,7 +325,8 @@ impl Link<'_> {
     fn take_text(&mut self, text: &str, offers: &mut Vec<Offer>) -> Result<(), Ended> {
         match wire::read(text).map_err(|error| Ended::because(DownClass::Protocol, error.to_string()))? {
             Incoming::Event { sub, event, json } => {
-                let verdict = self.session.event(&sub, &event, self.now());
+                let now = self.shared.hosts.now();
+                let verdict = self.session.event(&sub, &event, now);
                 if let Verdict::Take(ticket) = verdict {
                     self.counts.events += 1;
                     self.in_flight += 1;
@@ -326,9 +342,12 @@ impl Link<'_> {
                     metrics::dropped(self.assignment.role, CopyFault::NotWanted);
                 }
             }
-            Incoming::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),
+            Incoming::Frame(frame) => self.handle(Input::Frame(frame)),
             Incoming::Ok { .. } | Incoming::Auth | Incoming::Unknown => {}
-            Incoming::UnreadableEvent => metrics::dropped(self.assignment.role, CopyFault::Malformed),
+            Incoming::UnreadableEvent { sub, frame } => {
+                self.session.unreadable(&sub, frame, self.shared.hosts.now());
+                metrics::dropped(self.assignment.role, CopyFault::Malformed);
+            }
         }
         Ok(())
     }
@@ -349,32 +368,32 @@ impl Link<'_> {
         while let Ok(settled) = self.settled.try_recv() {
             self.settle(settled);
         }
-        if self.forged >= MOST_FORGED {
-            return Err(Ended::because(DownClass::Protocol, format!("{} forged events", self.forged)));
+        if self.forged.len() >= MOST_FORGED {
+            return Err(Ended::because(DownClass::Protocol, format!("{} forged events", self.forged.len())));
         }
         Ok(())
     }
 
-    fn settle(&mut self, Settled { ticket, what }: Settled) {
+    fn settle(&mut self, Settled { ticket, event, what }: Settled) {
         self.in_flight -= 1;
         if self.in_flight == 0 {
             self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
         }
         metrics::event(self.assignment.role, &what);
-        let fresh = match what {
+        let what = match what {
             What::Fresh(row) => {
                 self.rows_since.get_or_insert_with(Instant::now);
                 self.rows.push(*row);
                 self.counts.fresh += 1;
-                true
+                engine::session::Settled::Fresh
             }
-            What::Known => false,
-            What::Faulty(_) => {
-                self.forged += 1;
-                false
+            What::Known => engine::session::Settled::Known,
+            What::Faulty { fault: _, frame } => {
+                self.forged.insert(frame);
+                engine::session::Settled::Forged { frame }
             }
         };
-        self.session.handle(Input::Settled { ticket, fresh }, self.now());
+        self.handle(Input::Settled { ticket, event, what });
     }
 
     async fn tick(&mut self) -> Result<(), Ended> {
@@ -386,7 +405,7 @@ impl Link<'_> {
             self.pinged = now;
             self.write(Message::Ping(Vec::new().into())).await?;
         }
-        self.session.handle(Input::Tick, self.now());
+        self.handle(Input::Tick);
         Ok(())
     }
 
@@ -510,17 +529,13 @@ impl Link<'_> {
         let _ = timeout(Duration::from_millis(500), self.socket.close(None)).await;
     }
 
-    fn wake_at(&self) -> Instant {
+    fn wake_at(&mut self) -> Instant {
         let ping = (self.heard + PING_AFTER).max(self.pinged + PING_AFTER).min(self.heard + SILENCE);
-        let session = self.session.deadline().map(|ms| self.began + Duration::from_millis(ms));
+        let session = self.host.lent_to(&mut self.session, |session| session.deadline());
+        let session = session.map(|ms| self.shared.hosts.moment(ms));
         let rows = self.rows_since.map(|since| since + ROWS_AGE);
         let progress = (!self.session.is_idle()).then_some(self.reported + PROGRESS_AGE);
         [session, rows, progress].into_iter().flatten().fold(ping, Instant::min)
-    }
-
-    fn now(&self) -> Now {
-        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { ms, wall: Timestamp::now() }
     }
 }
 

@@ -4,27 +4,27 @@
 //! deduplicates by id. Full means that those who offer wait, and with them their sockets.
 
 mod queue;
+mod rate;
 mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, RelayUrl};
+use model::{Event, HomeWrites, RelayUrl};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::endings::Endings;
 use queue::{Done, Queue};
-use writer::Writer;
+use writer::{Rate, Writer};
 
 /// Events that may wait for home, over all sessions.
 const WAITING: usize = 4096;
 /// The waits between connections double up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Home down is said once in this time.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// How home is written to.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +40,12 @@ pub(crate) struct Terms {
 pub(crate) struct Sink {
     queue: Arc<Queue>,
     places: Arc<Semaphore>,
+    endings: Arc<Endings>,
 }
 
 impl Sink {
     pub(crate) fn new() -> Self {
-        Self { queue: Arc::new(Queue::new()), places: Arc::new(Semaphore::new(WAITING)) }
+        Self { queue: Arc::new(Queue::new()), places: Arc::new(Semaphore::new(WAITING)), endings: Arc::default() }
     }
 
     /// Offers an event. Waits for a place; `done` is called when home's word on it is final.
@@ -53,11 +54,23 @@ impl Sink {
         self.queue.put(event, json, done, place);
     }
 
+    /// Which ends of links are worth a line, of home's and of all others.
+    pub(crate) fn endings(&self) -> &Endings {
+        &self.endings
+    }
+
+    /// How the writes go.
+    pub(crate) fn writes(&self) -> HomeWrites {
+        let (per_minute, is_limited) = self.queue.rate.look();
+        let waiting = WAITING.saturating_sub(self.places.available_permits());
+        HomeWrites { waiting: u64::try_from(waiting).unwrap_or(u64::MAX), per_minute, is_limited }
+    }
+
     /// Writes to `home` until `stop`.
     pub(crate) async fn write(self, home: RelayUrl, terms: Terms, stop: CancellationToken) {
         let mut links = JoinSet::new();
         for link in 0..terms.links.max(1) {
-            let writing = keep_link(Arc::clone(&self.queue), home.clone(), link, terms.window);
+            let writing = keep_link(self.clone(), home.clone(), link, terms.window);
             links.spawn(stop.clone().run_until_cancelled_owned(writing));
         }
         while links.join_next().await.is_some() {}
@@ -65,20 +78,19 @@ impl Sink {
 }
 
 /// Keeps one link to home up.
-async fn keep_link(queue: Arc<Queue>, home: RelayUrl, link: usize, window: usize) {
+async fn keep_link(sink: Sink, home: RelayUrl, link: usize, window: usize) {
     let mut wait = Duration::from_secs(1);
-    let mut said: Option<Instant> = None;
+    let mut rate = Rate::of(window);
     loop {
-        let why = match Writer::connect(&home, &queue, link, window).await {
+        let why = match Writer::connect(&home, &sink.queue, link, &mut rate).await {
             Ok(mut writer) => {
                 wait = Duration::from_secs(1);
                 writer.work().await
             }
             Err(why) => why,
         };
-        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+        if sink.endings.is_news(&home) {
             warn!(%home, link, why, "home takes no writes; trying again");
-            said = Some(Instant::now());
         }
         sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -1,5 +1,7 @@
 //! The text frames of NIP-01 and NIP-77: what a relay says, what we say.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use engine::session::{Frame, Request};
 use engine::walk::EoseHint;
 use model::{Event, EventId, Filter};
@@ -22,7 +24,11 @@ pub(crate) enum Incoming {
     /// NIP-42: not answered yet; what needs it is refused and reported as such.
     Auth,
     /// An EVENT whose event cannot be read.
-    UnreadableEvent,
+    UnreadableEvent {
+        sub: String,
+        /// Stands for its text.
+        frame: u64,
+    },
     /// Labels that nobody has to know.
     Unknown,
 }
@@ -53,8 +59,15 @@ fn read_event(parts: &[&RawValue]) -> Result<Incoming, BadFrame> {
     let json = parts.get(2).ok_or_else(|| BadFrame("EVENT without an event".to_owned()))?.get();
     Ok(match serde_json::from_str::<Event>(json) {
         Ok(event) => Incoming::Event { sub, event: Box::new(event), json: json.to_owned() },
-        Err(_) => Incoming::UnreadableEvent,
+        Err(_) => Incoming::UnreadableEvent { sub, frame: fingerprint(json) },
     })
+}
+
+/// The same for the same text, in this process.
+pub(crate) fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn read_ok(parts: &[&RawValue]) -> Result<Incoming, BadFrame> {
@@ -130,7 +143,7 @@ mod tests {
         assert!(read("{}").is_err());
         assert!(read("[]").is_err());
         assert!(read(r#"["EOSE",7]"#).is_err());
-        assert!(matches!(read(r#"["EVENT","s1",{"id":"x"}]"#).unwrap(), Incoming::UnreadableEvent));
+        assert!(matches!(read(r#"["EVENT","s1",{"id":"x"}]"#).unwrap(), Incoming::UnreadableEvent { .. }));
     }
 
     #[test]

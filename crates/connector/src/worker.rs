@@ -144,7 +144,8 @@ impl Worker {
             .filter_map(|(upstream, running)| running.pulse.behind_since().map(|since| (*upstream, since)))
             .collect();
         let ttl_ms = u64::try_from(self.terms.ttl.as_millis()).unwrap_or(u64::MAX);
-        let request = LeaseRequest { worker: self.terms.worker.clone(), ttl_ms, behind, leaving };
+        let request =
+            LeaseRequest { worker: self.terms.worker.clone(), ttl_ms, behind, leaving, writes: self.shared.sink.writes() };
         match timeout_at(limit, self.shared.state.lease(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(bus::AskError::Bus(bus::BusError::NoAnswer)),
@@ -229,7 +230,10 @@ mod tests {
         );
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new());
-        let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, gates, sink, discoveries };
+        let (state, pace) = (StateClient::new(Arc::clone(&bus)), crate::git_news::Pace::default());
+        let (git_news, _) = crate::git_news::GitNews::begin(state.clone(), Arc::clone(&bus), pace, CancellationToken::new());
+        let hosts = crate::hosts::Hosts::new();
+        let shared = Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries, git_news };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };

@@ -115,6 +115,10 @@ impl Book {
             relay.want_all(now);
             (relay.ask_at, relay.ask_failures) = (None, 0);
         }
+        // What is still to be looked for since an earlier link is not put off by this one.
+        let due_at = relay.audit.map_or(Timestamp::from_secs(now.as_secs() + policy.audit_after_secs), |(due_at, _)| due_at);
+        relay.audit = (resume != Resume::Fresh && !relay.learned.refuses_nip77()).then_some((due_at, 0));
+        relay.up_since = Some(now);
         relay.epoch = Epoch(relay.epoch.0 + 1);
         relay.applied = crate::sequence::Applied::default();
         relay.layout_taken = relay.layout;
@@ -163,6 +167,9 @@ impl Book {
             start_over(relay, next, now);
         }
         relay.rechunk(&claim.rechunk);
+        if let (Some((due_at, _)), Some(again)) = (&mut relay.audit, claim.audit) {
+            *due_at = again;
+        }
         let mut next_batch = self.last_batch;
         let batches = claim.drafts.iter().map(|draft| begin(relay, draft, &mut next_batch, now)).collect();
         self.last_batch = next_batch;
@@ -186,8 +193,9 @@ impl Book {
 fn start_over(relay: &mut Relay, next: Timestamp, now: Timestamp) {
     relay.want_all(now);
     relay.refresh_at = Some(next);
+    relay.audit = None;
     relay.link = LinkView::Up { resume: Resume::Fresh, opened: false, caught_up: false };
-    relay.learned.forget_refusals();
+    relay.learned = std::mem::take(&mut relay.learned).for_a_refresh();
 }
 
 /// A batch of all the draft's items, or nothing where one of them is not wanted any more.

@@ -9,6 +9,7 @@ use model::{
 
 use crate::admission::npub;
 use crate::gate::is_private;
+use crate::git::clone_urls;
 use crate::targets::is_newer;
 use crate::tombstones::left_by;
 
@@ -134,7 +135,8 @@ pub fn read_announcement(event: &Event) -> Option<RepoSeen> {
     }
     let addr = RepoAddr::new(event.pubkey, first_values(event, "d").next().unwrap_or_default()).ok()?;
     let (maintainers, private) = (read_maintainers(event), is_private(event));
-    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays, maintainers, private })
+    let clone_urls = if private { Vec::new() } else { clone_urls(event) };
+    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays, maintainers, clone_urls, private })
 }
 
 /// The keys of all `maintainers` tags, in hex or as npub; what is neither says nothing.

@@ -4,6 +4,19 @@ use model::{DownClass, Timestamp};
 
 use crate::rules::{BACKOFF_BASE_SECS, BACKOFF_CAP_SECS, DEAD_AFTER_SECS, REDIAL_SECS};
 
+/// A link that lived this long (seconds) and brought something is as good as any, whatever ends it.
+const STEADY_LINK_SECS: u64 = 30;
+/// So many new outcomes at a time are worth a dial.
+const GOOD_HARVEST: usize = 20;
+/// For so long (seconds) whatever a link brings clears, so that a history is read even in links that never last.
+const LENIENT_SECS: u64 = 600;
+/// After that these failures are left: the next wait is 10 s after something new, 80 s after what was known. An upstream that
+/// ends each link after one event is not dialed every few seconds for ever.
+const LEFT_BY_NEWS: u32 = 1;
+const LEFT_BY_FRAMES: u32 = 4;
+/// An upstream that brings something is not dead: its failures are never older than this (seconds).
+const ALIVE_SECS: u64 = 3600;
+
 /// Failures in a row, since when, and the class of the last. Durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
@@ -43,6 +56,22 @@ impl Health {
     #[must_use]
     pub fn after_success(self) -> Self {
         Self::default()
+    }
+
+    /// S17: a link that came up `lived_secs` ago brought frames, and with them so many `outcomes` of events that had none.
+    #[must_use]
+    pub fn after_progress(self, lived_secs: u64, outcomes: usize, now: Timestamp) -> Self {
+        if lived_secs >= STEADY_LINK_SECS || outcomes >= GOOD_HARVEST {
+            return self.after_success();
+        }
+        let Some(since) = self.failing_since else { return self };
+        let left = match now.as_secs().saturating_sub(since.as_secs()) {
+            0..LENIENT_SECS => 0,
+            _ if outcomes > 0 => LEFT_BY_NEWS,
+            _ => LEFT_BY_FRAMES,
+        };
+        let since = since.max(Timestamp::from_secs(now.as_secs().saturating_sub(ALIVE_SECS)));
+        Self { failures: self.failures.min(left), failing_since: Some(since) }
     }
 
     /// S17: when to dial next, after the link went down at `now`. `roll` is a random number that spreads the dials.
@@ -123,6 +152,38 @@ mod tests {
         assert_eq!(failed(9, 1000).after_success(), Health::default());
         assert_eq!(Health::default().after_down(DownClass::Released, at(5)), Health::default());
         assert_eq!(Health::default().after_down(DownClass::Empty, at(5)).dial_at(at(5), 0), at(5 + REDIAL_SECS));
+    }
+
+    #[test]
+    fn s17_a_link_that_brought_something_and_lasted_or_brought_much_clears() {
+        assert_eq!(failed(9, 1000).after_progress(STEADY_LINK_SECS, 1, at(2000)), Health::default());
+        assert_eq!(failed(9, 1000).after_progress(1, GOOD_HARVEST, at(2000)), Health::default());
+    }
+
+    #[test]
+    fn s17_an_upstream_that_ends_each_link_after_one_event_is_dialed_ever_more_seldom_but_never_given_up() {
+        for (outcomes, longest) in [(0, 80), (1, 10)] {
+            let (mut health, mut now, mut waits) = (Health::default(), 1000, Vec::new());
+            for _ in 0..20_000 {
+                health = health.after_progress(0, outcomes, at(now)).after_down(DownClass::Closed, at(now));
+                assert_eq!(health.verdict(at(now)), Verdict::Degraded);
+                let wait = health.dial_at(at(now), no_jitter(ladder(health.failures))).as_secs() - now;
+                waits.push(wait);
+                now += wait;
+            }
+            assert_eq!((waits[0], waits[1], waits.iter().max()), (5, 5, Some(&longest)));
+            let lenient = waits.iter().take_while(|wait| **wait == 5).sum::<u64>();
+            assert!((600..620).contains(&lenient), "{lenient} s");
+            assert!(waits[130..].iter().all(|wait| *wait == longest), "never sooner than that");
+        }
+    }
+
+    #[test]
+    fn s17_progress_brings_back_an_upstream_from_an_hour_to_little_more_than_a_minute() {
+        let health = failed(20, 1000).after_progress(1, 0, at(2000)).after_down(DownClass::Closed, at(2000));
+        assert_eq!(health.dial_at(at(2000), no_jitter(80)), at(2080));
+        let health = failed(20, 1000).after_progress(1, 0, at(1500)).after_down(DownClass::Closed, at(1500));
+        assert_eq!(health.dial_at(at(1500), no_jitter(5)), at(1505));
     }
 
     #[test]

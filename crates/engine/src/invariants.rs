@@ -126,7 +126,7 @@ pub fn i05_fresh_has_no_since(resume: Resume, asks: &[Ask]) -> Result<(), Violat
         Ask::CatchUp { .. } => is_fresh,
         Ask::Fetch { history, .. } => history.iter().any(|filter| filter.since.is_some()),
         // S14: the overlap of a rebuild is no gap in the history, which was read before.
-        Ask::Rebuild { .. } | Ask::HangUp { .. } => false,
+        Ask::Rebuild { .. } | Ask::Audit { .. } | Ask::HangUp { .. } => false,
     };
     match asks.iter().find(has_since) {
         Some(ask) => broken("I5", format!("{ask:?} on a link that resumes {resume:?}")),

@@ -9,8 +9,10 @@ pub mod consolidation;
 pub mod discovery;
 pub mod filters;
 pub mod gate;
+pub mod git;
 pub mod health;
 pub mod invariants;
+pub mod next;
 pub mod outcome;
 pub mod pace;
 pub mod parents;
@@ -22,6 +24,7 @@ pub mod rules;
 pub mod sequence;
 pub mod session;
 pub mod targets;
+pub mod tempo;
 pub mod tombstones;
 pub mod walk;
 

@@ -17,14 +17,18 @@ pub enum Answer {
 pub fn read_ok(accepted: bool, text: &str) -> Answer {
     let text = text.trim().to_lowercase();
     let text = text.strip_prefix("error: ").filter(|rest| has_prefix(rest)).unwrap_or(&text);
-    let (prefix, rest) = text.split_once(':').map_or(("", text), |(prefix, rest)| (prefix.trim(), rest.trim()));
+    // Some say the word alone, without what makes it a prefix.
+    let alone = if text.contains(' ') { ("", text) } else { (text, "") };
+    let (prefix, rest) = text.split_once(':').map_or(alone, |(prefix, rest)| (prefix.trim(), rest.trim()));
+    if matches!(prefix, "purgatory" | "duplicate" | "invalid") && is_of_purgatory(prefix, rest) {
+        return Answer::Final(Outcome::Held);
+    }
     if accepted {
         return Answer::Final(read_accepted(prefix));
     }
     match prefix {
         "duplicate" => Answer::Final(Outcome::Duplicate),
         "replaced" => Answer::Final(Outcome::Superseded),
-        "purgatory" => Answer::Final(Outcome::Held),
         "rate-limited" => Answer::RateLimited,
         "invalid" | "deleted" => Answer::Final(read_words(rest).unwrap_or(Outcome::Refused)),
         "blocked" | "restricted" | "pow" | "mute" => Answer::Final(read_words(rest).unwrap_or(Outcome::Declined)),
@@ -40,28 +44,39 @@ fn has_prefix(rest: &str) -> bool {
 fn read_accepted(prefix: &str) -> Outcome {
     match prefix {
         "duplicate" => Outcome::Duplicate,
-        "purgatory" => Outcome::Held,
         "replaced" => Outcome::Superseded,
         "mute" => Outcome::Declined,
         _ => Outcome::Stored,
     }
 }
 
+/// Whether home holds the event without serving it, or has dropped it for the lack of git data: `duplicate: in purgatory` says
+/// that it was offered before, not that anybody can read it.
+fn is_of_purgatory(prefix: &str, rest: &str) -> bool {
+    prefix == "purgatory" || rest.contains("in purgatory") || rest.contains("expired from purgatory")
+}
+
 /// What the words after a prefix say more than the prefix does.
 fn read_words(words: &str) -> Option<Outcome> {
     let has = |one_of: &[&str]| one_of.iter().any(|part| words.contains(part));
-    if has(&["have newer", "newer version", "newer event", "replaced", "superseded", "older version"]) {
+    // First, for it goes on with the announcement's own URLs, which may hold any word.
+    if has(&["must list service"]) {
+        Some(Outcome::NeedsParent)
+    } else if has(&["have newer", "newer version", "newer event", "replaced", "superseded", "older version"]) {
         Some(Outcome::Superseded)
     } else if has(&["is deleted", "been deleted", "requested deletion"]) {
         Some(Outcome::Refused)
     } else if has(PARENT_MISSING) {
         Some(Outcome::NeedsParent)
+    } else if has(&["whitelist", "blacklist"]) {
+        Some(Outcome::Declined)
     } else {
         None
     }
 }
 
-/// How relays say that something which the event depends on is not there yet.
+/// How relays say that something which the event depends on is not there yet. An announcement that does not list the service
+/// belongs here too: it is taken as soon as another one names its author as a maintainer.
 const PARENT_MISSING: &[&str] = &[
     "no announcement",
     "announcement not found",
@@ -78,7 +93,8 @@ const PARENT_MISSING: &[&str] = &[
     "root event not found",
     "missing dependency",
     "not a maintainer",
-    "author is not authorized for this repository",
+    "not authorized for this repository",
+    "does not relate to a stored",
 ];
 
 #[cfg(test)]
@@ -93,6 +109,9 @@ mod tests {
     const DECLINED: Answer = Answer::Final(Outcome::Declined);
     const NEEDS_PARENT: Answer = Answer::Final(Outcome::NeedsParent);
 
+    const LISTS_NO_SERVICE: &str = "blocked: Announcement must list service in both 'clone' and 'relays' tags, or match archive \
+        whitelist. Found clone URLs: [\"https://replaced.example/x.git\"], relays: [\"wss://orphan.example\"]";
+
     #[test]
     fn the_words_of_every_relay_have_their_meaning() {
         let cases = [
@@ -106,14 +125,28 @@ mod tests {
             (false, "blocked: event marked as protected", DECLINED),
             (false, "error: internal error", Answer::Failed),
             (false, "rate-limited: slow down there chief", Answer::RateLimited),
-            // ngit-grasp
+            // ngit-grasp: states
             (true, "purgatory: won't be served until git data arrives", HELD),
-            (false, "purgatory: git data expired", HELD),
-            (false, "invalid: no announcement found for repository x", NEEDS_PARENT),
-            (false, "blocked: event must reference an accepted repository or event", NEEDS_PARENT),
-            (false, "restricted: author is not authorized for this repository", NEEDS_PARENT),
-            (false, "invalid: announcement must list service in clone and relays", REFUSED),
-            (false, "blocked: repository owner is blacklisted", DECLINED),
+            (true, "duplicate: in purgatory", HELD),
+            (true, "duplicate", DUPLICATE),
+            (false, "invalid: no announcement exists for this repository", NEEDS_PARENT),
+            (false, "invalid: author not authorized for this repository", NEEDS_PARENT),
+            (false, "invalid: previously expired from purgatory without git data", HELD),
+            // ngit-grasp: pull requests
+            (true, "purgatory: PR event stored, waiting for git push with commit dddddddd", HELD),
+            (false, "invalid: accepted deletion request for this event", REFUSED),
+            (false, "error: internal error: no such table", Answer::Failed),
+            // ngit-grasp: what its policy refuses comes with `blocked:` or bare, by the version of the library beneath it
+            (false, "blocked: Event event must reference an accepted repository or accepted event", NEEDS_PARENT),
+            (false, "PR event must reference an accepted repository or accepted event", NEEDS_PARENT),
+            (false, LISTS_NO_SERVICE, NEEDS_PARENT),
+            (false, &LISTS_NO_SERVICE["blocked: ".len()..], NEEDS_PARENT),
+            (false, "blocked: Archive read-only mode: announcement must match archive whitelist.", DECLINED),
+            (false, "Archive read-only mode: announcement must match archive whitelist.", DECLINED),
+            (false, "blocked: author is in the event blacklist", DECLINED),
+            // ngit-relay
+            (false, "blocked: event does not relate to a stored repository", NEEDS_PARENT),
+            (false, "blocked: repository announcement doesn't list ngit-relay in tags: clones and relays", DECLINED),
             // khatru
             (false, "duplicate: already have this event", DUPLICATE),
             (false, "blocked: too many indexable tags", DECLINED),

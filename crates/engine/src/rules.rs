@@ -10,6 +10,10 @@ pub const REFS_PER_FILTER: u32 = 100;
 pub const QUICK_RECONNECT_SECS: u64 = 15 * 60;
 /// S9, S14: how far `since` reaches back (seconds) behind the last moment known good: events are dated by their authors.
 pub const SINCE_OVERLAP_SECS: u64 = 15 * 60;
+/// S9: what a quick reconnect cannot see, events dated long before the gap, is looked for this long (seconds) after it.
+pub const AUDIT_AFTER_SECS: u64 = 30 * 60;
+/// S9: a part of an audit of which nothing is heard for this long (seconds) is asked for again.
+pub const AUDIT_AGAIN_SECS: u64 = 5 * 60;
 /// The order in which kinds of items are asked for: what takes events away before the events, roots after the repos that they
 /// belong to, what is only named at last.
 pub const WANTED_ORDER: [ItemKind; 4] = [ItemKind::Participant, ItemKind::Repo, ItemKind::Root, ItemKind::Named];
@@ -60,6 +64,7 @@ pub const HOME_FIRST_SECS: u64 = 30;
 pub struct Policy {
     pub discovery_window_ms: u64,
     pub quick_reconnect_secs: u64,
+    pub audit_after_secs: u64,
     pub live_limit: usize,
     pub refresh_secs: (u64, u64),
 }
@@ -69,6 +74,7 @@ impl Default for Policy {
         Self {
             discovery_window_ms: DISCOVERY_WINDOW_MS,
             quick_reconnect_secs: QUICK_RECONNECT_SECS,
+            audit_after_secs: AUDIT_AFTER_SECS,
             live_limit: LIVE_LIMIT,
             refresh_secs: REFRESH_SECS,
         }

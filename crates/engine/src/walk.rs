@@ -13,6 +13,8 @@ use model::{EventId, Filter, Incomplete, Timestamp};
 
 /// Events asked for per page where the relay's own limit is not known.
 pub const PAGE_LIMIT: usize = 500;
+/// Pages in a row with nothing but events outside the filter: the relay does not read it, and is not read to its bottom.
+const MOST_STRAY_PAGES: u32 = 64;
 /// A smaller page is not taken for cut unless the relay was seen to cut pages that small.
 pub const SMALLEST_CAP: usize = 20;
 
@@ -73,12 +75,16 @@ pub struct Walk {
     has_gap: bool,
     /// A page that reached down to this second had so many events, all of it, as many as any page of the relay.
     suspect: Option<(u64, usize)>,
+    /// Events of a part of the second in hand that may be cut, where the relay does not say whether it serves more.
+    unasked: Option<usize>,
     /// An empty page has proved that nothing is older.
     is_at_bottom: bool,
     /// Reads what came since; a walk of all there is comes with the next refresh.
     is_of_news: bool,
     /// Events asked for per page.
     limit: usize,
+    /// Pages in a row with nothing of what was asked for.
+    stray_pages: u32,
     /// Asks one second further, because the relay leaves out the one that `until` names.
     excludes_until: bool,
     pub pages: u64,
@@ -109,6 +115,11 @@ struct Page {
     newer_than_asked: usize,
     /// Known events of the second that the cursor stands at.
     at_boundary: usize,
+    /// Frames whose event cannot be read.
+    unreadable: usize,
+    /// Frames outside the filter, within the time that was asked for, and the oldest of them.
+    strays: usize,
+    oldest_stray: Option<u64>,
 }
 
 impl Walk {
@@ -123,9 +134,11 @@ impl Walk {
             mode: Mode::Pages,
             has_gap: false,
             suspect: None,
+            unasked: None,
             is_at_bottom: false,
             is_of_news: false,
             limit: manners.limit(),
+            stray_pages: 0,
             excludes_until: manners.excludes_until,
             pages: 0,
         }
@@ -195,6 +208,23 @@ impl Walk {
         true
     }
 
+    /// Counts one EVENT frame of the page in flight whose event cannot be read.
+    pub fn unreadable(&mut self) {
+        self.page.frames += 1;
+        self.page.unreadable += 1;
+    }
+
+    /// Counts one EVENT frame of the page in flight that is outside the filter. A relay that reads filters otherwise cuts its
+    /// pages by what it serves, not by what we take. What is newer than was asked for comes unasked, and says nothing.
+    pub fn stray(&mut self, created_at: Timestamp) {
+        let created_at = created_at.as_secs();
+        if self.is_calibrating() || self.until.is_some_and(|until| created_at > until) {
+            return;
+        }
+        self.page.strays += 1;
+        self.page.oldest_stray = Some(self.page.oldest_stray.map_or(created_at, |oldest| oldest.min(created_at)));
+    }
+
     /// Forgets the page in flight, to ask for it again: its events may come again, the cursor stays.
     pub fn restart_page(&mut self) {
         self.page = Page::default();
@@ -211,6 +241,7 @@ impl Walk {
         match std::mem::replace(&mut self.mode, Mode::Pages) {
             Mode::Second { second, part, rest, limit } => {
                 let is_full = dense::is_full(page.frames, limit, &before);
+                let is_full = is_full || self.unasked.is_some_and(|most| page.frames >= most);
                 self.part_ended(Doubt::of(second, *part, rest, (page.frames, limit)), is_full, manners)
             }
             Mode::Calibrate(doubt) => self.calibrated(*doubt, (page.frames, page.oldest), manners),
@@ -221,7 +252,7 @@ impl Walk {
                 manners.excludes_until = true;
                 Step::Page(self.request())
             }
-            Mode::Probe if page.fresh > 0 => self.something_below(&page, manners),
+            Mode::Probe if page.fresh + page.strays > 0 => self.something_below(&page, manners),
             mode @ (Mode::Pages | Mode::Probe) => self.plain_page_ended(&page, mode == Mode::Probe, manners),
         }
     }
@@ -238,9 +269,8 @@ impl Walk {
     }
 
     fn plain_page_ended(&mut self, page: &Page, was_probe: bool, manners: &mut Manners) -> Step {
-        let Some(oldest) = page.oldest else {
-            return if page.frames == 0 { self.nothing_below(manners) } else { Step::Incomplete(Incomplete::Unpageable) };
-        };
+        let Some(oldest) = page.oldest else { return self.nothing_of_ours(page, manners) };
+        self.stray_pages = 0;
         if page.fresh > 0 {
             return self.go_on_from(oldest, page);
         }
@@ -248,8 +278,38 @@ impl Walk {
             // Nothing new, and frames that were not asked for: the relay ignores `until`.
             return Step::Incomplete(Incomplete::Unpageable);
         }
-        self.suspect = dense::is_suspect(page.frames, manners).then_some((oldest, page.frames));
+        let frames = page.frames + page.strays;
+        self.suspect = dense::is_suspect(frames, manners).then_some((oldest, frames));
         self.mode = Mode::Probe;
+        self.below(oldest, manners)
+    }
+
+    /// No event of the page is one that was asked for. Nothing at all proves the end; frames that tell no time do so where a
+    /// larger page of the relay shows that this one was not cut.
+    fn nothing_of_ours(&mut self, page: &Page, manners: &mut Manners) -> Step {
+        if let Some(oldest) = page.oldest_stray {
+            return self.go_on_below_strays(oldest, page.strays, manners);
+        }
+        match (page.frames, page.unreadable) {
+            (0, _) => self.nothing_below(manners),
+            (frames, unreadable) if frames > unreadable => Step::Incomplete(Incomplete::Unpageable),
+            (frames, _) if dense::is_suspect(frames, manners) => Step::Incomplete(Incomplete::Faulty),
+            _ => self.nothing_below(manners),
+        }
+    }
+
+    /// A page of strays reaches down to its oldest. A second full of them may hide what was asked for.
+    fn go_on_below_strays(&mut self, oldest: u64, strays: usize, manners: &mut Manners) -> Step {
+        self.stray_pages += 1;
+        if self.stray_pages > MOST_STRAY_PAGES {
+            return Step::Incomplete(Incomplete::Unpageable);
+        }
+        if self.until != Some(oldest) {
+            self.until = Some(oldest);
+            self.boundary.clear();
+            return Step::Page(self.request());
+        }
+        self.has_gap |= dense::is_full(strays, PAGE_LIMIT, manners);
         self.below(oldest, manners)
     }
 
@@ -264,6 +324,7 @@ impl Walk {
     }
 
     fn below(&mut self, second: u64, manners: &mut Manners) -> Step {
+        self.unasked = None;
         let floor = self.base.since.map_or(0, |since| since.as_secs());
         if second <= floor || self.is_at_bottom {
             return self.nothing_below(manners);

@@ -186,6 +186,7 @@ mod plans {
                 created_at: at(self.versions),
                 relays: relays.iter().map(|relay| url(relay)).collect(),
                 maintainers: vec![],
+                clone_urls: vec![],
                 private: false,
             });
             let discovery = Discovery { repos: repos.collect(), ..Discovery::default() };
@@ -292,7 +293,7 @@ mod plans {
                 let (live, history) = match ask {
                     Ask::Fetch { live, history, .. } => (live, history.as_slice()),
                     Ask::CatchUp { live, .. } | Ask::Rebuild { live, .. } => (live, [].as_slice()),
-                    Ask::OpenAnnouncements { .. } | Ask::HangUp { .. } => continue,
+                    Ask::OpenAnnouncements { .. } | Ask::Audit { .. } | Ask::HangUp { .. } => continue,
                 };
                 if let Ask::Rebuild { layout, .. } = ask {
                     self.slots.clear();
@@ -523,8 +524,10 @@ mod worlds {
             prop_assert!(story.world.run(4 * 3_600_000), "it does not settle:\n{}", story.world.log);
             let home = story.world.home.keys().copied().collect();
             hold(invariants::i09_home_is_complete(&home, &story.expected()), &story.world.log);
-            // Upstreams that became empty are hung up within two minutes.
-            story.world.pass(120_000);
+            // Upstreams that became empty are hung up within two minutes, and what is to be audited is.
+            story.world.pass(120_000 + 2 * 1_000 * engine::rules::AUDIT_AFTER_SECS);
+            let audits = story.world.book.relays().filter(|(_, relay)| relay.is_up() && relay.audit.is_some()).count();
+            prop_assert_eq!(audits, 0, "S9: an audit never ends:\n{}", story.world.log);
             let before = story.world.log.len();
             story.world.pass(600_000);
             prop_assert_eq!(&story.world.log[before..], "", "I10: a settled world goes on");

@@ -183,6 +183,11 @@ fn quick_reconnect() {
 }
 
 #[test]
+fn s09_audit() {
+    tell("audit", include_str!("scripts/audit.txt"));
+}
+
+#[test]
 fn stale_reconnect() {
     tell("stale_reconnect", include_str!("scripts/stale_reconnect.txt"));
 }

@@ -40,6 +40,9 @@ pub enum Command {
     /// Show how complete home is
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Say what is known of one event, repository or upstream, and why it stands as it does
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Bring the schema of the database up to date, before the processes of a fleet start
     #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(SettingFlags),
@@ -123,6 +126,19 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// What is explained, and how.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// An upstream's URL, an event (64 hex digits, note1…, nevent1…) or a repository (30617:<pubkey>:<identifier>, naddr1…)
+    #[arg(value_name = "WHAT")]
+    pub what: String,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   grasp-sync run --home wss://relay.example
@@ -149,6 +165,14 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   grasp-sync status
   grasp-sync status --data-dir /var/lib/grasp-sync --json";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  grasp-sync explain wss://relay.example
+  grasp-sync explain 30617:aa4fc8665f5696e33db7e1a572e3b0f5b3d615837b0f362dcb1c8068b098c7b4:project
+  grasp-sync explain --data-dir /var/lib/grasp-sync --json nevent1…
+
+Ends with 8 if nothing is known of it; what is printed then says where it would be expected.";
 
 const HEALTHCHECK_EXAMPLES: &str = "\
 Examples:

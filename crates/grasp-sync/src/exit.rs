@@ -19,13 +19,14 @@ pub enum Exit {
     Incomplete,
     Unreachable,
     Refused,
+    NotKnown,
     /// 128 + SIGINT, as shells report it.
     Aborted,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -34,6 +35,7 @@ impl Exit {
         Self::Incomplete,
         Self::Unreachable,
         Self::Refused,
+        Self::NotKnown,
         Self::Aborted,
     ];
 
@@ -48,6 +50,7 @@ impl Exit {
             Self::Incomplete => 5,
             Self::Unreachable => 6,
             Self::Refused => 7,
+            Self::NotKnown => 8,
             Self::Aborted => 130,
         }
     }
@@ -63,6 +66,7 @@ impl Exit {
             Self::Incomplete => "incomplete: something that should be at home is missing",
             Self::Unreachable => "the bus or the database cannot be reached",
             Self::Refused => "the bus or the database cannot be used: login, rights, or a schema of another version",
+            Self::NotKnown => "nothing is known of what was to be explained",
             Self::Aborted => "aborted by a second signal",
         }
     }

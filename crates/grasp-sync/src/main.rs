@@ -11,7 +11,7 @@ use grasp_sync::config::{Config, Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
 use grasp_sync::telemetry::SetUp;
-use grasp_sync::{demo, healthcheck, migrate, output, run, status, telemetry};
+use grasp_sync::{demo, explain, healthcheck, migrate, output, run, status, telemetry};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -52,6 +52,13 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
             let places = effective(&args.settings, verbosity).places().map_err(usage)?;
             block_on(async |_| {
                 let shown = status::show(&places, args.json).await;
+                shown.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Explain(args) => {
+            let places = effective(&args.settings, verbosity).places().map_err(usage)?;
+            block_on(async |_| {
+                let shown = explain::show(&places, &args.what, args.json).await;
                 shown.map_err(|error| (error.exit(), error.into()))
             })
         }

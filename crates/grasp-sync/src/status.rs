@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use bus::{AskError, StateClient};
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
-use model::{LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
+use model::{Faulty, LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
 use state::{OpenError, PostgresStore, SqliteStore};
 
 use crate::config::Places;
 use crate::exit::Exit;
 use crate::output;
+use crate::standing;
 use crate::system::{DATABASE, StartError, connect_nats};
 
-const HEADER: [&str; 9] =
-    ["upstream", "role", "link", "wanted", "pending", "confirmed", "NIP-77", "events (new)", "bytes read"];
+const HEADER: [&str; 10] =
+    ["upstream", "role", "link", "wanted", "pending", "confirmed", "next", "NIP-77", "events (new)", "bytes read"];
 /// The columns with figures.
-const FIGURES: [usize; 5] = [3, 4, 5, 7, 8];
+const FIGURES: [usize; 5] = [3, 4, 5, 8, 9];
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +93,26 @@ fn render(status: &Status, now: Timestamp) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{}\n{}\n", summary(status), table.trim_fmt())
+    let writes = standing::writes(status.writes).map_or(String::new(), |line| format!("{line}\n"));
+    format!("{}\n{writes}{}\n{}{}", summary(status), table.trim_fmt(), reasons(status), faults(status))
+}
+
+/// A line for each upstream that is not complete: why, as far as that is known.
+fn reasons(status: &Status) -> String {
+    let is_open = |one: &&UpstreamStatus| !standing::is_complete(one) && (one.next.is_some() || standing::is_refused(one));
+    let line = |one: &UpstreamStatus| standing::why(one).map(|why| format!("{}: {why}\n", one.url));
+    status.upstreams.iter().filter(is_open).filter_map(line).collect()
+}
+
+/// A line for each upstream that is confirmed although copies of it cannot be taken.
+fn faults(status: &Status) -> String {
+    let line = |upstream: &UpstreamStatus| {
+        let Faulty { at: _, forged, unreadable, astray } = upstream.learned.faulty?;
+        let url = &upstream.url;
+        let what = format!("{forged} forged, {unreadable} unreadable, {astray} under a foreign id");
+        Some(format!("{url}: serves what cannot be taken: {what}\n"))
+    };
+    status.upstreams.iter().filter_map(line).collect()
 }
 
 /// The line that answers "is it complete?".
@@ -119,28 +139,15 @@ fn row(upstream: &UpstreamStatus, now: Timestamp) -> [String; HEADER.len()] {
     [
         upstream.url.to_string(),
         upstream.role.as_str().to_owned(),
-        link(upstream, now),
+        standing::link(upstream),
         count(upstream.wanted),
         count(upstream.pending),
         count(upstream.confirmed),
+        standing::next(upstream, now),
         nip77(upstream).to_owned(),
         format!("{} ({})", HumanCount(counts.events), HumanCount(counts.fresh)),
         HumanBytes(counts.bytes_in).to_string(),
     ]
-}
-
-fn link(upstream: &UpstreamStatus, now: Timestamp) -> String {
-    match (upstream.link, upstream.last_down) {
-        (LinkView::Up { caught_up: true, .. }, _) => "up".to_owned(),
-        (LinkView::Up { .. }, _) => "up, catching up".to_owned(),
-        (LinkView::Down { .. }, _) if upstream.incomplete.is_some() && upstream.last_down.is_none() => {
-            format!("not dialed: {}", upstream.incomplete.as_deref().unwrap_or_default())
-        }
-        (LinkView::Down { dial_at }, class) => {
-            let class = class.map_or("not dialed yet", |class| class.as_str());
-            format!("down ({class}), next dial in {} s", dial_at.as_secs().saturating_sub(now.as_secs()))
-        }
-    }
 }
 
 fn nip77(upstream: &UpstreamStatus) -> &'static str {

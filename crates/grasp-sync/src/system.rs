@@ -14,8 +14,9 @@ use bus::{AskError, Bus, ConnectError, InProcess, Nats, NatsSettings, StateClien
 use connector::LeaseSign;
 use engine::admission::{Admission, Mode};
 use engine::rules::Policy;
-use model::{RelayUrl, Role, StateError, Status, Timestamp};
+use model::{Explanation, GitWanted, RelayUrl, Role, StateError, Status, Subject, Timestamp};
 use state::{OpenError, postgres};
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -184,6 +185,21 @@ impl System {
         self.state.status().await
     }
 
+    /// What is known of one event, repository or upstream, from the state service, wherever that runs.
+    ///
+    /// # Errors
+    /// As [`System::status`].
+    pub async fn explain(&self, subject: Subject) -> Result<Explanation, AskError> {
+        self.state.explain(subject).await.map(|told| *told)
+    }
+
+    /// Word of git data that is wanted, as it is told from now on. None: this process meets the others on NATS, where third
+    /// parties listen on `git.*`.
+    #[must_use]
+    pub fn git_wanted(&self) -> Option<broadcast::Receiver<GitWanted>> {
+        self.bus.git_wanted_inside()
+    }
+
     /// Stops in order: sessions bring home what is on its way and report it, then the rest ends.
     pub async fn stop(self) {
         for service in self.services {
@@ -262,6 +278,7 @@ fn policy(config: &Config) -> Policy {
     Policy {
         discovery_window_ms: u64::try_from(config.discovery_window.as_millis()).unwrap_or(u64::MAX),
         quick_reconnect_secs: config.quick_reconnect.as_secs(),
+        audit_after_secs: config.audit_after.as_secs(),
         live_limit: config.live_limit,
         refresh_secs: (config.refresh_min.as_secs(), config.refresh_max.as_secs()),
     }

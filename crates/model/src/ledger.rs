@@ -154,6 +154,32 @@ impl Outcome {
     }
 }
 
+/// How an event reached us the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// A live subscription.
+    Live,
+    /// A page of history, by REQ.
+    Page,
+    /// Negentropy named it, and it was asked for by its id.
+    Negentropy,
+    /// It was kept here, and offered to home again.
+    Kept,
+}
+
+impl Via {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Page => "page",
+            Self::Negentropy => "negentropy",
+            Self::Kept => "kept",
+        }
+    }
+}
+
 /// The longest event that is kept until what it depends on arrives, in bytes of JSON: what most relays take at all.
 pub const MAX_WAITING_BYTES: usize = 65_536;
 
@@ -186,6 +212,8 @@ pub struct LedgerRow {
     /// The upstream that served it first; home itself for what home served.
     pub upstream: UpstreamId,
     pub batch: Option<BatchId>,
+    #[serde(default)]
+    pub via: Option<Via>,
 }
 
 #[cfg(test)]
@@ -206,6 +234,7 @@ mod tests {
             reason: Some(shortened(&"\0".repeat(1_000_000))),
             upstream: UpstreamId(i64::MIN),
             batch: Some(BatchId(i64::MIN)),
+            via: Some(Via::Negentropy),
         };
         assert!(serde_json::to_vec(&row).unwrap().len() < 400 * 1024);
     }

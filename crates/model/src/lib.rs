@@ -4,6 +4,8 @@
 //! travel on. Never: a decision (those are in `engine`), IO, a clock. Event types are those of the `nostr` crate.
 
 mod event;
+mod explain;
+mod git;
 mod item;
 pub mod kinds;
 mod ledger;
@@ -15,12 +17,17 @@ mod relay_url;
 pub mod subject;
 
 pub use event::{first_values, ledger_refs_of, own_repo, refs_of};
+pub use explain::{
+    BatchShown, CoverageAt, CoverageState, EventExplained, Explained, Explanation, LiveLayout, Next, NextWhy, RepoAt,
+    RepoExplained, Seen, Subject, UpstreamExplained, WaitingSince,
+};
+pub use git::{CLONE_URLS, COMMITS_PER_EVENT, GitWanted, MAX_CLONE_URL_BYTES};
 pub use item::{Item, ItemKind, MAX_IDENTIFIER_BYTES, RepoAddr, RepoAddrError};
 pub use ledger::{
-    GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, MAX_WAITING_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, Waiting,
-    shortened,
+    GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, MAX_WAITING_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, Via,
+    Waiting, shortened,
 };
-pub use link::{BatchId, Epoch, Learned, Method, Nip77, Resume, Role, Stated, UpstreamId, WorkerId};
+pub use link::{BatchId, Epoch, Faulty, Learned, Method, Nip77, Resume, Role, Stated, UpstreamId, WorkerId};
 pub use message::{
     Ask, Bar, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter,
     MAINTAINERS_PER_REPO, Order, Participant, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored, Tombstone,
@@ -29,7 +36,7 @@ pub use message::{
 pub use nostr::prelude::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
 pub use public_address::is_public_address;
 pub use query::{
-    Announced, Answer, Assignment, Claim, Claimed, Covered, Draft, LeaseRequest, LedgerCursor, LedgerPage, LedgerScope,
-    LinkView, Query, Snapshot, StateError, Status, Tail, UpGranted, UpstreamStatus,
+    Announced, Answer, Assignment, Audit, Claim, Claimed, Covered, Draft, HomeWrites, LeaseRequest, LedgerCursor, LedgerPage,
+    LedgerScope, LinkView, Query, Snapshot, StateError, Status, Tail, UpGranted, UpstreamStatus,
 };
 pub use relay_url::{DialRefusal, MAX_RELAY_URL_BYTES, RelayUrl, RelayUrlError, Scheme};

@@ -133,6 +133,20 @@ pub struct Stated {
     pub software: Option<String>,
 }
 
+/// Copies that an upstream serves each time it is read, and that cannot be taken: what they stand for may be missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Faulty {
+    /// When they were read last.
+    pub at: Timestamp,
+    /// With a wrong id or signature.
+    pub forged: u64,
+    /// No events at all.
+    pub unreadable: u64,
+    /// Under a subscription id that nobody has opened.
+    pub astray: u64,
+}
+
 /// Facts learned about an upstream by its behaviour, and what it states of itself. They survive restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -154,9 +168,25 @@ pub struct Learned {
     pub ignores_limit_zero: Option<bool>,
     /// Its NIP-11 document, as it was read last.
     pub stated: Option<Stated>,
+    /// What it serves again and again and nobody can take.
+    pub faulty: Option<Faulty>,
 }
 
 impl Learned {
+    /// Whether its NIP-77 was refused, and not tried since.
+    #[must_use]
+    pub fn refuses_nip77(&self) -> bool {
+        matches!(self.nip77, Some(Nip77::Refused { .. }))
+    }
+
+    /// What a refresh goes by: what was refused is tried again (NIP-77, S12; more live subscriptions and larger filters, I3), what
+    /// was faulty is looked at anew.
+    #[must_use]
+    pub fn for_a_refresh(self) -> Self {
+        let nip77 = self.nip77.filter(|nip77| matches!(nip77, Nip77::Works { .. }));
+        Self { nip77, live_limit: None, live_limit_at: None, refs_per_filter: None, faulty: None, ..self }
+    }
+
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
         let Self {
@@ -169,6 +199,7 @@ impl Learned {
             excludes_until,
             ignores_limit_zero,
             stated,
+            faulty,
         } = newer;
         self.nip77 = nip77.or(self.nip77.take());
         self.page_cap = page_cap.or(self.page_cap);
@@ -179,14 +210,6 @@ impl Learned {
         self.excludes_until = excludes_until.or(self.excludes_until);
         self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);
         self.stated = stated.or(self.stated.take());
-    }
-
-    /// S15: what the relay refused is tried again with a refresh: NIP-77, more live subscriptions, larger filters. Answers
-    /// whether there was anything.
-    pub fn forget_refusals(&mut self) -> bool {
-        let before = (self.nip77.take_if(|nip77| matches!(nip77, Nip77::Refused { .. })), self.live_limit.take());
-        let filters = self.refs_per_filter.take();
-        self.live_limit_at = None;
-        before.0.is_some() || before.1.is_some() || filters.is_some()
+        self.faulty = faulty.or(self.faulty);
     }
 }

@@ -44,6 +44,10 @@ pub struct RepoSeen {
     /// Whom it names as its maintainers, without repeats, at most [`MAINTAINERS_PER_REPO`].
     #[serde(default)]
     pub maintainers: Vec<PublicKey>,
+    /// Where it says that its git data may be had: as it stands there, without repeats, at most
+    /// [`CLONE_URLS`](crate::CLONE_URLS).
+    #[serde(default)]
+    pub clone_urls: Vec<String>,
     /// GRASP-08: it says of itself that it is private.
     #[serde(default)]
     pub private: bool,
@@ -205,6 +209,13 @@ pub enum Ask {
         #[serde(default)]
         layout: u64,
     },
+    /// Compare what was confirmed with what the upstream holds, whatever its date: an exchange of each filter, and nothing
+    /// else. Without NIP-77 there is none.
+    Audit {
+        /// 0 is layer 1, every other one the chunk below its number.
+        part: u32,
+        filters: Vec<Filter>,
+    },
     HangUp {
         reason: HangUpReason,
     },
@@ -256,6 +267,12 @@ pub enum Said {
     Learned {
         facts: Learned,
     },
+    /// A part of an audit is over; `found` events of it were new.
+    Audited {
+        part: u32,
+        outcome: BatchOutcome,
+        found: u64,
+    },
     /// Home does not hold these any more: what the ledger says of them is void. Few thousand at a time.
     Lost {
         ids: Vec<EventId>,
@@ -273,12 +290,14 @@ impl Said {
     pub fn in_few_words(mut self) -> Self {
         let words = match &mut self {
             Self::Down { detail, .. } => Some(detail),
-            Self::BatchEnded { outcome: BatchOutcome::Incomplete { detail, .. }, .. } => Some(detail),
+            Self::BatchEnded { outcome: BatchOutcome::Incomplete { detail, .. }, .. }
+            | Self::Audited { outcome: BatchOutcome::Incomplete { detail, .. }, .. } => Some(detail),
             Self::Learned { facts: Learned { nip77: Some(Nip77::Refused { reason, .. }), .. } } => Some(reason),
             Self::Opened
             | Self::CaughtUp
             | Self::Rebuilt { .. }
             | Self::BatchEnded { .. }
+            | Self::Audited { .. }
             | Self::Progress { .. }
             | Self::Learned { .. }
             | Self::Lost { .. }
@@ -323,6 +342,8 @@ pub enum Incomplete {
     NotLoaded,
     /// Everything was read; home gave no outcome of some of its events in time.
     Unsettled,
+    /// Some of what the upstream sent is forged or cannot be read: a true event may be behind it.
+    Faulty,
 }
 
 impl Incomplete {
@@ -338,6 +359,7 @@ impl Incomplete {
             Self::RateLimited => "rate-limited",
             Self::NotLoaded => "not-loaded",
             Self::Unsettled => "unsettled",
+            Self::Faulty => "faulty",
         }
     }
 }

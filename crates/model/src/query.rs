@@ -4,6 +4,7 @@ use nostr::prelude::{EventId, Filter, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
+use crate::explain::{Explanation, Next, Subject};
 use crate::item::{Item, RepoAddr};
 use crate::ledger::{LedgerRow, Waiting};
 use crate::link::{BatchId, Epoch, Learned, Method, Resume, Role, UpstreamId, WorkerId};
@@ -47,6 +48,10 @@ pub enum Query {
     Known {
         ids: Vec<EventId>,
     },
+    /// Which of these ids home holds without serving them (`held`).
+    Held {
+        ids: Vec<EventId>,
+    },
     /// What home holds under these identifiers: who speaks for a repository is decided from it.
     Announced {
         identifiers: Vec<String>,
@@ -70,6 +75,10 @@ pub enum Query {
         fingerprint: String,
     },
     Status,
+    /// What is known of one event, repository or upstream, and why it stands as it does.
+    Explain {
+        subject: Subject,
+    },
 }
 
 impl Query {
@@ -86,6 +95,7 @@ impl Query {
             Self::Due => "due",
             Self::Ledger { .. } => "ledger",
             Self::Known { .. } => "known",
+            Self::Held { .. } => "held",
             Self::Announced { .. } => "announced",
             Self::Bars { .. } => "bars",
             Self::Hold { .. } => "hold",
@@ -93,6 +103,7 @@ impl Query {
             Self::Settle { .. } => "settle",
             Self::Policy { .. } => "policy",
             Self::Status => "status",
+            Self::Explain { .. } => "explain",
         }
     }
 
@@ -108,13 +119,15 @@ impl Query {
             | Self::Due
             | Self::Ledger { .. }
             | Self::Known { .. }
+            | Self::Held { .. }
             | Self::Announced { .. }
             | Self::Bars { .. }
             | Self::Hold { .. }
             | Self::Released
             | Self::Settle { .. }
             | Self::Policy { .. }
-            | Self::Status => true,
+            | Self::Status
+            | Self::Explain { .. } => true,
         }
     }
 }
@@ -140,6 +153,7 @@ pub enum Answer {
     Settled(u64),
     Policy(bool),
     Status(Status),
+    Explanation(Box<Explanation>),
     Failed(StateError),
 }
 
@@ -169,6 +183,39 @@ pub struct LeaseRequest {
     pub behind: Vec<(UpstreamId, Timestamp)>,
     /// The worker stops: its upstreams are free at once.
     pub leaving: bool,
+    /// How its writes to home go.
+    #[serde(default)]
+    pub writes: HomeWrites,
+}
+
+/// How writes to home go, of one worker or of all together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeWrites {
+    /// Events that were offered and have no final word from home yet. What their upstreams still hold back waits behind
+    /// them, unseen.
+    pub waiting: u64,
+    /// Events that home gave its final word on within the last minute.
+    pub per_minute: u64,
+    /// Home has refused writes for their rate within the last minute.
+    pub is_limited: bool,
+}
+
+impl HomeWrites {
+    /// How long what waits takes at the rate of the last minute (seconds), if anything moves.
+    #[must_use]
+    pub fn left_secs(self) -> Option<u64> {
+        (self.per_minute > 0).then(|| self.waiting.saturating_mul(60).div_ceil(self.per_minute))
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting + other.waiting,
+            per_minute: self.per_minute + other.per_minute,
+            is_limited: self.is_limited || other.is_limited,
+        }
+    }
 }
 
 /// An upstream that a connector holds a lease on.
@@ -208,7 +255,7 @@ pub struct Snapshot {
     pub batches_in_flight: usize,
     /// The newest chunk of each kind of item, and every chunk that a missing item belongs to, with all their members.
     pub tails: Vec<Tail>,
-    /// One above the highest chunk number in use: by repos, by roots and participants. They share one row of numbers.
+    /// One above the highest chunk number in use: by repos, by roots. They share one row of numbers.
     pub chunks: (u32, u32),
     /// Items of the largest chunk: of repos, of roots.
     #[serde(default)]
@@ -225,6 +272,19 @@ pub struct Snapshot {
     pub ask_at: Option<Timestamp>,
     /// Since when no item is wanted, pending or confirmed.
     pub empty_since: Option<Timestamp>,
+    /// S9: what is still to be compared since the last quick reconnect.
+    #[serde(default)]
+    pub audit: Option<Audit>,
+}
+
+/// An audit that is not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    pub due_at: Timestamp,
+    /// The next part of it: 0 is layer 1, every other one the chunk below its number.
+    pub part: u32,
+    /// The confirmed items of that chunk; none before it is due.
+    pub items: Vec<Item>,
 }
 
 /// An item on one upstream, with the chunk of live filters that it belongs to.
@@ -258,6 +318,9 @@ pub struct Claim {
     /// S14: new chunks for these items.
     pub rechunk: Vec<(Item, u32)>,
     pub drafts: Vec<Draft>,
+    /// S9: the next part of an audit is asked for; without word of it, not again before this moment.
+    #[serde(default)]
+    pub audit: Option<Timestamp>,
 }
 
 /// A batch before it has an id.
@@ -302,6 +365,9 @@ pub struct LedgerPage {
 pub struct Announced {
     pub addr: RepoAddr,
     pub maintainers: Vec<PublicKey>,
+    /// Where it says that its git data may be had.
+    #[serde(default)]
+    pub clone_urls: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -313,6 +379,9 @@ pub struct Status {
     /// Events in the ledger, by outcome.
     pub outcomes: Vec<(String, u64)>,
     pub upstreams: Vec<UpstreamStatus>,
+    /// How writes to home go, over all workers.
+    #[serde(default)]
+    pub writes: HomeWrites,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -332,4 +401,7 @@ pub struct UpstreamStatus {
     pub incomplete: Option<String>,
     /// Sums over the life of the store.
     pub counts: BatchCounts,
+    /// What is tried next, and why then. None: never, as `incomplete` says; or nothing is wanted there, and nobody dials it.
+    #[serde(default)]
+    pub next: Option<Next>,
 }

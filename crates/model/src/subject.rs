@@ -7,6 +7,7 @@
 //! | `report.<upstream>` | stream `REPORTS`, one state replica gets it | session → state | a `Report` |
 //! | `owners` | core, everybody gets it | state → connectors | nothing: workers came or went |
 //! | `stored.<kind>` | core, everybody gets it | sink → third parties | a `Stored` |
+//! | `git.<kind>` | core, everybody gets it | sink → third parties | a `GitWanted` |
 //! | `query.<name>` | request, one state replica answers | any → state | a `Query`; the reply is an `Answer` |
 //! | `door.<replica>` | core | any → one state replica | the parts of a question that is too large for one message |
 
@@ -45,6 +46,12 @@ pub fn report(upstream: UpstreamId) -> String {
 #[must_use]
 pub fn stored(kind: Kind) -> String {
     format!("stored.{kind}")
+}
+
+/// Word of git data that is wanted for events of one kind.
+#[must_use]
+pub fn git_wanted(kind: Kind) -> String {
+    format!("git.{kind}")
 }
 
 /// A question by its [`Query::name`](crate::Query::name).

@@ -73,8 +73,15 @@ fn repo(n: usize) -> RepoAddr {
 async fn discoveries(store: &dyn Store) {
     let relays: Vec<RelayUrl> = (0..RELAYS).map(|n| RelayUrl::parse(&format!("wss://relay{n}.example")).unwrap()).collect();
     let created_at = Timestamp::from_secs(NOW);
-    let repos =
-        |n| RepoSeen { addr: repo(n), event: id(n), created_at, relays: relays.clone(), maintainers: vec![], private: false };
+    let repos = |n| RepoSeen {
+        addr: repo(n),
+        event: id(n),
+        created_at,
+        relays: relays.clone(),
+        maintainers: vec![],
+        clone_urls: vec![],
+        private: false,
+    };
     let window = Discovery { repos: (0..REPOS).map(repos).collect(), ..Discovery::default() };
     time("discover 300 repos on 5 upstreams", store.discover(&window)).await.unwrap();
     let roots = |n| RootSeen { id: id(n), kind: Kind::Custom(1621), created_at, repos: vec![repo(n % REPOS)] };
@@ -88,7 +95,8 @@ async fn discoveries(store: &dyn Store) {
 
 async fn link(store: &dyn Store) -> (UpstreamId, Epoch) {
     let worker = WorkerId { name: "connector".to_owned(), incarnation: "one".to_owned() };
-    let request = LeaseRequest { worker, ttl_ms: 6_000, behind: Vec::new(), leaving: false };
+    let request =
+        LeaseRequest { worker, ttl_ms: 6_000, behind: Vec::new(), leaving: false, writes: model::HomeWrites::default() };
     let assigned = time("lease: claim 6 upstreams", store.lease(&request)).await.unwrap();
     time("lease: renew", store.lease(&request)).await.unwrap();
     let home = assigned.iter().find(|assignment| assignment.role == Role::Home).unwrap();
@@ -112,7 +120,7 @@ async fn snapshots(store: &dyn Store, upstream: UpstreamId, epoch: Epoch) {
             let items: Vec<Item> = items.iter().map(|covered| covered.item.clone()).collect();
             let drafts = vec![Draft { items, chunk, method: Method::Req }];
             chunk += 1;
-            let claim = Claim { upstream, epoch, refresh: None, rechunk: Vec::new(), drafts };
+            let claim = Claim { upstream, epoch, refresh: None, rechunk: Vec::new(), drafts, audit: None };
             let batch = store.claim(&claim).await.unwrap().batches[0].unwrap();
             let (outcome, method, counts) = (model::BatchOutcome::Complete, Method::Req, BatchCounts::default());
             sequence += 1;
@@ -138,6 +146,7 @@ async fn ledger(store: &dyn Store, upstream: UpstreamId, epoch: Epoch) {
                 reason: None,
                 upstream,
                 batch: None,
+                via: None,
             }
         };
         let rows = (part * 1000..(part + 1) * 1000).map(row).collect();

@@ -3,7 +3,7 @@
 use engine::sequence::Applied;
 use model::{
     Announced, BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LedgerScope, LinkView, Outcome, PublicKey,
-    Ref, RefTag, RelayUrl, Resume, Role, Timestamp,
+    Ref, RefTag, RelayUrl, Resume, Role, Timestamp, Via,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -13,6 +13,9 @@ use crate::failure::{Failure, unreadable};
 /// `coverage.status`. The SQL names these numbers, for the partial index needs a literal.
 pub(crate) const WANTED: i64 = 0;
 pub(crate) const PENDING: i64 = 1;
+pub(crate) const CONFIRMED: i64 = 2;
+/// `event.outcome` of what may come again.
+pub(crate) const FORGOTTEN: i64 = 99;
 
 /// Unix seconds; what lies beyond the range of the store is its end.
 pub(crate) fn secs(at: Timestamp) -> i64 {
@@ -100,10 +103,19 @@ pub(crate) fn maintainers(text: &str) -> Result<Vec<PublicKey>, Failure> {
     serde_json::from_str(text).map_err(|_| unreadable("the maintainers of a repo"))
 }
 
-/// A repo and whom it names, from the columns of both.
-pub(crate) fn announced(key: &str, maintainers_text: &str) -> Result<Announced, Failure> {
+/// Texts as a JSON list.
+pub(crate) fn texts_text(texts: &[String]) -> String {
+    serde_json::to_string(texts).expect("texts are plain data")
+}
+
+pub(crate) fn texts(text: &str) -> Result<Vec<String>, Failure> {
+    serde_json::from_str(text).map_err(|_| unreadable("a list of texts"))
+}
+
+/// A repo, whom it names and where its git data may be had, from the columns of these.
+pub(crate) fn announced(key: &str, maintainers_text: &str, clone_urls: &str) -> Result<Announced, Failure> {
     let addr = key.parse().map_err(|_| unreadable("an item"))?;
-    Ok(Announced { addr, maintainers: maintainers(maintainers_text)? })
+    Ok(Announced { addr, maintainers: maintainers(maintainers_text)?, clone_urls: texts(clone_urls)? })
 }
 
 /// The columns of a relay that make its link.
@@ -212,6 +224,26 @@ fn tag_code(tag: RefTag) -> i64 {
         RefTag::Own => 6,
         RefTag::Id => 7,
     }
+}
+
+pub(crate) fn tag(code: i64) -> Result<RefTag, Failure> {
+    let all =
+        [RefTag::Address, RefTag::RootAddress, RefTag::Event, RefTag::RootEvent, RefTag::Quote, RefTag::Author, RefTag::Own];
+    all.into_iter().find(|tag| tag_code(*tag) == code).ok_or_else(|| unreadable("a tag"))
+}
+
+pub(crate) fn via_code(via: Via) -> i64 {
+    match via {
+        Via::Live => 0,
+        Via::Page => 1,
+        Via::Negentropy => 2,
+        Via::Kept => 3,
+    }
+}
+
+pub(crate) fn via(code: i64) -> Result<Via, Failure> {
+    let all = [Via::Live, Via::Page, Via::Negentropy, Via::Kept];
+    all.into_iter().find(|via| via_code(*via) == code).ok_or_else(|| unreadable("how an event came"))
 }
 
 /// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 12, 13, 15 and

@@ -14,6 +14,7 @@ macro_rules! statements {
 
 mod buried;
 mod codec;
+mod explained;
 mod failure;
 mod metrics;
 pub mod postgres;
@@ -30,8 +31,9 @@ mod wanting;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
-    LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId, Waiting,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, Explanation, LeaseRequest, LedgerCursor, LedgerPage,
+    LedgerRow, LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Subject, Timestamp, UpGranted, UpstreamId,
+    Waiting,
 };
 
 pub use postgres::PostgresStore;
@@ -93,6 +95,9 @@ pub trait Store: Send + Sync + 'static {
 
     async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError>;
 
+    /// Which of these home holds without serving them, in the order of the question.
+    async fn held(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError>;
+
     /// What home holds under these identifiers, in the order of its addresses.
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError>;
 
@@ -114,4 +119,7 @@ pub trait Store: Send + Sync + 'static {
     async fn policy(&self, fingerprint: &str) -> Result<bool, StateError>;
 
     async fn status(&self) -> Result<Status, StateError>;
+
+    /// What is known of one event, repo or upstream. Asked by people, now and then: it may take a while.
+    async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError>;
 }

@@ -4,6 +4,7 @@ use engine::health::{self, Health};
 use engine::room::Room;
 use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, Method, Role, Timestamp};
 
+use crate::Settings;
 use crate::codec;
 use crate::failure::Failure;
 
@@ -15,6 +16,7 @@ pub(crate) struct Relay {
     pub(crate) seen_below: i64,
     failures: i64,
     failing_since: Option<i64>,
+    up_since: Option<i64>,
     ask_failures: i64,
     learned: String,
 }
@@ -24,10 +26,20 @@ impl Relay {
         self.role == Role::Home.as_str()
     }
 
+    fn health(&self) -> Health {
+        let failing_since = self.failing_since.map(codec::timestamp);
+        Health { failures: codec::small(self.failures), failing_since }
+    }
+
     /// S17.
     pub(crate) fn health_after(&self, class: DownClass, now: Timestamp) -> Health {
-        let failing_since = self.failing_since.map(codec::timestamp);
-        Health { failures: codec::small(self.failures), failing_since }.after_down(class, now)
+        self.health().after_down(class, now)
+    }
+
+    /// S17: what frames, and so many outcomes that are new, make of the upstream's health; none if it was good.
+    pub(crate) fn health_after_progress(&self, outcomes: usize, now: Timestamp) -> Option<Health> {
+        let lived = self.up_since.map_or(0, |since| codec::secs(now).saturating_sub(since));
+        self.failing_since.is_some().then(|| self.health().after_progress(codec::unsigned(lived), outcomes, now))
     }
 
     /// Incomplete batches in a row, one more than before, and when to ask again.
@@ -44,6 +56,11 @@ impl Relay {
         let is_due = Room::of(&after) != Room::of(&before);
         Ok((after, is_due))
     }
+}
+
+/// When an audit that follows a quick reconnect, or that could not be made, is due (S9).
+pub(crate) fn audit_due(settings: &Settings, now: i64) -> i64 {
+    now.saturating_add(codec::signed(settings.policy.audit_after_secs))
 }
 
 /// A batch's end, as it is reported.

@@ -21,6 +21,8 @@ pub(crate) struct Stored {
     pub(crate) removed_until: Option<Timestamp>,
     /// Whom the version names.
     pub(crate) maintainers: Vec<PublicKey>,
+    /// Where it says that git data may be had.
+    pub(crate) clone_urls: Vec<String>,
     /// It says of itself that it is private.
     pub(crate) says_private: bool,
 }
@@ -33,6 +35,7 @@ pub(crate) struct RepoRow {
     created_at: Option<i64>,
     removed_until: Option<i64>,
     maintainers: String,
+    clone_urls: String,
     says_private: bool,
 }
 
@@ -43,8 +46,9 @@ impl RepoRow {
             _ => None,
         };
         let maintainers = codec::maintainers(&self.maintainers)?;
+        let clone_urls = codec::texts(&self.clone_urls)?;
         let (removed_until, says_private) = (self.removed_until.map(codec::timestamp), self.says_private);
-        Ok(Stored { version, removed_until, maintainers, says_private })
+        Ok(Stored { version, removed_until, maintainers, clone_urls, says_private })
     }
 }
 
@@ -133,12 +137,12 @@ fn changed<'a>(before: &Stored, seen: Option<&'a RepoSeen>, removed: Option<Time
     let is_gone = |at: Timestamp| removed_until.is_some_and(|until| at <= until);
     let kept = before.version.filter(|(at, _)| !is_gone(*at));
     let newer = seen.filter(|repo| !is_gone(repo.created_at) && kept.is_none_or(|kept| is_newer(version(repo), kept)));
-    let (maintainers, says_private) = match (newer, kept) {
-        (Some(repo), _) => (repo.maintainers.clone(), repo.private),
-        (None, Some(_)) => (before.maintainers.clone(), before.says_private),
-        (None, None) => (Vec::new(), false),
+    let (maintainers, clone_urls, says_private) = match (newer, kept) {
+        (Some(repo), _) => (repo.maintainers.clone(), repo.clone_urls.clone(), repo.private),
+        (None, Some(_)) => (before.maintainers.clone(), before.clone_urls.clone(), before.says_private),
+        (None, None) => (Vec::new(), Vec::new(), false),
     };
-    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers, says_private };
+    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers, clone_urls, says_private };
     let relays = match (newer, after.version) {
         (Some(repo), _) => Some(repo.relays.as_slice()),
         (None, None) => Some([].as_slice()),

@@ -153,6 +153,7 @@ async fn answer(store: &dyn Store, query: Query) -> Answer {
         Query::Due => store.sweep().await.map(Answer::Due),
         Query::Ledger { scope, after } => store.ledger(&scope, after).await.map(Answer::Ledger),
         Query::Known { ids } => store.known(&ids).await.map(Answer::Known),
+        Query::Held { ids } => store.held(&ids).await.map(Answer::Known),
         Query::Announced { identifiers } => store.announced(&identifiers).await.map(Answer::Announced),
         Query::Bars { keys } => store.bars(&keys).await.map(Answer::Bars),
         Query::Hold { waiting } => store.hold(&waiting).await.map(Answer::Held),
@@ -160,6 +161,7 @@ async fn answer(store: &dyn Store, query: Query) -> Answer {
         Query::Settle { rows } => store.settle(&rows).await.map(Answer::Settled),
         Query::Policy { fingerprint } => store.policy(&fingerprint).await.map(Answer::Policy),
         Query::Status => store.status().await.map(Answer::Status),
+        Query::Explain { subject } => store.explain(&subject).await.map(|told| Answer::Explanation(Box::new(told))),
     };
     answered.unwrap_or_else(Answer::Failed)
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::{Assignment, Epoch, Outcome, Status, UpstreamId, UpstreamStatus};
+use engine::next::{Standing, next};
+use model::{Assignment, Epoch, HomeWrites, Outcome, Status, Timestamp, UpstreamId, UpstreamStatus};
 
 use crate::codec::{self, CountColumns, LinkColumns};
 use crate::failure::Failure;
@@ -42,6 +43,10 @@ pub(crate) struct UpstreamRow {
     last_class: Option<String>,
     last_detail: Option<String>,
     incomplete: Option<String>,
+    ask_at: Option<i64>,
+    refresh_at: Option<i64>,
+    empty_since: Option<i64>,
+    deadline: Option<i64>,
     #[sqlx(flatten)]
     counts: CountColumns,
 }
@@ -56,6 +61,14 @@ pub(crate) struct Counted {
     pub(crate) outcomes: Vec<(i64, i64)>,
     pub(crate) items: Vec<(i64, i64, i64)>,
     pub(crate) upstreams: Vec<UpstreamRow>,
+    /// Of all workers together: events that wait, events a minute, whether any is held up.
+    pub(crate) writes: (i64, i64, bool),
+    pub(crate) now: i64,
+}
+
+/// The columns of a worker's writes to home, bound by `bind`.
+pub(crate) fn writes_columns<T>(writes: HomeWrites, bind: impl FnOnce(i64, i64, bool) -> T) -> T {
+    bind(codec::signed(writes.waiting), codec::signed(writes.per_minute), writes.is_limited)
 }
 
 pub(crate) fn status(counted: Counted) -> Result<Status, Failure> {
@@ -65,13 +78,16 @@ pub(crate) fn status(counted: Counted) -> Result<Status, Failure> {
         .map(|(code, n)| Ok((codec::outcome(code)?, codec::unsigned(n))))
         .collect::<Result<Vec<(Outcome, u64)>, Failure>>()?;
     let items = items_by_relay(counted.items);
-    let upstreams = counted.upstreams.iter().map(|row| upstream(row, items.get(&row.id).copied().unwrap_or_default()));
+    let now = codec::timestamp(counted.now);
+    let upstreams = counted.upstreams.iter().map(|row| upstream(row, items.get(&row.id).copied().unwrap_or_default(), now));
+    let (waiting, per_minute, is_limited) = counted.writes;
     Ok(Status {
         repos: codec::unsigned(counted.repos),
         roots: codec::unsigned(counted.roots),
         at_home: outcomes.iter().filter(|(outcome, _)| outcome.is_at_home()).map(|(_, n)| n).sum(),
         outcomes: outcomes.iter().map(|(outcome, n)| (outcome.as_str().to_owned(), *n)).collect(),
         upstreams: upstreams.collect::<Result<_, Failure>>()?,
+        writes: HomeWrites { waiting: codec::unsigned(waiting), per_minute: codec::unsigned(per_minute), is_limited },
     })
 }
 
@@ -89,8 +105,21 @@ fn items_by_relay(counted: Vec<(i64, i64, i64)>) -> BTreeMap<i64, Items> {
     items
 }
 
-fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items) -> Result<UpstreamStatus, Failure> {
+fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items, now: Timestamp) -> Result<UpstreamStatus, Failure> {
+    let standing = Standing {
+        role: codec::role(&relay.role)?,
+        link: relay.link.view(),
+        is_refused: relay.refused,
+        wanted,
+        pending,
+        confirmed,
+        ask_at: relay.ask_at.map(codec::timestamp),
+        deadline: relay.deadline.map(codec::timestamp),
+        refresh_at: relay.refresh_at.map(codec::timestamp),
+        empty_since: relay.empty_since.map(codec::timestamp),
+    };
     Ok(UpstreamStatus {
+        next: next(&standing, now),
         upstream: UpstreamId(relay.id),
         url: codec::url(&relay.url)?,
         role: codec::role(&relay.role)?,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::consolidation::{self, Crowd};
 use engine::room::Room;
 use engine::rules::HOME_FIRST_SECS;
-use model::{Covered, Epoch, ItemKind, LinkView, Snapshot, Tail, UpstreamId};
+use model::{Audit, Covered, Epoch, ItemKind, LinkView, Snapshot, Tail, UpstreamId};
 
 use crate::codec::{self, LinkColumns};
 use crate::failure::Failure;
@@ -28,9 +28,26 @@ pub(crate) struct RelayRow {
     empty_since: Option<i64>,
     layout: i64,
     layout_taken: i64,
+    audit_at: Option<i64>,
+    audit_part: i64,
 }
 
 impl RelayRow {
+    /// S9: from which chunk on the confirmed items are to be compared now.
+    pub(crate) fn audits_from(&self, now: i64) -> Option<i64> {
+        let is_due = self.audit_at.is_some_and(|at| at <= now) && self.audit_part > 0;
+        is_due.then_some(self.audit_part - 1)
+    }
+
+    /// S9: the part of the audit that is next, with the rows of its chunk.
+    fn audit(&self, rows: Vec<ItemRow>) -> Result<Option<Audit>, Failure> {
+        let Some(due_at) = self.audit_at.map(codec::timestamp) else { return Ok(None) };
+        let items = read(rows)?;
+        let chunk = items.first().and_then(|covered| covered.chunk);
+        let part = chunk.map_or(codec::small(self.audit_part), |chunk| chunk + 1);
+        Ok(Some(Audit { due_at, part, items: items.into_iter().map(|covered| covered.item).collect() }))
+    }
+
     /// The layout that the live filters of the link are to be rebuilt to.
     fn rebuild(&self) -> Option<u64> {
         let is_up = matches!(self.link.view(), LinkView::Up { .. });
@@ -68,6 +85,8 @@ pub(crate) struct Lists {
     pub(crate) missing: Vec<Covered>,
     pub(crate) tails: Vec<Tail>,
     pub(crate) covered: Option<Vec<Covered>>,
+    /// The chunk that an audit is at.
+    pub(crate) audited: Vec<ItemRow>,
 }
 
 impl Figures {
@@ -97,15 +116,15 @@ impl Figures {
 
     fn chunks(&self) -> (u32, u32) {
         let top = |chunks: &[u32]| chunks.last().map_or(0, |highest| highest + 1);
-        (top(&self.chunks[0]), top(&self.chunks[1]).max(top(&self.chunks[2])))
+        (top(&self.chunks[0]), top(&self.chunks[1]))
     }
 
     fn crowd(&self) -> Crowd {
         let largest = |sizes: &BTreeMap<u32, u64>| sizes.values().copied().max().unwrap_or(0);
         Crowd {
             chunks: self.chunks(),
-            members: consolidation::members(self.members[0], self.members[1], self.members[2]),
-            largest: (largest(&self.sizes[0]), largest(&self.sizes[1]).max(largest(&self.sizes[2]))),
+            members: (self.members[0], self.members[1]),
+            largest: (largest(&self.sizes[0]), largest(&self.sizes[1])),
         }
     }
 
@@ -161,7 +180,7 @@ pub(crate) fn snapshot(
     in_flight: i64,
     (lists, now): (Lists, i64),
 ) -> Result<Snapshot, Failure> {
-    let Lists { missing, tails, covered } = lists;
+    let Lists { missing, tails, covered, audited } = lists;
     Ok(Snapshot {
         upstream,
         url: codec::url(&relay.url)?,
@@ -185,5 +204,6 @@ pub(crate) fn snapshot(
         refresh_at: codec::timestamp(relay.refresh_at.unwrap_or(i64::MAX)),
         ask_at: relay.ask_at.map(codec::timestamp),
         empty_since: relay.empty_since.map(codec::timestamp),
+        audit: relay.audit(audited)?,
     })
 }

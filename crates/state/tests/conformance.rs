@@ -5,6 +5,7 @@
 mod cases {
     pub(crate) mod claims;
     pub(crate) mod discovery;
+    pub(crate) mod explained;
     pub(crate) mod gone;
     pub(crate) mod leases;
     pub(crate) mod ledger;
@@ -157,6 +158,10 @@ conformance! {
             a_report_of_an_old_epoch_is_fenced
             a_repeated_sequence_changes_nothing
             s17_failures_add_up_and_a_useful_answer_clears_them
+            s17_events_of_a_link_that_drops_before_a_batch_ends_heal_the_ladder
+            s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends
+            s09_an_audit_outlives_a_restart_and_is_not_put_off_by_it
+            s09_there_is_no_audit_without_nip77_nor_beside_a_fresh_start
             s18_a_rate_limit_moves_the_next_ask_and_the_deadlines
             what_was_learned_is_kept_and_added_to
             what_home_confirms_is_free_for_the_other_upstreams
@@ -171,6 +176,16 @@ conformance! {
             stored_wins_and_what_was_held_gives_way
             an_id_is_known_whatever_became_of_it
             status_counts_what_became_of_events
+        }
+        explained {
+            an_event_is_explained_by_who_brought_it_first_and_by_what_became_of_it_last
+            an_event_that_was_never_seen_is_expected_where_something_is_still_missing
+            an_event_that_waits_is_explained_by_what_it_waits_for
+            a_repo_is_explained_by_its_coverage_on_home_and_on_every_upstream_that_it_lists
+            a_root_is_explained_by_where_it_is_covered_and_an_announcement_by_its_repo
+            an_upstream_is_explained_by_its_batches_its_chunks_and_what_was_learned
+            c1_every_upstream_with_something_to_cover_has_a_next_attempt
+            l06_how_writes_to_home_go_is_added_up_over_the_workers_that_live
         }
         gone {
             participants_are_covered_where_their_repos_are_and_at_home

@@ -5,10 +5,12 @@
 
 mod chaos_proxy;
 pub mod fleet;
+mod grasp_home;
 pub mod hostile;
 mod local_relay;
 mod nats;
 mod nostr_rs_relay;
+mod past;
 mod ports;
 pub mod postgres;
 mod process;
@@ -20,10 +22,12 @@ mod wait;
 mod wire;
 
 pub use chaos_proxy::ChaosProxy;
+pub use grasp_home::{GraspHome, GraspTerms};
 pub use hostile::HostileRelay;
 pub use local_relay::LocalRelay;
 pub use nats::Nats;
 pub use nostr_rs_relay::NostrRsRelay;
+pub use past::age_outcomes;
 pub use ports::free_port;
 pub use postgres::PostgresServer;
 pub use publisher::{Offer, Publisher};

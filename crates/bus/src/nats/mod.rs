@@ -17,9 +17,9 @@ use async_nats::jetstream::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use model::{Answer, Epoch, Order, Query, Report, Stored, UpstreamId, subject};
+use model::{Answer, Epoch, GitWanted, Order, Query, Report, Stored, UpstreamId, subject};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
@@ -37,8 +37,15 @@ const PLANNERS: &str = "planner";
 const REPORTS: usize = 16;
 /// Orders that may wait for one session.
 const ORDERS: usize = 64;
-/// Word of stored events on its way out; beyond it, it is dropped: third parties catch up by query.
-const STORED: usize = 4096;
+/// Word to third parties on its way out; beyond it, it is dropped: they catch up by query, or hear it again.
+const WORDS: usize = 4096;
+
+/// What third parties are told.
+#[derive(Debug)]
+enum Word {
+    Stored(Stored),
+    GitWanted(GitWanted),
+}
 
 pub struct Nats {
     client: Client,
@@ -48,7 +55,7 @@ pub struct Nats {
     connections: watch::Receiver<u64>,
     counts: Arc<Counts>,
     notices: Board,
-    stored: mpsc::Sender<Stored>,
+    words: mpsc::Sender<Word>,
     asker: Asker,
     _tasks: DropGuard,
 }
@@ -70,11 +77,11 @@ impl Nats {
         let asker = asker.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
         let stop = CancellationToken::new();
         let notices = Board::default();
-        let (stored, words) = mpsc::channel(STORED);
+        let (told, words) = mpsc::channel(WORDS);
         tokio::spawn(stop.clone().run_until_cancelled_owned(send_notices(client.clone(), notices.clone())));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(send_stored(client.clone(), settings.writes, words)));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(send_words(client.clone(), settings.writes, words)));
         let jetstream = reports::context(client.clone());
-        Ok(Self { client, jetstream, settings, connections, counts, notices, stored, asker, _tasks: stop.drop_guard() })
+        Ok(Self { client, jetstream, settings, connections, counts, notices, words: told, asker, _tasks: stop.drop_guard() })
     }
 
     /// Times that a subscription of this process fell so far behind that messages were lost.
@@ -118,9 +125,12 @@ async fn feed(board: Board, mut subscriber: async_nats::Subscriber, mut connecti
     }
 }
 
-async fn send_stored(client: Client, version: u32, mut words: mpsc::Receiver<Stored>) {
-    while let Some(stored) = words.recv().await {
-        publish(&client, version, subject::stored(stored.kind), &stored).await;
+async fn send_words(client: Client, version: u32, mut words: mpsc::Receiver<Word>) {
+    while let Some(word) = words.recv().await {
+        match word {
+            Word::Stored(stored) => publish(&client, version, subject::stored(stored.kind), &stored).await,
+            Word::GitWanted(wanted) => publish(&client, version, subject::git_wanted(wanted.kind), &wanted).await,
+        }
     }
 }
 
@@ -219,8 +229,19 @@ impl Bus for Nats {
     fn stored(&self, stored: &[Stored]) {
         for one in stored {
             // Full or closed: nobody has to know.
-            let _ = self.stored.try_send(one.clone());
+            let _ = self.words.try_send(Word::Stored(one.clone()));
         }
+    }
+
+    fn git_wanted(&self, wanted: &[GitWanted]) {
+        for one in wanted {
+            // Full or closed: what is held is said again.
+            let _ = self.words.try_send(Word::GitWanted(one.clone()));
+        }
+    }
+
+    fn git_wanted_inside(&self) -> Option<broadcast::Receiver<GitWanted>> {
+        None
     }
 
     async fn ask(&self, query: Query) -> Result<Answer, BusError> {

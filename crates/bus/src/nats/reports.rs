@@ -214,6 +214,7 @@ mod tests {
             reason: None,
             upstream: UpstreamId(1),
             batch: None,
+            via: None,
         }
     }
 

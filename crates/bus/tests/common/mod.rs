@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Bus, InProcess, Nats, NatsSettings};
-use model::{Answer, Ask, Epoch, HangUpReason, Order, Query, Report, Said, UpstreamId};
+use futures_util::StreamExt;
+use model::{Answer, Ask, Epoch, GitWanted, HangUpReason, Order, Query, Report, Said, UpstreamId};
+use tokio::sync::mpsc;
 
 /// Long enough for what must happen, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -33,6 +35,38 @@ impl World {
             Self::InProcess(bus) => Arc::clone(bus) as Arc<dyn Bus>,
             Self::Nats(server) => Arc::new(connect(&server.url()).await),
         }
+    }
+
+    /// Word of git data that is wanted, as a third party hears it: on a listener inside the process, or with a client of its own.
+    pub async fn listen_git_wanted(&self) -> mpsc::Receiver<GitWanted> {
+        let (sender, receiver) = mpsc::channel(16);
+        match self {
+            Self::InProcess(bus) => {
+                let mut words = bus.listen_git_wanted();
+                tokio::spawn(async move {
+                    while let Ok(word) = words.recv().await
+                        && sender.send(word).await.is_ok()
+                    {}
+                });
+            }
+            Self::Nats(server) => {
+                let client = async_nats::connect(server.url()).await.expect("the server was just started");
+                let mut words = client.subscribe("git.*").await.expect("it takes subscriptions");
+                // Its own word comes back once the server knows of the subscription.
+                client.publish("git.ready", "".into()).await.expect("it takes messages");
+                words.next().await.expect("the server answers");
+                tokio::spawn(async move {
+                    while let Some(message) = words.next().await {
+                        let word: GitWanted = serde_json::from_slice(&message.payload).expect("it is what the docs say");
+                        assert_eq!(message.subject.as_str(), format!("git.{}", word.kind));
+                        if sender.send(word).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+        receiver
     }
 
     /// Gives what was said the time to travel.

@@ -2,11 +2,13 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Announced, Answer, Ask, Assignment, Bar, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
-    Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
-    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Participant, Query,
-    Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError,
-    Stated, Status, Stored, Tail, Timestamp, Tombstone, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
+    Announced, Answer, Ask, Assignment, Audit, Bar, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim, Claimed, CoverageAt,
+    CoverageState, Covered, Discovery, DownClass, Draft, Epoch, EventExplained, EventId, Explained, Explanation, Family,
+    Faulty, Filter, GateReason, GitWanted, HangUpReason, HomeWrites, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
+    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, LiveLayout, Method, Next, NextWhy, Nip77, Order,
+    Outcome, Participant, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen, Report, Resume,
+    Role, RootSeen, Said, Seen, Slot, Snapshot, StateError, Stated, Status, Stored, Subject, Tail, Timestamp, Tombstone,
+    UpGranted, UpstreamExplained, UpstreamId, UpstreamStatus, Via, Waiting, WaitingSince, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -38,7 +40,10 @@ units! {
         Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
     ];
     incompletes: Incomplete =
-        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];
+        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
+    ways: Via = [Live, Page, Negentropy, Kept];
+    reasons_of_next: NextWhy = [Dial, CatchUp, Ask, AskAgain, Deadline, Refresh, HangUp];
+    coverage_states: CoverageState = [Wanted, Pending, Confirmed];
     hang_up_reasons: HangUpReason = [Empty];
     down_classes: DownClass = [
         NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
@@ -107,6 +112,8 @@ variants! {
             Said::Progress { batches: vec![BatchId(8)], rows: rows(), counts: counts() },
         Said::Learned { facts: _ } => Said::Learned { facts: learned(nip77s().remove(0)) },
         Said::Lost { ids: _ } => Said::Lost { ids: vec![id(1)] },
+        Said::Audited { part: _, outcome: _, found: _ } =>
+            Said::Audited { part: 2, outcome: BatchOutcome::Complete, found: 3 },
         Said::RateLimited { seconds: _ } => Said::RateLimited { seconds: 60 },
     ];
     asks: Ask = [
@@ -121,6 +128,7 @@ variants! {
         },
         Ask::Rebuild { live: _, polled: _, since: _, layout: _ } =>
             Ask::Rebuild { live: live(), polled: live(), since: at(100), layout: 4711 },
+        Ask::Audit { part: _, filters: _ } => Ask::Audit { part: 2, filters: vec![filter()] },
         Ask::HangUp { reason: _ } => Ask::HangUp { reason: HangUpReason::Empty },
     ];
     queries_of_each_kind: Query = [
@@ -133,6 +141,7 @@ variants! {
         Query::Due => Query::Due,
         Query::Ledger { scope: _, after: _ } => Query::Ledger { scope: scope(), after: Some(cursor()) },
         Query::Known { ids: _ } => Query::Known { ids: vec![id(1), id(2)] },
+        Query::Held { ids: _ } => Query::Held { ids: vec![id(1), id(2)] },
         Query::Announced { identifiers: _ } => Query::Announced { identifiers: vec![addr().identifier] },
         Query::Bars { keys: _ } => Query::Bars { keys: tombstones().iter().map(Tombstone::key).collect() },
         Query::Hold { waiting: _ } => Query::Hold { waiting: vec![waiting()] },
@@ -140,6 +149,17 @@ variants! {
         Query::Settle { rows: _ } => Query::Settle { rows: rows() },
         Query::Policy { fingerprint: _ } => Query::Policy { fingerprint: "home-decides".to_owned() },
         Query::Status => Query::Status,
+        Query::Explain { subject: _ } => Query::Explain { subject: Subject::Event(id(1)) },
+    ];
+    subjects: Subject = [
+        Subject::Event(_) => Subject::Event(id(1)),
+        Subject::Repo(_) => Subject::Repo(addr()),
+        Subject::Upstream(_) => Subject::Upstream(url()),
+    ];
+    explained: Explained = [
+        Explained::Event(_) => Explained::Event(Box::new(event_explained())),
+        Explained::Repo(_) => Explained::Repo(Some(Box::new(repo_explained()))),
+        Explained::Upstream(_) => Explained::Upstream(Some(Box::new(upstream_explained()))),
     ];
     answers_of_each_kind: Answer = [
         Answer::Leases(_) => Answer::Leases(roles().into_iter().map(assignment).collect()),
@@ -152,13 +172,15 @@ variants! {
         Answer::Ledger(_) => Answer::Ledger(LedgerPage { rows: vec![cursor()], is_last: true }),
         Answer::Known(_) => Answer::Known(vec![id(1)]),
         Answer::Announced(_) =>
-            Answer::Announced(vec![Announced { addr: addr(), maintainers: vec![addr().pubkey] }]),
+            Answer::Announced(vec![Announced { addr: addr(), maintainers: vec![addr().pubkey], clone_urls: vec!["https://relay.example/x.git".to_owned()] }]),
         Answer::Bars(_) => Answer::Bars(tombstones().iter().map(bar).collect()),
         Answer::Held(_) => Answer::Held(1),
         Answer::Released(_) => Answer::Released(vec![waiting()]),
         Answer::Settled(_) => Answer::Settled(1),
         Answer::Policy(_) => Answer::Policy(true),
         Answer::Status(_) => Answer::Status(status()),
+        Answer::Explanation(_) =>
+            Answer::Explanation(Box::new(Explanation { now: at(100), explained: Explained::Repo(None) })),
         Answer::Failed(_) => Answer::Failed(StateError::Fenced),
     ];
 }
@@ -187,6 +209,7 @@ pub(crate) fn queries() -> Vec<Query> {
     let first_page = Query::Ledger { scope: scope(), after: None };
     let plain = Claim { refresh: None, rechunk: vec![], ..claim() };
     let mut queries = queries_of_each_kind();
+    queries.extend(subjects().into_iter().map(|subject| Query::Explain { subject }));
     queries.extend([first_page, Query::Claim { claim: plain, planner: planner() }]);
     queries
 }
@@ -203,11 +226,34 @@ pub(crate) fn answers() -> Vec<Answer> {
         ..snapshot(Resume::Fresh)
     };
     let failures = errors().into_iter().map(Answer::Failed);
-    answers_of_each_kind().into_iter().chain(snapshots).chain([Answer::Snapshot(Box::new(bare))]).chain(failures).collect()
+    let explanations = explained().into_iter().map(|explained| Explanation { now: at(100), explained });
+    let explanations = explanations.map(|one| Answer::Explanation(Box::new(one)));
+    answers_of_each_kind()
+        .into_iter()
+        .chain(explanations)
+        .chain(snapshots)
+        .chain([Answer::Snapshot(Box::new(bare))])
+        .chain(failures)
+        .collect()
 }
 
 pub(crate) fn stored() -> Vec<Stored> {
     vec![Stored { id: id(1), kind: Kind::Custom(1621), created_at: at(100), refs: refs(), upstream: UPSTREAM }]
+}
+
+pub(crate) fn git_wanted() -> Vec<GitWanted> {
+    let clone_urls = vec!["https://relay.example/x.git".to_owned()];
+    let commits = vec!["c".repeat(40)];
+    let of = |is_held| GitWanted {
+        id: id(1),
+        kind: Kind::Custom(1618),
+        created_at: at(100),
+        repos: vec![addr()],
+        clone_urls: clone_urls.clone(),
+        commits: commits.clone(),
+        is_held,
+    };
+    vec![of(true), of(false)]
 }
 
 fn at(secs: u64) -> Timestamp {
@@ -245,6 +291,7 @@ fn learned(nip77: Nip77) -> Learned {
         excludes_until: Some(true),
         ignores_limit_zero: Some(false),
         stated: Some(stated()),
+        faulty: Some(Faulty { at: at(1_700_000_000), forged: 2, unreadable: 1, astray: 0 }),
     }
 }
 
@@ -289,6 +336,7 @@ fn rows() -> Vec<LedgerRow> {
         reason: (!outcome.is_at_home()).then(|| "blocked: no".to_owned()),
         upstream: UPSTREAM,
         batch: outcome.is_at_home().then_some(BatchId(8)),
+        via: ways().get(usize::from(n)).copied(),
     };
     outcomes.zip(0..).map(row).collect()
 }
@@ -299,7 +347,7 @@ fn waiting() -> Waiting {
 
 fn lease() -> LeaseRequest {
     let worker = WorkerId { name: "connector-1".to_owned(), incarnation: "x7".to_owned() };
-    LeaseRequest { worker, ttl_ms: 6000, behind: vec![(UPSTREAM, at(100))], leaving: false }
+    LeaseRequest { worker, ttl_ms: 6000, behind: vec![(UPSTREAM, at(100))], leaving: false, writes: writes() }
 }
 
 fn assignment(role: Role) -> Assignment {
@@ -315,6 +363,7 @@ fn discovery() -> Discovery {
             created_at: at(100),
             relays: vec![url()],
             maintainers: vec![addr().pubkey],
+            clone_urls: vec!["https://relay.example/x.git".to_owned()],
             private: true,
         }],
         roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
@@ -335,6 +384,7 @@ fn claim() -> Claim {
         refresh: Some(at(100)),
         rechunk: items().into_iter().map(|item| (item, 7)).collect(),
         drafts: methods().into_iter().map(|method| Draft { items: items(), chunk: 7, method }).collect(),
+        audit: Some(at(400)),
     }
 }
 
@@ -370,12 +420,16 @@ fn snapshot(resume: Resume) -> Snapshot {
         refresh_at: at(200),
         ask_at: Some(at(150)),
         empty_since: Some(at(50)),
+        audit: Some(Audit { due_at: at(160), part: 2, items: items() }),
     }
 }
 
-fn status() -> Status {
-    let outcomes = rows().iter().map(|row| (row.outcome.as_str().to_owned(), 5)).collect();
-    let upstream = |link: LinkView| UpstreamStatus {
+fn writes() -> HomeWrites {
+    HomeWrites { waiting: 7, per_minute: 60, is_limited: true }
+}
+
+fn upstream_status(link: LinkView) -> UpstreamStatus {
+    UpstreamStatus {
         upstream: UPSTREAM,
         url: url(),
         role: Role::Bootstrap,
@@ -388,6 +442,98 @@ fn status() -> Status {
         last_down: Some(DownClass::Tls),
         incomplete: Some("idle".to_owned()),
         counts: counts(),
-    };
-    Status { repos: 1, roots: 2, at_home: 3, outcomes, upstreams: links().into_iter().map(upstream).collect() }
+        next: Some(Next { at: at(160), why: NextWhy::Dial }),
+    }
+}
+
+fn status() -> Status {
+    let outcomes = rows().iter().map(|row| (row.outcome.as_str().to_owned(), 5)).collect();
+    let links = links().into_iter().map(upstream_status);
+    let nexts = reasons_of_next().into_iter().map(|why| Some(Next { at: at(160), why })).chain([None]);
+    let nexts = nexts.map(|next| UpstreamStatus { next, ..upstream_status(links_one()) });
+    Status { repos: 1, roots: 2, at_home: 3, outcomes, upstreams: links.chain(nexts).collect(), writes: writes() }
+}
+
+fn links_one() -> LinkView {
+    links().remove(0)
+}
+
+fn coverage(state: CoverageState) -> CoverageAt {
+    let method = Some(Method::Negentropy.as_str().to_owned());
+    CoverageAt { upstream: url(), role: Role::Home, state, since: at(100), method, batch: Some(BatchId(8)) }
+}
+
+fn batch() -> BatchShown {
+    BatchShown {
+        batch: BatchId(8),
+        method: "REQ".to_owned(),
+        items: 3,
+        state: "incomplete".to_owned(),
+        why: Some("idle".to_owned()),
+        started_at: at(100),
+        ended_at: Some(at(130)),
+        deadline: at(160),
+        counts: counts(),
+    }
+}
+
+fn event_explained() -> EventExplained {
+    EventExplained {
+        id: id(1),
+        seen: Some(Seen {
+            created_at: at(100),
+            kind: Kind::Custom(1621),
+            outcome: Some(Outcome::Refused),
+            reason: Some("blocked: no".to_owned()),
+            first_upstream: Some(url()),
+            via: Some(Via::Live),
+            batch: Some(batch()),
+            first_at: Some(at(101)),
+            outcome_at: at(102),
+            refs: refs(),
+        }),
+        waiting: Some(WaitingSince { since: at(100), parents: vec![addr().to_string()], is_released: false }),
+        announces: Some(addr()),
+        coverage: coverage_states().into_iter().map(coverage).collect(),
+        expected_at: vec![upstream_status(links_one())],
+    }
+}
+
+fn repo_explained() -> RepoExplained {
+    RepoExplained {
+        addr: addr(),
+        announcement: Some((id(1), at(100))),
+        removed_until: Some(at(90)),
+        maintainers: vec![addr().pubkey],
+        also_announced_by: vec![addr().pubkey],
+        clone_urls: vec!["https://relay.example/x.git".to_owned()],
+        roots: 4,
+        waiting: 5,
+        upstreams: vec![RepoAt {
+            refused: Some("not public".to_owned()),
+            repo: Some(coverage(CoverageState::Wanted)),
+            roots: (1, 2, 3),
+            upstream: upstream_status(links_one()),
+        }],
+    }
+}
+
+fn upstream_explained() -> UpstreamExplained {
+    UpstreamExplained {
+        status: upstream_status(links_one()),
+        epoch: EPOCH,
+        owner: Some("connector-1".to_owned()),
+        up_since: Some(at(10)),
+        last_up: Some(at(20)),
+        behind: Some(at(30)),
+        last_detail: Some("reset".to_owned()),
+        failing_since: Some(at(40)),
+        ask_failures: 2,
+        ask_at: Some(at(50)),
+        refresh_at: Some(at(60)),
+        empty_since: Some(at(70)),
+        repos: 3,
+        live: LiveLayout { chunks: (1, 2), filters: 7, layout: 8, layout_taken: 9 },
+        batches: vec![batch()],
+    }
 }

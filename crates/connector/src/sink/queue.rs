@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use model::{Event, EventId, Outcome, Timestamp, kinds};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::rate::Rate;
+
 /// Announcements, states and roots, the rest.
 const RANKS: usize = 3;
 
@@ -31,6 +33,7 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     /// Something came, or landed: links look again.
     news: watch::Sender<()>,
+    pub(super) rate: Rate,
 }
 
 #[derive(Default)]
@@ -43,7 +46,7 @@ struct Inner {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { inner: Mutex::default(), news: watch::Sender::new(()) }
+        Self { inner: Mutex::default(), news: watch::Sender::new(()), rate: Rate::new() }
     }
 
     /// For one link: changes when there may be something to write.
@@ -79,6 +82,7 @@ impl Queue {
 
     /// An event of this rank has its outcome.
     pub(super) fn landed(&self, link: usize, rank: usize) {
+        self.rate.landed();
         let mut inner = self.lock();
         inner.land(link, rank);
         drop(inner);

@@ -8,7 +8,7 @@ use model::Outcome;
 use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;

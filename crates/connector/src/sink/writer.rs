@@ -24,17 +24,29 @@ const MOST_TRIES: u8 = 5;
 /// The waits after `rate-limited:` double between these.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How much home takes. It outlives a link: home does not allow more because the connection is another one.
+#[derive(Debug)]
+pub(super) struct Rate {
+    window: usize,
+    /// What of the window is used: home's rate shows in how much it takes at once.
+    room: usize,
+    paused_until: Instant,
+    pause: Duration,
+}
+
+impl Rate {
+    pub(super) fn of(window: usize) -> Self {
+        Self { window, room: window, paused_until: Instant::now(), pause: PAUSES.0 }
+    }
+}
+
 pub(super) struct Writer<'a> {
     link: usize,
     socket: Socket,
     queue: &'a Queue,
     news: watch::Receiver<()>,
     unanswered: HashMap<EventId, Offer>,
-    window: usize,
-    /// What of the window is used: home's rate shows in how much it takes at once.
-    room: usize,
-    paused_until: Instant,
-    pause: Duration,
+    rate: &'a mut Rate,
     answered: Instant,
 }
 
@@ -48,14 +60,13 @@ impl Drop for Writer<'_> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) async fn connect(home: &RelayUrl, queue: &'a Queue, link: usize, window: usize) -> Result<Self, String> {
+    pub(super) async fn connect(home: &RelayUrl, queue: &'a Queue, link: usize, rate: &'a mut Rate) -> Result<Self, String> {
         let socket = dial(home, Word::Operator).await.map_err(|error| error.to_string())?;
         info!(%home, link, "writing to home");
         let now = Instant::now();
         let mut news = queue.news();
         news.mark_changed();
-        let (unanswered, pause) = (HashMap::new(), PAUSES.0);
-        Ok(Self { link, socket, queue, news, unanswered, window, room: window, paused_until: now, pause, answered: now })
+        Ok(Self { link, socket, queue, news, unanswered: HashMap::new(), rate, answered: now })
     }
 
     /// Works until the connection ends; answers why.
@@ -64,9 +75,9 @@ impl<'a> Writer<'a> {
             if let Err(why) = self.fill_window().await {
                 return why;
             }
-            let has_room = self.unanswered.len() < self.room;
+            let has_room = self.unanswered.len() < self.rate.room;
             let overdue = if self.unanswered.is_empty() { None } else { Some(self.answered + OK_LIMIT) };
-            let paused = (self.paused_until > Instant::now()).then_some(self.paused_until);
+            let paused = (self.rate.paused_until > Instant::now()).then_some(self.rate.paused_until);
             tokio::select! {
                 frame = self.socket.next() => match frame {
                     Some(Ok(message)) => self.take_frame(&message),
@@ -81,11 +92,11 @@ impl<'a> Writer<'a> {
     }
 
     async fn fill_window(&mut self) -> Result<(), String> {
-        if self.paused_until > Instant::now() {
+        if self.rate.paused_until > Instant::now() {
             return Ok(());
         }
         let mut wrote = false;
-        while self.unanswered.len() < self.room {
+        while self.unanswered.len() < self.rate.room {
             let Some(offer) = self.queue.pop(self.link) else { break };
             if self.unanswered.is_empty() {
                 self.answered = Instant::now();
@@ -111,9 +122,9 @@ impl<'a> Writer<'a> {
         let Some(mut offer) = self.unanswered.remove(&id) else { return };
         match read_ok(accepted, &text) {
             Answer::Final(outcome) => {
-                self.room = (self.room + 1).min(self.window);
-                if self.paused_until <= self.answered {
-                    self.pause = PAUSES.0;
+                self.rate.room = (self.rate.room + 1).min(self.rate.window);
+                if self.rate.paused_until <= self.answered {
+                    self.rate.pause = PAUSES.0;
                 }
                 self.end(offer, outcome, &text);
             }
@@ -136,12 +147,13 @@ impl<'a> Writer<'a> {
 
     /// What was on its way when home said so is refused with the same words: that counts once.
     fn slow_down(&mut self) {
-        if self.paused_until > self.answered {
+        self.queue.rate.limited();
+        if self.rate.paused_until > self.answered {
             return;
         }
-        self.paused_until = self.answered + self.pause;
-        self.pause = (self.pause * 2).min(PAUSES.1);
-        self.room = (self.room / 2).max(1);
+        self.rate.paused_until = self.answered + self.rate.pause;
+        self.rate.pause = (self.rate.pause * 2).min(PAUSES.1);
+        self.rate.room = (self.rate.room / 2).max(1);
     }
 }
 

@@ -73,10 +73,11 @@ fn an_announcement_is_listed_by_parsed_host_port_and_path_in_clone_and_relays() 
 #[test]
 fn maintainers_are_let_in_under_the_identifier_that_names_them() {
     let (owner, named) = (keys(1).public_key(), keys(2).public_key());
-    let known = [Announced { addr: addr("x"), maintainers: vec![named] }];
+    let known = [Announced { addr: addr("x"), maintainers: vec![named], clone_urls: vec![] }];
     let named_in_turn = Announced {
         addr: RepoAddr { pubkey: named, identifier: "x".to_owned() },
         maintainers: vec![keys(3).public_key(), owner],
+        clone_urls: vec![],
     };
     let by = |author: u8, kind: u16, identifier: &str| event_by(author, kind, 5, &[&["d", identifier]]);
     let admission = listed_at(&["wss://grasp.example"]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Covered, Item, ItemKind, LinkView, Role, Snapshot, StateError, Tail, Timestamp, UpstreamId};
+use model::{Audit, Covered, Item, ItemKind, LinkView, Role, Snapshot, StateError, Tail, Timestamp, UpstreamId};
 
 use super::{Book, Relay, Row, Status};
 use crate::consolidation::{self, Crowd};
@@ -44,6 +44,7 @@ impl Book {
             refresh_at: relay.refresh_at.unwrap_or(Timestamp::max()),
             ask_at: relay.ask_at,
             empty_since: relay.empty_since,
+            audit: audit(relay, now),
         })
     }
 
@@ -55,7 +56,13 @@ impl Book {
         let is_missing = relay.rows.iter().any(|(item, row)| self.may_be_asked_for(relay, item, row, now));
         let is_refresh_due = relay.refresh_at.is_some_and(|at| at <= now);
         let is_empty = relay.role == Role::Listed && relay.empty_since.is_some();
-        !opened || relay.rebuild().is_some() || is_refresh_due || is_empty || (may_ask && is_missing)
+        let is_audit_due = relay.is_caught_up() && relay.audit.is_some_and(|(due_at, _)| due_at <= now);
+        !opened
+            || (may_ask && is_audit_due)
+            || relay.rebuild().is_some()
+            || is_refresh_due
+            || is_empty
+            || (may_ask && is_missing)
     }
 
     /// What may be asked for now: participants, repos, roots; items that have a place before those that need one; cut at a bound.
@@ -85,6 +92,17 @@ impl Book {
 
 fn placed((item, row): (&Item, &Row)) -> Covered {
     Covered { item: item.clone(), chunk: row.chunk }
+}
+
+/// S9: the next part of an audit, with its items when it is due.
+fn audit(relay: &Relay, now: Timestamp) -> Option<Audit> {
+    let (due_at, next) = relay.audit?;
+    let chunk = next.checked_sub(1).filter(|_| due_at <= now);
+    let (part, items) = match chunk.and_then(|chunk| relay.confirmed_from(chunk)) {
+        Some((chunk, items)) => (chunk + 1, items),
+        None => (next, Vec::new()),
+    };
+    Some(Audit { due_at, part, items })
 }
 
 /// The highest chunk of each kind and every chunk that misses something, each with all its members: a live filter names

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BatchId, Epoch, Item, ItemKind, Learned, LinkView, RelayUrl, Role, Timestamp};
 
-use crate::consolidation;
 use crate::health::Health;
 use crate::sequence::Applied;
 
@@ -58,6 +57,10 @@ pub struct Relay {
     pub ask_at: Option<Timestamp>,
     /// Incomplete batches in a row.
     pub ask_failures: u32,
+    /// When the link that is up came up.
+    pub(super) up_since: Option<Timestamp>,
+    /// S9: from when on the part of an audit that is next may be asked for.
+    pub audit: Option<(Timestamp, u32)>,
     /// Drawn when the first link comes up; before that nothing can be due.
     pub refresh_at: Option<Timestamp>,
     pub empty_since: Option<Timestamp>,
@@ -82,6 +85,8 @@ impl Relay {
             learned: Learned::default(),
             ask_at: None,
             ask_failures: 0,
+            up_since: None,
+            audit: None,
             refresh_at: None,
             empty_since: Some(now),
             applied: Applied::default(),
@@ -167,13 +172,22 @@ impl Relay {
         }
     }
 
+    /// S9: the confirmed items of the first chunk at or above `chunk`, and which it is.
+    pub(super) fn confirmed_from(&self, chunk: u32) -> Option<(u32, Vec<Item>)> {
+        let is_confirmed = |row: &Row| row.status == Status::Confirmed;
+        let places = self.rows.values().filter(|row| is_confirmed(row)).filter_map(|row| row.chunk);
+        let first = places.filter(|place| *place >= chunk).min()?;
+        let members = self.rows.iter().filter(|(_, row)| is_confirmed(row) && row.chunk == Some(first));
+        Some((first, members.map(|(item, _)| item.clone()).collect()))
+    }
+
     /// S14: the named items get new places; all others lose theirs, for it may be another's from now on.
     pub(super) fn rechunk(&mut self, places: &[(Item, u32)]) {
         if places.is_empty() {
             return;
         }
         self.layout += 1;
-        for row in self.rows.values_mut() {
+        for (_, row) in self.rows.iter_mut().filter(|(item, _)| item.kind() != ItemKind::Participant) {
             row.chunk = None;
         }
         for (item, chunk) in places {
@@ -201,16 +215,16 @@ impl Relay {
         true
     }
 
-    /// One above the highest chunk number in use: by repos, by roots and participants; they share one row of numbers.
+    /// One above the highest chunk number in use: by repos, by roots; they share one row of numbers.
     pub(super) fn chunks(&self) -> (u32, u32) {
         let above = |kind| self.placed(kind).map(|(chunk, _)| chunk + 1).max().unwrap_or(0);
-        (above(ItemKind::Repo), above(ItemKind::Root).max(above(ItemKind::Participant)))
+        (above(ItemKind::Repo), above(ItemKind::Root))
     }
 
     /// Items that have a place.
     pub(super) fn members(&self) -> (u64, u64) {
         let count = |kind| self.placed(kind).count() as u64;
-        consolidation::members(count(ItemKind::Repo), count(ItemKind::Root), count(ItemKind::Participant))
+        (count(ItemKind::Repo), count(ItemKind::Root))
     }
 
     /// Items of the largest chunk, for each kind.
@@ -222,7 +236,7 @@ impl Relay {
             }
             sizes.into_values().max().unwrap_or(0)
         };
-        (largest(ItemKind::Repo), largest(ItemKind::Root).max(largest(ItemKind::Participant)))
+        (largest(ItemKind::Repo), largest(ItemKind::Root))
     }
 
     /// Every item of `kind` that has a place, with its chunk, whatever its state.

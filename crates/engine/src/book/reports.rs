@@ -25,8 +25,12 @@ impl Book {
         let is_new = relay.applied.take(report.sequence);
         match &report.said {
             Said::BatchEnded { batch, outcome, .. } => return Ok(self.batch_ended(report.upstream, *batch, outcome, now)),
-            Said::Progress { batches, .. } => {
+            Said::Progress { batches, rows, counts } => {
                 relay.moved(batches, now);
+                if is_new && (!rows.is_empty() || counts.events > 0) {
+                    let lived = relay.up_since.map_or(0, |since| now.as_secs().saturating_sub(since.as_secs()));
+                    relay.health = relay.health.after_progress(lived, rows.len(), now);
+                }
                 return Ok(Vec::new());
             }
             Said::Opened
@@ -34,10 +38,11 @@ impl Book {
             | Said::CaughtUp
             | Said::Down { .. }
             | Said::Learned { .. }
+            | Said::Audited { .. }
             | Said::Lost { .. }
             | Said::RateLimited { .. } => {}
         }
-        let is_dirty = is_new && relay.take_word(&report.said, now, roll);
+        let is_dirty = is_new && relay.take_word(&report.said, self.policy.audit_after_secs, now, roll);
         Ok(if is_dirty { vec![report.upstream] } else { Vec::new() })
     }
 
@@ -67,7 +72,7 @@ impl Book {
 
 impl Relay {
     /// What a session says about its link; whether the planner should look.
-    fn take_word(&mut self, said: &Said, now: Timestamp, roll: u64) -> bool {
+    fn take_word(&mut self, said: &Said, audit_after_secs: u64, now: Timestamp, roll: u64) -> bool {
         match said {
             Said::Opened => self.mark(|opened, _| *opened = true),
             Said::Rebuilt { layout } => {
@@ -85,8 +90,10 @@ impl Relay {
             Said::Learned { facts } => {
                 let before = Room::of(&self.learned);
                 self.learned.absorb(facts.clone());
+                self.audit = self.audit.filter(|_| !self.learned.refuses_nip77());
                 Room::of(&self.learned) != before
             }
+            Said::Audited { part, outcome, .. } => self.audited(*part, outcome, audit_after_secs, now),
             Said::RateLimited { seconds } => {
                 self.wait_until(Timestamp::from_secs(now.as_secs() + seconds));
                 false
@@ -98,6 +105,18 @@ impl Relay {
     fn mark(&mut self, set: impl FnOnce(&mut bool, &mut bool)) -> bool {
         let LinkView::Up { opened, caught_up, .. } = &mut self.link else { return false };
         set(opened, caught_up);
+        true
+    }
+
+    /// S9: the next part, until there is none; what could not be compared is tried again later.
+    fn audited(&mut self, part: u32, outcome: &BatchOutcome, audit_after_secs: u64, now: Timestamp) -> bool {
+        let Some((_, next)) = self.audit else { return false };
+        if *outcome != BatchOutcome::Complete {
+            self.audit = Some((Timestamp::from_secs(now.as_secs() + audit_after_secs), next));
+            return false;
+        }
+        let next = next.max(part + 1);
+        self.audit = self.confirmed_from(next - 1).map(|_| (now, next));
         true
     }
 

@@ -1,5 +1,5 @@
 use model::{
-    BatchCounts, BatchOutcome, Discovery, DownClass, Incomplete, Item, Learned, Method, Removal, RepoSeen, Report, Said,
+    BatchCounts, BatchOutcome, Discovery, DownClass, Incomplete, Item, Learned, Method, Nip77, Removal, RepoSeen, Report, Said,
 };
 
 use super::*;
@@ -17,6 +17,7 @@ fn seen(identifier: &str, version: u32, relays: &[&str]) -> RepoSeen {
         created_at: at(u64::from(version)),
         relays,
         maintainers: vec![],
+        clone_urls: vec![],
         private: false,
     }
 }
@@ -56,7 +57,7 @@ fn down() -> Said {
 fn claim(book: &mut Book, items: &[Item], chunk: u32, now: u64) -> Option<BatchId> {
     let epoch = book.relays[&A].epoch;
     let drafts = vec![Draft { items: items.to_vec(), chunk, method: Method::Req }];
-    let claim = Claim { upstream: A, epoch, refresh: None, rechunk: vec![], drafts };
+    let claim = Claim { upstream: A, epoch, refresh: None, rechunk: vec![], drafts, audit: None };
     book.claim(&claim, at(now)).unwrap().batches[0]
 }
 
@@ -120,7 +121,7 @@ fn a_claim_of_an_older_epoch_is_fenced() {
     let old = book.up(A, at(NOW), 0).unwrap().epoch;
     book.up(A, at(NOW + 1), 0).unwrap();
     let drafts = vec![Draft { items: vec![repo("r000")], chunk: 0, method: Method::Req }];
-    let claim = Claim { upstream: A, epoch: old, refresh: None, rechunk: vec![], drafts };
+    let claim = Claim { upstream: A, epoch: old, refresh: None, rechunk: vec![], drafts, audit: None };
     assert_eq!(book.claim(&claim, at(NOW + 2)), Err(StateError::Fenced));
 }
 
@@ -187,11 +188,11 @@ fn s08_a_fresh_link_wants_everything_and_keeps_the_chunks() {
 fn s15_a_refresh_starts_over_on_the_same_link_and_probes_nip77_again() {
     let mut book = book_of(1);
     let epoch = book.up(A, at(NOW), 0).unwrap().epoch;
-    let refused = Learned { nip77: Some(model::Nip77::Refused { at: at(1), reason: String::new() }), ..Learned::default() };
+    let refused = Learned { nip77: Some(Nip77::Refused { at: at(1), reason: String::new() }), ..Learned::default() };
     say(&mut book, epoch, 1, Said::Learned { facts: refused }, NOW).unwrap();
     say(&mut book, epoch, 2, Said::Opened, NOW).unwrap();
     claim(&mut book, &[repo("r000")], 0, NOW).unwrap();
-    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9)), rechunk: vec![], drafts: vec![] };
+    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9)), rechunk: vec![], drafts: vec![], audit: None };
     book.claim(&claim, at(NOW + 1)).unwrap();
     let relay = &book.relays[&A];
     assert_eq!(counts(&book), (1, 0, 0));
@@ -289,7 +290,7 @@ fn s14_a_rebuild_takes_the_place_of_every_item_that_it_does_not_name() {
     let lost = claim(&mut book, &[repo("r001")], 5, NOW).unwrap();
     say(&mut book, epoch, 2, ended(lost, incomplete()), NOW).unwrap();
     let rechunk = vec![(repo("r000"), 0)];
-    book.claim(&Claim { upstream: A, epoch, refresh: None, rechunk, drafts: vec![] }, at(NOW)).unwrap();
+    book.claim(&Claim { upstream: A, epoch, refresh: None, rechunk, drafts: vec![], audit: None }, at(NOW)).unwrap();
     assert_eq!(book.relays[&A].chunks(), (1, 0));
     assert_eq!(book.relays[&A].rows[&repo("r001")].chunk, None);
 }
@@ -305,7 +306,8 @@ fn what_home_does_not_hold_for_sure_waits_half_a_minute_and_without_a_home_nothi
     assert_eq!(book.snapshot(A, at(NOW + HOME_FIRST_SECS)).unwrap().missing.len(), 1);
     let epoch = book.up(home, at(NOW), 0).unwrap().epoch;
     let drafts = vec![Draft { items: vec![repo("r000")], chunk: 0, method: Method::Req }];
-    let claimed = book.claim(&Claim { upstream: home, epoch, refresh: None, rechunk: vec![], drafts }, at(NOW)).unwrap();
+    let claimed =
+        book.claim(&Claim { upstream: home, epoch, refresh: None, rechunk: vec![], drafts, audit: None }, at(NOW)).unwrap();
     let said = ended(claimed.batches[0].unwrap(), BatchOutcome::Complete);
     let dirty = book.report(&Report { upstream: home, epoch, sequence: 1, said }, at(NOW), 0).unwrap();
     assert_eq!(dirty, [A, home]);
@@ -333,4 +335,93 @@ fn everything_covered_is_shown_only_when_a_catch_up_or_a_rebuild_needs_it() {
     book.up(A, at(NOW + 5), 0).unwrap();
     let covered = book.snapshot(A, at(NOW + 5)).unwrap().covered.unwrap();
     assert_eq!(covered, [model::Covered { item: repo("r000"), chunk: Some(0) }]);
+}
+
+/// One confirmed repo in chunk 4, a link that had caught up and was lost.
+fn reconnected(book: &mut Book, learned: Learned) -> Epoch {
+    let epoch = book.up(A, at(NOW), 0).unwrap().epoch;
+    say(book, epoch, 1, Said::Opened, NOW).unwrap();
+    say(book, epoch, 2, Said::CaughtUp, NOW).unwrap();
+    let batch = claim(book, &[repo("r000")], 4, NOW).unwrap();
+    say(book, epoch, 3, ended(batch, BatchOutcome::Complete), NOW).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "a fresh link reads everything");
+    say(book, epoch, 4, Said::Learned { facts: learned }, NOW).unwrap();
+    say(book, epoch, 5, down(), NOW + 60).unwrap();
+    book.up(A, at(NOW + 90), 0).unwrap().epoch
+}
+
+fn audited(part: u32, outcome: BatchOutcome) -> Said {
+    Said::Audited { part, outcome, found: 0 }
+}
+
+#[test]
+fn s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends() {
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    let due = NOW + 90 + crate::rules::AUDIT_AFTER_SECS;
+    let audit = |book: &Book, now| book.snapshot(A, at(now)).unwrap().audit.map(|audit| (audit.part, audit.items));
+    assert_eq!(audit(&book, NOW + 90), Some((0, vec![])));
+    say(&mut book, epoch, 1, Said::Opened, NOW + 91).unwrap();
+    say(&mut book, epoch, 2, Said::CaughtUp, NOW + 91).unwrap();
+    assert!(!book.is_due(A, at(due - 1)) && book.is_due(A, at(due)));
+    assert_eq!(say(&mut book, epoch, 3, audited(0, BatchOutcome::Complete), due), Ok(vec![A]));
+    assert_eq!(audit(&book, due), Some((5, vec![repo("r000")])), "the chunk above layer 1 that has items");
+    say(&mut book, epoch, 4, audited(5, incomplete()), due).unwrap();
+    assert!(!book.is_due(A, at(due)), "what could not be compared waits");
+    let later = due + crate::rules::AUDIT_AFTER_SECS;
+    assert_eq!(audit(&book, later), Some((5, vec![repo("r000")])));
+    say(&mut book, epoch, 5, audited(5, BatchOutcome::Complete), later).unwrap();
+    assert_eq!((audit(&book, later), counts(&book)), (None, (0, 0, 1)));
+    assert!(!book.is_due(A, at(later)));
+}
+
+#[test]
+fn s09_another_drop_begins_an_audit_anew_and_does_not_put_it_off() {
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    say(&mut book, epoch, 1, Said::CaughtUp, NOW + 91).unwrap();
+    say(&mut book, epoch, 2, audited(0, BatchOutcome::Complete), NOW + 100).unwrap();
+    assert_eq!(book.relays[&A].audit, Some((at(NOW + 100), 1)), "the next part at once");
+    say(&mut book, epoch, 3, down(), NOW + 200).unwrap();
+    book.up(A, at(NOW + 230), 0).unwrap();
+    assert_eq!(book.relays[&A].audit, Some((at(NOW + 100), 0)));
+}
+
+#[test]
+fn s09_a_fresh_link_a_refresh_and_a_relay_without_nip77_have_no_audit() {
+    let refused = || Learned { nip77: Some(Nip77::Refused { at: at(1), reason: String::new() }), ..Learned::default() };
+    let mut book = book_of(1);
+    reconnected(&mut book, refused());
+    assert_eq!(book.relays[&A].audit, None, "refused before");
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    assert!(book.relays[&A].audit.is_some());
+    say(&mut book, epoch, 1, Said::Learned { facts: refused() }, NOW + 91).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "refused now");
+    let mut book = book_of(1);
+    let epoch = reconnected(&mut book, Learned::default());
+    let claim = Claim { upstream: A, epoch, refresh: Some(at(NOW + 9_000)), rechunk: vec![], drafts: vec![], audit: None };
+    book.claim(&claim, at(NOW + 91)).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "a refresh reads everything");
+    let mut book = book_of(1);
+    reconnected(&mut book, Learned::default());
+    book.up(A, at(NOW + 100_000), 0).unwrap();
+    assert_eq!(book.relays[&A].audit, None, "and so does a fresh link");
+}
+
+#[test]
+fn s17_a_link_that_brings_events_and_drops_before_a_batch_ends_heals_the_ladder() {
+    let mut book = book_of(1);
+    for _ in 0..9 {
+        book.up(A, at(NOW), 0).unwrap();
+        let epoch = book.relays[&A].epoch;
+        say(&mut book, epoch, 1, down(), NOW).unwrap();
+    }
+    assert_eq!(book.relays[&A].health.failures, 9);
+    let epoch = book.up(A, at(NOW), 0).unwrap().epoch;
+    let counts = BatchCounts { events: 5, ..BatchCounts::default() };
+    say(&mut book, epoch, 1, Said::Progress { batches: vec![], rows: vec![], counts }, NOW + 60).unwrap();
+    assert_eq!(book.relays[&A].health, crate::health::Health::default());
+    say(&mut book, epoch, 2, down(), NOW + 61).unwrap();
+    assert_eq!(book.relays[&A].health.failures, 1);
 }

@@ -20,13 +20,14 @@ fn book(pending: u32, wanted: u32) -> Book {
         created_at: at(1),
         relays: vec![url("wss://a.example")],
         maintainers: vec![],
+        clone_urls: vec![],
         private: false,
     };
     book.discover(&Discovery { repos: (0..pending + wanted).map(seen).collect(), ..Discovery::default() }, at(NOW));
     let epoch = book.up(A, at(NOW), 0).expect("known").epoch;
     let items: Vec<Item> = (0..pending).map(|n| repo(&format!("r{n:03}"))).collect();
     let drafts = vec![Draft { items, chunk: 0, method: Method::Req }];
-    book.claim(&Claim { upstream: A, epoch, refresh: None, rechunk: vec![], drafts }, at(NOW)).expect("current");
+    book.claim(&Claim { upstream: A, epoch, refresh: None, rechunk: vec![], drafts, audit: None }, at(NOW)).expect("current");
     book
 }
 

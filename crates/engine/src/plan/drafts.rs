@@ -61,7 +61,7 @@ pub(super) fn reason(look: &Snapshot, batches: usize, items: u64) -> Reason {
 /// The chunks in sight, growing as items join.
 struct Chunks {
     members: BTreeMap<(ItemKind, u32), Vec<Item>>,
-    /// The number of the next new chunk, of whatever kind.
+    /// The number of the next new chunk, of repos or of roots.
     next: u32,
     room: Room,
     live_limit: usize,
@@ -77,7 +77,8 @@ impl Chunks {
             .iter()
             .filter_map(|chunk| kind_of(&chunk.items).map(|kind| ((kind, chunk.chunk), chunk.items.clone())))
             .collect();
-        let above_tails = members.keys().map(|(_, chunk)| chunk + 1).max().unwrap_or(0);
+        let shared = members.keys().filter(|(kind, _)| *kind != ItemKind::Participant);
+        let above_tails = shared.map(|(_, chunk)| chunk + 1).max().unwrap_or(0);
         let next = above_tails.max(look.chunks.0).max(look.chunks.1);
         Self { members, next, room: Room::of(&look.learned), live_limit, named: 0 }
     }
@@ -92,9 +93,14 @@ impl Chunks {
         let last = self.members.range((kind, 0)..=(kind, u32::MAX)).next_back().map(|((_, chunk), members)| (*chunk, members));
         let chunk = match last {
             Some((chunk, members)) if self.takes(members, item) => chunk,
+            // Participants have a row of numbers of their own.
+            Some((chunk, _)) if kind == ItemKind::Participant => chunk + 1,
+            None if kind == ItemKind::Participant => 0,
             Some(_) | None => self.next,
         };
-        self.next = self.next.max(chunk + 1);
+        if kind != ItemKind::Participant {
+            self.next = self.next.max(chunk + 1);
+        }
         self.members.entry((kind, chunk)).or_default().push(item.clone());
         chunk
     }
@@ -102,7 +108,7 @@ impl Chunks {
     /// Whether the tail takes one more item. Where another chunk would have no room, a larger one is better.
     fn takes(&self, members: &[Item], item: &Item) -> bool {
         let kind = item.kind();
-        let has_next = consolidation::is_live(self.next, self.live_limit);
+        let has_next = kind == ItemKind::Participant || self.next < consolidation::first_polled(self.live_limit);
         let refs = if has_next { self.room.refs(kind) } else { self.room.most_refs(kind) };
         let stands_alone = filters::stands_alone(item) || members.iter().any(filters::stands_alone);
         !stands_alone && self.room.takes(members, item, refs)

@@ -2,6 +2,7 @@
 //!
 //! Owns: the order of decisions, batches, the reasons. Never: an effect; the planner service claims and sends.
 
+mod audit;
 mod drafts;
 mod report;
 
@@ -27,6 +28,8 @@ pub struct Plan {
     pub asks: Vec<Ask>,
     /// Items to claim, with the order that each claimed batch becomes.
     pub batches: Vec<BatchPlan>,
+    /// S9: a part of an audit is among the orders; without word of it, it is ordered again at this moment.
+    pub audit: Option<Timestamp>,
     /// When to look again although nothing happens.
     pub look_again: Option<Timestamp>,
     pub report: Report,
@@ -36,20 +39,23 @@ impl Plan {
     /// I10: a settled system asks for nothing.
     #[must_use]
     pub fn asks_for_nothing(&self) -> bool {
-        let Self { refresh, rechunk, asks, batches, look_again: _, report: _ } = self;
+        // An audit is among the orders.
+        let Self { refresh, rechunk, asks, batches, audit: _, look_again: _, report: _ } = self;
         refresh.is_none() && rechunk.is_empty() && asks.is_empty() && batches.is_empty()
     }
 
     /// What the store must grant before the orders go out; none if the plan takes nothing.
     #[must_use]
     pub fn claim(&self, snapshot: &Snapshot) -> Option<Claim> {
-        let is_needed = self.refresh.is_some() || !self.rechunk.is_empty() || !self.batches.is_empty();
+        let takes_items = !self.rechunk.is_empty() || !self.batches.is_empty();
+        let is_needed = takes_items || self.refresh.is_some() || self.audit.is_some();
         is_needed.then(|| Claim {
             upstream: snapshot.upstream,
             epoch: snapshot.epoch,
             refresh: self.refresh,
             rechunk: self.rechunk.clone(),
             drafts: self.batches.iter().map(|batch| batch.draft.clone()).collect(),
+            audit: self.audit,
         })
     }
 
@@ -79,7 +85,7 @@ pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
     }
     let mut plan = cool_down(look).or_else(|| consolidate(look, policy)).unwrap_or_else(|| fetch(look, policy));
     plan.report.reasons.extend(arrangement(look, policy));
-    plan
+    audit::beside(plan, look)
 }
 
 /// I3: how news of the items come, where that is not by filters of each chunk.
@@ -173,7 +179,8 @@ fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
     let refs = consolidation::refs(crowd.members, &room, limit);
     let rechunk = consolidation::rechunked(covered(look).iter().map(|covered| covered.item.clone()), refs, &room);
     let top = rechunk.last().map_or(0, |(_, chunk)| chunk + 1);
-    if top >= look.chunks.0.max(look.chunks.1) && !consolidation::is_oversize(look.largest, &room) {
+    let gains_nothing = top >= look.chunks.0.max(look.chunks.1) && !consolidation::is_oversize(look.largest, &room);
+    if rechunk.is_empty() || gains_nothing {
         // What stands alone in its filters fills no chunk: a rebuild would gain nothing, again and again.
         return None;
     }
@@ -212,12 +219,12 @@ fn covered(look: &Snapshot) -> &[Covered] {
     look.covered.as_deref().unwrap_or_default()
 }
 
-/// Repos, roots and participants among the covered items; where they are not listed, as many as fill their chunks.
+/// Repos and roots among the covered items; where they are not listed, as many as fill their chunks.
 fn members(look: &Snapshot) -> (u64, u64) {
     let full = |chunks: u32| u64::from(chunks) * u64::from(crate::rules::REFS_PER_FILTER);
     let Some(covered) = &look.covered else { return (full(look.chunks.0), full(look.chunks.1)) };
     let count = |kind| covered.iter().filter(|covered| covered.item.kind() == kind).count() as u64;
-    consolidation::members(count(ItemKind::Repo), count(ItemKind::Root), count(ItemKind::Participant))
+    (count(ItemKind::Repo), count(ItemKind::Root))
 }
 
 #[cfg(test)]

@@ -64,6 +64,12 @@ pub enum Reason {
     HomeFirst { waiting: u64 },
     /// I3: there is no room for live subscriptions of every chunk of 100.
     Arranged(Arrangement),
+    /// S9: what was confirmed is compared again, this part of it now.
+    Audit { part: u32, items: usize },
+    /// S9: the same, from this moment on.
+    AuditDue { at: Timestamp },
+    /// S9: there is no audit without NIP-77; the next refresh reads everything.
+    NotAudited,
     /// I10: everything is confirmed.
     Settled,
 }
@@ -86,6 +92,10 @@ impl fmt::Display for Reason {
             Self::InFlight { pending, wanted } => write!(f, "{pending} items are in flight, {wanted} wait"),
             Self::HomeFirst { waiting } => write!(f, "{waiting} items wait for home's own coverage of them"),
             Self::Arranged(arrangement) => arrangement.fmt(f),
+            Self::Audit { part: 0, .. } => f.write_str("audit layer 1: events dated before the last gap"),
+            Self::Audit { part, items } => write!(f, "audit {items} items of chunk {}", part - 1),
+            Self::AuditDue { at } => write!(f, "an audit is due at {}", at.as_secs()),
+            Self::NotAudited => f.write_str("no audit: it has no NIP-77, the next refresh reads everything"),
             Self::Settled => f.write_str("settled: nothing is missing"),
         }
     }

@@ -28,6 +28,7 @@ fn up() -> Snapshot {
         refresh_at: at(NOW + 10_000),
         ask_at: None,
         empty_since: None,
+        audit: None,
     }
 }
 
@@ -153,9 +154,9 @@ fn i03_a_chunk_beyond_the_live_limit_is_polled_and_the_report_says_so() {
     let tail = Tail { chunk: 24, items: (100..150).map(root).collect() };
     let plan = planned(&Snapshot { tails: vec![tail], ..look });
     assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len()), (0, 3));
-    assert_eq!(plan.report.reasons[1], Reason::Arranged(Arrangement::Polled { first: 23, last: 24, limit: 70 }));
+    assert_eq!(plan.report.reasons[1], Reason::Arranged(Arrangement::Polled { first: 22, last: 24, limit: 70 }));
     let words = plan.report.reasons[1].to_string();
-    assert_eq!(words, "chunks 23 to 24 are polled: 70 live subscriptions are allowed");
+    assert_eq!(words, "chunks 22 to 24 are polled: 70 live subscriptions are allowed");
 }
 
 #[test]
@@ -215,5 +216,68 @@ fn i03_a_catch_up_opens_no_more_than_the_limit() {
     let covered = (0..40).map(|n| Covered { item: root(n), chunk: Some(n) }).collect();
     let plan = planned(&Snapshot { link, covered: Some(covered), chunks: (0, 40), ..up() });
     let [Ask::OpenAnnouncements { .. }, Ask::CatchUp { live, polled, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
-    assert_eq!((live.len() + 1, polled.len()), (70, 51), "three filters of each of 40 chunks");
+    assert_eq!((live.len() + 1, polled.len()), (67, 54), "three filters of each of 40 chunks");
+}
+
+#[test]
+fn i03_participants_have_one_live_filter_where_there_is_room_and_are_polled_where_there_is_none() {
+    let participant = || Item::Participant(crate::testing::author());
+    let tail = |chunk| Tail { chunk, items: vec![participant(); 100] };
+    let plan = planned(&Snapshot { chunks: (10, 40), tails: vec![tail(0)], ..missing([participant()]) });
+    assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len(), plan.batches[0].history.len()), (1, 0, 1));
+    let plan = planned(&Snapshot { chunks: (10, 40), tails: vec![tail(1)], ..missing([participant()]) });
+    assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len(), plan.batches[0].history.len()), (0, 1, 1));
+}
+
+#[test]
+fn named_events_are_asked_for_by_a_hundred_ids_at_a_time_and_take_no_place() {
+    let named = (0..150).map(|n| Item::Named(crate::testing::id(n)));
+    let plan = planned(&Snapshot { chunks: (1, 2), ..missing(named.chain([root(1)])) });
+    let batches: Vec<(usize, usize, Method)> =
+        plan.batches.iter().map(|one| (one.draft.items.len(), one.live.len(), one.draft.method)).collect();
+    assert_eq!(batches, [(1, 3, Method::Negentropy), (100, 0, Method::Req), (50, 0, Method::Req)]);
+    assert_eq!(plan.batches[0].draft.chunk, 2, "the chunk after the two that there are");
+}
+
+fn caught_up(audit: Option<model::Audit>) -> Snapshot {
+    let resume = Resume::CatchUp { since: at(NOW - 1_000) };
+    Snapshot { link: LinkView::Up { resume, opened: true, caught_up: true }, audit, ..up() }
+}
+
+fn audit(due_at: u64, part: u32, items: Vec<Item>) -> Option<model::Audit> {
+    Some(model::Audit { due_at: at(due_at), part, items })
+}
+
+#[test]
+fn s09_an_audit_that_is_due_asks_for_layer_1_first_and_then_for_a_chunk_at_a_time() {
+    let plan = planned(&caught_up(audit(NOW, 0, vec![])));
+    assert_eq!(plan.asks, [Ask::Audit { part: 0, filters: vec![filters::layer1(Role::Listed)] }]);
+    let plan = planned(&caught_up(audit(NOW, 3, repos(0..2))));
+    assert_eq!(plan.asks, [Ask::Audit { part: 3, filters: filters::history(ItemKind::Repo, &repos(0..2)) }]);
+}
+
+#[test]
+fn s09_an_audit_waits_for_its_moment_and_until_nothing_else_is_asked() {
+    let plan = planned(&caught_up(audit(NOW + 60, 0, vec![])));
+    assert_eq!((plan.asks.len(), plan.look_again), (0, Some(at(NOW + 60))));
+    let due = || caught_up(audit(NOW, 0, vec![]));
+    let is_audited = |look: &Snapshot| planned(look).asks.iter().any(|ask| matches!(ask, Ask::Audit { .. }));
+    assert!(is_audited(&due()));
+    let missing = vec![Covered { item: repo("r1"), chunk: None }];
+    for busy in [
+        Snapshot { missing, wanted: 1, ..due() },
+        Snapshot { batches_in_flight: 1, pending: 1, ..due() },
+        Snapshot { ask_at: Some(at(NOW + 9)), ..due() },
+        Snapshot { link: LinkView::Up { resume: Resume::Fresh, opened: true, caught_up: false }, ..due() },
+    ] {
+        assert!(!is_audited(&busy), "{busy:?}");
+    }
+}
+
+#[test]
+fn s09_without_nip77_the_plan_says_that_there_is_no_audit() {
+    let nip77 = Some(Nip77::Refused { at: at(1), reason: "no".into() });
+    let look = Snapshot { learned: Learned { nip77, ..Learned::default() }, ..caught_up(None) };
+    let plan = planned(&look);
+    assert!(plan.asks_for_nothing() && plan.report.reasons.contains(&Reason::NotAudited), "{}", plan.report);
 }

@@ -63,6 +63,11 @@ impl Budget {
     }
 }
 
+/// Live subscriptions where so many are allowed in all.
+fn limit_of(capacity: usize) -> usize {
+    capacity.saturating_sub(IN_RESERVE).max(1)
+}
+
 impl Session {
     /// Subscriptions that the relay allows in all, so far as it is known.
     fn capacity(&self) -> Option<usize> {
@@ -168,7 +173,12 @@ impl Session {
     fn met_with_silence(&self, now: Now) -> Vec<SubNo> {
         let Budget { unanswered, proved, .. } = &self.budget;
         let ends_some = self.budget.answers_news_only || self.budget.answers_stored;
-        let had_no_room = |sub: SubNo, asked: Asked| ends_some && self.budget.answered_beside(sub, asked) >= *proved;
+        // Where that would teach nothing, the relay is slow or gone, and the request is idle.
+        let known = Room::of(&self.learned).live.unwrap_or(usize::MAX);
+        let had_no_room = |sub: SubNo, asked: Asked| {
+            let beside = self.budget.answered_beside(sub, asked);
+            ends_some && beside >= *proved && limit_of(beside) < known
+        };
         let is_overdue = |sub: SubNo, asked: Asked| {
             self.silence_limit(sub).is_some_and(|limit| now.ms >= (asked.at_ms + limit).max(self.paused_until_ms))
         };
@@ -220,7 +230,7 @@ impl Session {
         let capacity = besides.min().unwrap_or(open);
         let knew_better = self.budget.learned_after.is_some_and(|last| refused.iter().all(|(sub, _)| *sub > last));
         if !self.learn_capacity(capacity, now, is_said) && knew_better {
-            self.pace.too_many(now.ms);
+            self.tempo.too_many(now.ms);
         }
         for (sub, owner) in refused {
             match owner {
@@ -234,7 +244,7 @@ impl Session {
 
     /// So many subscriptions are allowed and no more. Answers whether that is news.
     fn learn_capacity(&mut self, capacity: usize, now: Now, is_said: bool) -> bool {
-        let limit = capacity.saturating_sub(IN_RESERVE).max(1);
+        let limit = limit_of(capacity);
         if Room::of(&self.learned).live.is_some_and(|known| known <= limit) {
             return false;
         }
@@ -262,7 +272,10 @@ impl Session {
     pub(super) fn allows_live(&self, key: LiveKey) -> bool {
         match key {
             LiveKey::Announcements | LiveKey::Broad => true,
-            LiveKey::Slot(slot) => crate::consolidation::is_live(slot.chunk, Room::of(&self.learned).live_limit(usize::MAX)),
+            LiveKey::Slot(slot) => {
+                Room::of(&self.learned).live.is_none()
+                    || crate::consolidation::is_live(slot, Room::of(&self.learned).live_limit(usize::MAX))
+            }
         }
     }
 }

@@ -81,7 +81,7 @@ impl Session {
     pub fn next_deadline(&self) -> Option<Deadline> {
         let units = self.units.values().filter_map(|unit| self.unit_deadline(unit)).min();
         // What a pause holds back has no deadline of its own.
-        let pause_ends = Deadline { at_ms: self.asks_at(), waits_for: WaitsFor::Cooldown };
+        let pause_ends = Deadline { at_ms: self.paused_until_ms.max(self.held_until_ms), waits_for: WaitsFor::Cooldown };
         let others = self.lives_deadline().into_iter().chain(self.poll_deadline());
         units.into_iter().chain(others).chain((pause_ends.at_ms > 0).then_some(pause_ends)).min()
     }

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::{EventId, Learned, Nip77};
+use model::{EventId, Incomplete, Learned, Nip77};
 
 use super::deadlines::WaitsFor;
 use super::ids::IdsAsked;
 use super::refusal::{self, Refusal};
-use super::unit::{Stage, Unit};
+use super::unit::{Purpose, Stage, Unit};
 use super::words::{Now, Output, Request, UnitId};
 use super::{Owner, Session, SubNo};
 
@@ -238,7 +238,7 @@ impl Session {
             }
             Refusal::TooLarge => self.overflowed(id, now),
             Refusal::Quota => {
-                self.pace.too_many(now.ms);
+                self.tempo.too_many(now.ms);
                 self.walk_instead(id, text, false, now);
             }
             Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
@@ -267,6 +267,15 @@ impl Session {
         }
     }
 
+    /// The relay sent more in one message than we take, which ends the link. If it did so within an exchange, its NIP-77 is of
+    /// no use to us (S12): the next link reads pages. Otherwise each link would end in the same way.
+    pub fn message_too_large(&mut self, now: Now) {
+        if self.exchanges().any(|(_, exchange)| exchange.is_open()) {
+            let reason = "its message is larger than we take".to_owned();
+            self.learn(Learned { nip77: Some(Nip77::Refused { at: now.wall, reason }), ..Learned::default() });
+        }
+    }
+
     pub(super) fn exchange_overdue(&mut self, id: UnitId, now: Now) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         let was_unanswered = exchange.is_unanswered() && !self.is_negentropy_proved();
@@ -278,6 +287,9 @@ impl Session {
         if is_verdict {
             let reason = reason.chars().take(120).collect();
             self.learn(Learned { nip77: Some(Nip77::Refused { at: now.wall, reason }), ..Learned::default() });
+        }
+        if self.units.get(&id).is_some_and(|unit| unit.purpose == Purpose::Audit) {
+            return self.unit_failed(id, Incomplete::Closed, reason, now);
         }
         let Some(unit) = self.units.get_mut(&id) else { return };
         if let Stage::Exchange(exchange) = std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {

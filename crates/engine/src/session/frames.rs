@@ -1,7 +1,7 @@
 //! What a relay sends, brought to what it belongs to: EOSE and CLOSED reach the owner of their subscription and nobody else,
 //! an event is an answer to what was asked, or a stray.
 
-use model::{Event, Filter, Incomplete};
+use model::{Event, Filter, Incomplete, Via};
 use nostr::prelude::MatchEventOptions;
 
 use super::live::{Live, LiveState};
@@ -82,28 +82,32 @@ impl Session {
     }
 
     pub(super) fn judge(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
-        let Some((sub, owner)) = self.owner_heard(sub, now) else { return Verdict::Stray };
+        let Some((sub, owner)) = self.owner_heard(sub, now) else {
+            self.astray(sub, event);
+            return Verdict::Stray;
+        };
         if let Owner::Page(id) = owner
             && self.calibrates(id, event, now)
         {
             // What happens to be ours is not thrown away.
-            return if self.is_ours(id, event) { Verdict::Take(self.ticket_of(Some(id))) } else { Verdict::Repeat };
+            return if self.is_ours(id, event) { Verdict::Take(self.ticket_of(Some(id), Via::Page)) } else { Verdict::Repeat };
         }
-        let (unit, is_asked) = match owner {
+        let (unit, is_asked, via) = match owner {
             Owner::Live(key) => {
                 let live = self.lives.get(&key);
                 let matches = live.is_some_and(|live| is_match(&live.filter, event) || former_matches(live, event));
-                (self.is_reading(key, sub), matches)
+                (self.is_reading(key, sub), matches, Via::Live)
             }
-            Owner::Page(id) => (Some(id), self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event))),
-            Owner::Ids(id) => (Some(id), self.ids_event(id, sub, event.id)),
-            Owner::Exchange(_) => (None, false),
+            Owner::Page(id) => (Some(id), self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event)), Via::Page),
+            Owner::Ids(id) => (Some(id), self.ids_event(id, sub, event.id), Via::Negentropy),
+            Owner::Exchange(_) => (None, false, Via::Negentropy),
         };
         // A frame outside its filter is movement of the page all the same: a relay that over-returns is not idle.
         if let Some(id) = unit {
             self.touch(id, now);
         }
         if !is_asked {
+            unit.into_iter().for_each(|id| self.walk_stray(id, event));
             return Verdict::Stray;
         }
         if let (Owner::Live(key), None) = (owner, unit) {
@@ -113,7 +117,7 @@ impl Session {
         if self.is_beside_what_is_wanted(owner, event) {
             return Verdict::Unwanted;
         }
-        if is_new { Verdict::Take(self.ticket_of(unit)) } else { Verdict::Repeat }
+        if is_new { Verdict::Take(self.ticket_of(unit, via)) } else { Verdict::Repeat }
     }
 
     /// Whether the event answers a question that a walk asks beside what it reads; it is only counted.
@@ -132,6 +136,13 @@ impl Session {
         let is_asked = self.units.get(&id).is_some_and(|unit| is_match(&unit.filter, event));
         let is_live = || self.lives.values().any(|live| is_match(&live.filter, event));
         is_asked || is_live() || self.polls.values().any(|poll| is_match(&poll.filter, event))
+    }
+
+    /// A frame of a walk that is outside its filter: it shows how far down the page reaches all the same.
+    fn walk_stray(&mut self, id: UnitId, event: &Event) {
+        if let Some(Unit { stage: Stage::Walk { walk, .. }, .. }) = self.units.get_mut(&id) {
+            walk.stray(event.created_at);
+        }
     }
 
     /// Counts a frame of a walk; whether the walk sees the event for the first time.
@@ -153,9 +164,9 @@ impl Session {
         }
     }
 
-    fn ticket_of(&self, unit: Option<UnitId>) -> Ticket {
+    fn ticket_of(&self, unit: Option<UnitId>, via: Via) -> Ticket {
         let batch = unit.and_then(|id| self.units.get(&id)).and_then(|unit| batch_of(unit.purpose));
-        Ticket { unit, batch }
+        Ticket { unit, batch, via: Some(via) }
     }
 }
 

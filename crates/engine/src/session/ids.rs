@@ -40,7 +40,7 @@ impl Session {
     /// Keeps requests by ids in flight; ends the pass when nothing is left.
     pub(super) fn fetch_ids(&mut self, id: UnitId, now: Now) {
         let per_req = self.learned.ids_per_req.unwrap_or(IDS_PER_REQ).min(Room::of(&self.learned).ids()).max(1);
-        let in_flight = IDS_IN_FLIGHT.min(self.pace.width());
+        let in_flight = IDS_IN_FLIGHT.min(self.tempo.width());
         while self.may_ask(now) && self.room() > 0 {
             let Some(exchange) = self.exchange_mut(id) else { return };
             if exchange.in_flight.len() >= in_flight {

@@ -13,7 +13,7 @@ impl Session {
         if !is_new {
             return;
         }
-        let seconds = self.pace.rate_limited(now.ms);
+        let seconds = self.tempo.rate_limited(now.ms);
         self.paused_since_ms = now.ms;
         self.paused_until_ms = now.ms + seconds * 1000;
         self.out.push_back(Output::Report(Said::RateLimited { seconds }));
@@ -21,7 +21,7 @@ impl Session {
 
     /// S18: a stretch of history that was read without a refusal heals the cooldown, and shows what pages the relay serves.
     pub(super) fn heal(&mut self) {
-        self.pace.ended_well();
+        self.tempo.ended_well();
         let Manners { largest_page, excludes_until, cuts_at: _, unproved: _, questions_refused: _, page_limit: _ } =
             self.manners;
         if largest_page > self.learned.page_cap.unwrap_or(SMALLEST_CAP) {
@@ -44,13 +44,12 @@ impl Session {
 
     /// When the next request may be sent (milliseconds).
     pub(super) fn asks_at(&self) -> u64 {
-        self.paused_until_ms.max(self.ask_ms).max(self.budget.settle_ms)
+        self.paused_until_ms.max(self.tempo.asks_at()).max(self.budget.settle_ms)
     }
 
     /// A request is sent.
     pub(super) fn note_asked(&mut self, now: Now) {
-        let spacing = self.pace.spacing_ms();
-        self.ask_ms = if spacing == 0 { 0 } else { now.ms + spacing };
+        self.tempo.asked(now.ms);
     }
 
     /// One more refusal of this stretch, with nothing read in between: how many there were before. None when it is enough.
@@ -63,7 +62,7 @@ impl Session {
 
     /// Something of this stretch was read: the relay does not refuse it.
     pub(super) fn served(&mut self, id: UnitId, now: Now) {
-        self.pace.answered(now.ms);
+        self.tempo.answered(now.ms);
         if let Some(unit) = self.units.get_mut(&id) {
             unit.refusals = 0;
         }

@@ -186,7 +186,7 @@ impl Session {
         if has_stored || self.was_silent_at_zero {
             self.learn_limit_zero();
         }
-        self.pace.answered(now.ms);
+        self.tempo.answered(now.ms);
         self.live_stands(key);
         if key == LiveKey::Broad {
             self.broad_stands(now);
@@ -238,7 +238,7 @@ impl Session {
                     Refusal::TooLarge | Refusal::Other if names > REFS_PER_FILTER as usize && why == Incomplete::Closed => {
                         self.learn(Learned { refs_per_filter: Some(REFS_PER_FILTER as usize), ..Learned::default() });
                     }
-                    Refusal::Quota => self.pace.too_many(now.ms),
+                    Refusal::Quota => self.tempo.too_many(now.ms),
                     Refusal::TooManySubscriptions
                     | Refusal::AuthRequired
                     | Refusal::TooLarge

@@ -3,10 +3,12 @@
 //! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
+mod audit;
 mod broad;
 mod budget;
 mod deadlines;
 mod exchange;
+mod faults;
 mod frames;
 mod ids;
 mod limits;
@@ -22,17 +24,19 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use model::{BatchId, Event, Learned, Resume, Said, Slot, Timestamp};
+use model::{BatchId, Event, EventId, Learned, Resume, Said, Slot, Timestamp};
 
 use broad::Broad;
 use budget::Budget;
 pub use deadlines::{Deadline, WaitsFor};
-pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
+pub use words::{Frame, Input, Now, Output, Request, Settled, Ticket, UnitId, Verdict};
 
-use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
 use crate::room::{IN_RESERVE, Room, page_limit};
+use crate::tempo::Tempo;
 use crate::walk::Manners;
+use audit::Auditing;
+use faults::Seen;
 use live::{Live, LiveKey};
 use overflow::Overflow;
 use polls::Poll;
@@ -89,6 +93,7 @@ pub struct Session {
     polled_ms: u64,
     units: BTreeMap<UnitId, Unit>,
     batches: BTreeMap<BatchId, Batch>,
+    auditing: Option<Auditing>,
     /// Stretches that were too much for one exchange, by the unit that they were at first.
     overflows: BTreeMap<UnitId, Overflow>,
     /// S14: the live subscriptions that stay when all of them stand.
@@ -101,17 +106,20 @@ pub struct Session {
     /// The pause that is on: since when, until when. Both 0 without one.
     paused_since_ms: u64,
     paused_until_ms: u64,
-    pace: Pace,
     budget: Budget,
     broad: Broad,
-    /// The next request is not sent before this moment (milliseconds).
-    ask_ms: u64,
+    /// Of the host: links to it share it.
+    tempo: Tempo,
+    /// Something may be held back until this moment (milliseconds); 0 when nothing is.
+    held_until_ms: u64,
     /// Last outcome of an event of this link (milliseconds).
     settled_ms: u64,
     last_number: u64,
     moved: BTreeSet<BatchId>,
     /// Frames of subscriptions that are not ours, or events outside their filter.
     strays: u64,
+    /// Faulty frames of this link, by fingerprint.
+    faulty: BTreeMap<u64, Seen>,
     out: VecDeque<Output>,
 }
 
@@ -142,6 +150,7 @@ impl Session {
             polled_ms: 0,
             units: BTreeMap::new(),
             batches: BTreeMap::new(),
+            auditing: None,
             overflows: BTreeMap::new(),
             rebuilding: None,
             layout: None,
@@ -149,14 +158,15 @@ impl Session {
             was_silent_at_zero: false,
             paused_since_ms: 0,
             paused_until_ms: 0,
-            pace: Pace::new(READING),
             budget: Budget::default(),
             broad: Broad::default(),
-            ask_ms: 0,
+            tempo: Tempo::default(),
+            held_until_ms: 0,
             settled_ms: 0,
             last_number: 0,
             moved: BTreeSet::new(),
             strays: 0,
+            faulty: BTreeMap::new(),
             out: VecDeque::new(),
         }
     }
@@ -171,7 +181,7 @@ impl Session {
             Input::SetTooLarge { unit } => self.set_too_large(unit, now),
             Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
-            Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),
+            Input::Settled { ticket, event, what } => self.settled(ticket, event, what, now),
             Input::Tick => self.tick(now),
         }
         self.tend_broad(now);
@@ -179,6 +189,14 @@ impl Session {
         self.use_room(now);
         self.start_units(now);
         self.say_caught_up();
+        if !self.may_ask(now) {
+            self.held_until_ms = self.asks_at();
+        }
+    }
+
+    /// What is known of the host: whoever has several links to it lends each of them the same, for as long as a call takes.
+    pub fn tempo_mut(&mut self) -> &mut Tempo {
+        &mut self.tempo
     }
 
     /// Takes an EVENT frame: whether it is an answer to what was asked, and new to it.
@@ -204,7 +222,7 @@ impl Session {
     pub fn behind_since(&self) -> Option<Timestamp> {
         let gap = |unit: &Unit| match unit.purpose {
             Purpose::Gap(_) => unit.filter.since.map(unoverlapped),
-            Purpose::Announcements | Purpose::Batch(_) | Purpose::Poll(_) => None,
+            Purpose::Announcements | Purpose::Batch(_) | Purpose::Poll(_) | Purpose::Audit => None,
         };
         let gaps = self.units.values().filter_map(gap);
         let lives = self.lives.values().filter_map(Live::unread_since);
@@ -251,11 +269,19 @@ impl Session {
         self.strays
     }
 
-    fn settled(&mut self, ticket: Ticket, fresh: bool, now: Now) {
+    fn settled(&mut self, ticket: Ticket, event: EventId, what: Settled, now: Now) {
         self.settled_ms = now.ms;
+        match (what, ticket.unit) {
+            (Settled::Fresh | Settled::Known, _) => self.is_true(event),
+            (Settled::Forged { frame }, Some(unit)) => self.forged(unit, event, frame),
+            (Settled::Forged { .. }, None) => {}
+        }
         let Some(id) = ticket.unit else { return };
         self.moved(id, 0);
-        if let (true, Some(batch)) = (fresh, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
+        if what == Settled::Fresh {
+            self.audit_found(id);
+        }
+        if let (Settled::Fresh, Some(batch)) = (what, ticket.batch.and_then(|batch| self.batches.get_mut(&batch))) {
             batch.counts.fresh += 1;
         }
         let Some(unit) = self.units.get_mut(&id) else { return };
@@ -274,8 +300,8 @@ impl Session {
             }
             (self.paused_since_ms, self.paused_until_ms) = (0, 0);
         }
-        if now.ms >= self.ask_ms {
-            self.ask_ms = 0;
+        if now.ms >= self.held_until_ms {
+            self.held_until_ms = 0;
         }
         self.tick_budget(now);
         self.ask_what_waits(now);
@@ -329,7 +355,7 @@ impl Session {
     fn free_units(&self) -> usize {
         let is_active = |unit: &&Unit| matches!(unit.stage, Stage::Exchange(_) | Stage::Walk { .. });
         let most = if Room::of(&self.learned).live.is_some() { IN_RESERVE } else { usize::MAX };
-        most.min(self.pace.width()).saturating_sub(self.units.values().filter(is_active).count())
+        most.min(self.tempo.width()).saturating_sub(self.units.values().filter(is_active).count())
     }
 
     fn owner(&self, sub: &str) -> Option<(SubNo, Owner)> {

@@ -38,6 +38,7 @@ impl Session {
                 }
                 self.out.push_back(Output::Report(Said::Rebuilt { layout }));
             }
+            Ask::Audit { part, filters } => self.audit(part, filters),
             Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
         }
     }
@@ -69,6 +70,8 @@ impl Session {
         }
         self.resume = Resume::Fresh;
         self.taken.said_caught_up = false;
+        self.learned.faulty = None;
+        self.faulty.clear();
         if method == Method::Negentropy && self.refuses_negentropy() {
             self.learned.nip77 = None;
         }

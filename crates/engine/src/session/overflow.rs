@@ -76,10 +76,10 @@ impl Session {
                 unit.window = window;
             }
         }
-        if let Purpose::Batch(batch) = purpose
-            && let Some(batch) = self.batches.get_mut(&batch)
-        {
-            batch.units += 1;
+        match purpose {
+            Purpose::Batch(batch) => self.batches.get_mut(&batch).into_iter().for_each(|batch| batch.units += 1),
+            Purpose::Audit => self.audit_split(),
+            Purpose::Announcements | Purpose::Gap(_) | Purpose::Poll(_) => {}
         }
         self.drop_unit(id);
     }

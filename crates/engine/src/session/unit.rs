@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use model::{BatchCounts, BatchId, BatchOutcome, Filter, Incomplete, Method, Said, Slot};
 
 use super::exchange::Exchange;
+use super::faults::Faults;
 use super::live::{LiveKey, LiveState};
 use super::overflow::Window;
 use super::refusal::{self, Refusal};
@@ -23,12 +24,14 @@ pub(super) enum Purpose {
     Batch(BatchId),
     /// A turn of a live filter without room for a subscription.
     Poll(Slot),
+    /// What was confirmed, once more (S9).
+    Audit,
 }
 
 pub(super) fn batch_of(purpose: Purpose) -> Option<BatchId> {
     match purpose {
         Purpose::Batch(batch) => Some(batch),
-        Purpose::Announcements | Purpose::Gap(_) | Purpose::Poll(_) => None,
+        Purpose::Announcements | Purpose::Gap(_) | Purpose::Poll(_) | Purpose::Audit => None,
     }
 }
 
@@ -42,6 +45,8 @@ pub(super) struct Unit {
     /// Events of this unit without a final outcome (I8).
     pub(super) unsettled: usize,
     pub(super) method: Method,
+    /// Frames of it that could not be taken.
+    pub(super) faults: Faults,
     /// Times that it failed.
     pub(super) failures: u32,
     /// Refusals for rate or number since it was last served.
@@ -52,7 +57,18 @@ pub(super) struct Unit {
 
 impl Unit {
     fn new(purpose: Purpose, filter: Filter, stage: Stage, method: Method) -> Self {
-        Self { purpose, filter, window: Window::default(), stage, unsettled: 0, method, failures: 0, refusals: 0, moved_ms: 0 }
+        Self {
+            purpose,
+            filter,
+            window: Window::default(),
+            stage,
+            unsettled: 0,
+            method,
+            faults: Faults::default(),
+            failures: 0,
+            refusals: 0,
+            moved_ms: 0,
+        }
     }
 
     /// The filter that is asked for.
@@ -114,7 +130,9 @@ impl Session {
             if free == 0 || !self.may_ask(now) {
                 return;
             }
-            if self.start_unit(id, now) {
+            // What was started before may be in the way of it.
+            let may_start = self.units.get(&id).is_some_and(|unit| self.may_start(unit, now));
+            if may_start && self.start_unit(id, now) {
                 free -= 1;
             }
         }
@@ -126,6 +144,7 @@ impl Session {
             Purpose::Batch(batch) => self.batches.get(&batch).is_some_and(|batch| batch.waits_for.is_empty()),
             Purpose::Announcements => self.lives.get(&LiveKey::Announcements).is_some_and(super::live::Live::is_standing),
             Purpose::Gap(_) | Purpose::Poll(_) => true,
+            Purpose::Audit => self.may_audit(),
         };
         live_first && now.ms >= at_ms
     }
@@ -139,6 +158,10 @@ impl Session {
         if by_exchange {
             return self.start_exchange(id, now);
         }
+        if unit.purpose == Purpose::Audit {
+            self.unit_failed(id, Incomplete::Closed, "it has no NIP-77", now);
+            return false;
+        }
         let has_room = self.room() > 0;
         if has_room {
             self.start_walk(id, now);
@@ -151,7 +174,7 @@ impl Session {
         let Some(unit) = self.units.get_mut(&id) else { return };
         let walk = Box::new(match unit.purpose {
             Purpose::Gap(_) | Purpose::Poll(_) => Walk::of_news(unit.asked(), manners),
-            Purpose::Announcements | Purpose::Batch(_) => Walk::new(unit.asked(), manners),
+            Purpose::Announcements | Purpose::Batch(_) | Purpose::Audit => Walk::new(unit.asked(), manners),
         });
         let filter = walk.request();
         unit.method = Method::Req;
@@ -177,6 +200,10 @@ impl Session {
         match step {
             Step::Page(_) => self.ask_page(id, now),
             Step::Complete => self.all_read(id, now),
+            Step::Incomplete(Incomplete::Faulty) => {
+                let words = self.units.get(&id).map(|unit| unit.faults.words()).unwrap_or_default();
+                self.unit_failed(id, Incomplete::Faulty, &words, now);
+            }
             Step::Incomplete(why) => self.unit_failed(id, why, "", now),
         }
     }
@@ -275,7 +302,7 @@ impl Session {
         match refusal {
             Refusal::RateLimited => self.pause(now),
             Refusal::Quota => {
-                self.pace.too_many(now.ms);
+                self.tempo.too_many(now.ms);
                 self.wait_for_room(refusals, now);
             }
             // Others of ours will end meanwhile.
@@ -294,17 +321,21 @@ impl Session {
         self.finish_if_settled(id, now);
     }
 
-    /// I8, S13: complete only when nothing waits for its outcome.
+    /// I8, S13: complete only when nothing waits for its outcome, and no frame of it was faulty.
     pub(super) fn finish_if_settled(&mut self, id: UnitId, now: Now) {
         let is_done = self.units.get(&id).is_some_and(|unit| matches!(unit.stage, Stage::Settling) && unit.unsettled == 0);
         if !is_done {
             return;
+        }
+        if let Some(words) = self.fault_of(id, now) {
+            return self.unit_failed(id, Incomplete::Faulty, &words, now);
         }
         let Some(unit) = self.units.remove(&id) else { return };
         self.forget_overflows();
         match unit.purpose {
             Purpose::Batch(batch) => self.batch_unit_ended(batch, unit.method, None),
             Purpose::Poll(slot) => self.polled(slot, now),
+            Purpose::Audit => self.audit_unit_ended(None),
             Purpose::Announcements | Purpose::Gap(_) => {}
         }
     }
@@ -320,6 +351,10 @@ impl Session {
             }
             Purpose::Announcements | Purpose::Gap(_) => self.read_later(id, now),
             Purpose::Poll(slot) => self.poll_failed(slot, now),
+            Purpose::Audit => {
+                self.drop_unit(id);
+                self.audit_unit_ended(Some((why, text.to_owned())));
+            }
         }
     }
 

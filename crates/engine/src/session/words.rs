@@ -1,6 +1,6 @@
 //! What goes into a session and what comes out of it.
 
-use model::{BatchId, DownClass, EventId, Filter, Said, Timestamp};
+use model::{BatchId, DownClass, EventId, Filter, Said, Timestamp, Via};
 
 use crate::walk::EoseHint;
 
@@ -48,10 +48,11 @@ pub enum Input {
         unit: UnitId,
         why: String,
     },
-    /// An event that came with this ticket has its final outcome. `fresh`: it was not known before.
+    /// An event that came with this ticket is dealt with.
     Settled {
         ticket: Ticket,
-        fresh: bool,
+        event: EventId,
+        what: Settled,
     },
     /// A deadline has passed.
     Tick,
@@ -72,6 +73,19 @@ pub enum Frame {
 pub struct Ticket {
     pub unit: Option<UnitId>,
     pub batch: Option<BatchId>,
+    /// How it came.
+    pub via: Option<Via>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It has its final outcome, and was not known before.
+    Fresh,
+    /// It had one already.
+    Known,
+    /// Its id or signature is not that of its content: no outcome. `frame` stands for this copy of it.
+    Forged { frame: u64 },
 }
 
 /// What becomes of an EVENT frame.

@@ -86,7 +86,7 @@ impl Walk {
                 }
                 self.split(whole, manners)
             }
-            None => self.go_on_from(page.oldest.unwrap_or_default(), page),
+            None => self.plain_page_ended(page, true, manners),
         }
     }
 
@@ -115,12 +115,14 @@ impl Walk {
             return self.split(doubt, manners);
         }
         let is_not_worth_it = self.is_of_news && doubt.frames < SMALLEST_CAP;
-        let is_in_vain = is_not_worth_it || doubt.frames <= manners.unproved || manners.questions_refused >= MOST_REFUSED;
-        if is_cut || is_in_vain {
+        if is_cut || is_not_worth_it || doubt.frames <= manners.unproved {
             return self.left_unproved(doubt, manners);
         }
         if manners.largest_page > doubt.frames {
             return self.read_parts(doubt.second, doubt.rest, manners);
+        }
+        if manners.questions_refused >= MOST_REFUSED {
+            return self.left_unasked(doubt, manners);
         }
         self.mode = Mode::Calibrate(Box::new(doubt));
         Step::Page(self.request())
@@ -149,7 +151,7 @@ impl Walk {
             Mode::Calibrate(doubt) => {
                 self.restart_page();
                 manners.questions_refused = manners.questions_refused.saturating_add(1);
-                Some(self.left_unproved(*doubt, manners))
+                Some(self.left_unasked(*doubt, manners))
             }
             mode @ (Mode::Pages | Mode::Probe | Mode::Second { .. }) => {
                 self.mode = mode;
@@ -172,6 +174,16 @@ impl Walk {
         } else {
             self.read_parts(doubt.second, doubt.rest, manners)
         }
+    }
+
+    /// The relay does not say whether it serves more. It does serve as many as these, so a part of fewer is all there is of
+    /// that part; what has as many and no parts is a gap, however few they are.
+    fn left_unasked(&mut self, doubt: Doubt, manners: &mut Manners) -> Step {
+        if self.is_of_news && doubt.frames < SMALLEST_CAP {
+            return self.left_unproved(doubt, manners);
+        }
+        self.unasked.get_or_insert(doubt.frames);
+        self.split(doubt, manners)
     }
 
     fn split(&mut self, mut doubt: Doubt, manners: &mut Manners) -> Step {

@@ -288,6 +288,99 @@ fn a_refused_question_leaves_the_doubt() {
     assert_eq!(walk.calibration_refused(&mut manners), None);
 }
 
+/// The same of a relay that answers no question beside the walk.
+fn walk_unanswered(relay: &Relay, filter: Filter) -> (BTreeSet<EventId>, Step) {
+    let (mut manners, mut found) = (Manners::default(), BTreeSet::new());
+    let mut walk = Walk::new(filter, manners);
+    for _ in 0..10_000 {
+        let step = walk.calibration_refused(&mut manners).unwrap_or_else(|| {
+            for event in relay.page(&walk.request()) {
+                walk.event(event.id, event.created_at);
+                found.insert(event.id);
+            }
+            walk.page_ended(EoseHint::None, &mut manners)
+        });
+        if !matches!(step, Step::Page(_)) {
+            return (found, step);
+        }
+    }
+    panic!("the walk does not end");
+}
+
+#[test]
+fn a_few_events_of_one_second_are_no_proof_where_the_question_is_refused() {
+    for few in [1, 5, 19] {
+        let relay = Relay { events: tagged(few, |_| 1000, 1), cap: 500, excludes_until: false };
+        assert_eq!(walk_unanswered(&relay, by_values(1)).1, Step::Incomplete(Incomplete::DenseSecond), "{few}");
+    }
+}
+
+#[test]
+fn a_few_events_of_one_second_are_proved_by_their_parts_where_the_question_is_refused() {
+    let events = tagged(8, |_| 1000, 4);
+    for cap in [8, 500] {
+        let relay = Relay { events: events.clone(), cap, excludes_until: false };
+        let (found, end) = walk_unanswered(&relay, by_values(4));
+        assert_eq!((found, end), (ids(&events), Step::Complete), "no part has as many as the whole: cap {cap}");
+    }
+}
+
+#[test]
+fn a_small_cap_is_read_around_where_the_question_is_refused() {
+    let events = tagged(12, |_| 1000, 4);
+    let relay = Relay { events: events.clone(), cap: 5, excludes_until: false };
+    let (found, end) = walk_unanswered(&relay, by_values(4));
+    assert_eq!((found, end), (ids(&events), Step::Complete));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_walk_without_answers_finds_every_event_or_says_that_it_did_not(
+        cap in 1_usize..60,
+        excludes_until: bool,
+        seconds in proptest::collection::vec(0_u64..4, 0..120),
+        values in 1_usize..12,
+    ) {
+        let events = tagged(seconds.len(), |n| 1000 + seconds[n], values);
+        let relay = Relay { events: events.clone(), cap, excludes_until };
+        let (found, end) = walk_unanswered(&relay, by_values(values));
+        match end {
+            Step::Complete => prop_assert_eq!(found, ids(&events)),
+            Step::Incomplete(why) => prop_assert_eq!(why, Incomplete::DenseSecond),
+            Step::Page(_) => unreachable!("the loop goes on"),
+        }
+    }
+}
+
+#[test]
+fn unreadable_frames_are_frames_and_prove_an_end_only_beside_a_larger_page() {
+    let page = |largest_page: usize| {
+        let mut manners = Manners { largest_page, ..Manners::default() };
+        let mut walk = Walk::new(by_values(1), manners);
+        (0..5).for_each(|_| walk.unreadable());
+        walk.page_ended(EoseHint::None, &mut manners)
+    };
+    assert_eq!(page(0), Step::Incomplete(Incomplete::Faulty));
+    assert_eq!(page(5), Step::Incomplete(Incomplete::Faulty));
+    assert_eq!(page(6), Step::Complete);
+}
+
+#[test]
+fn strays_without_end_are_not_followed_to_the_bottom_of_a_relay() {
+    let (mut manners, mut pages) = (Manners::default(), 0);
+    let mut walk = Walk::new(by_values(1), manners);
+    let end = loop {
+        walk.stray(Timestamp::from_secs(1_000_000 - pages));
+        match walk.page_ended(EoseHint::None, &mut manners) {
+            Step::Page(_) => pages += 1,
+            end @ (Step::Complete | Step::Incomplete(_)) => break end,
+        }
+    };
+    assert_eq!((pages, end), (u64::from(MOST_STRAY_PAGES), Step::Incomplete(Incomplete::Unpageable)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

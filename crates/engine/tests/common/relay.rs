@@ -41,7 +41,15 @@ pub(crate) enum Which {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    Event { sub: String, event: Box<Event> },
+    Event {
+        sub: String,
+        event: Box<Event>,
+    },
+    /// An event that nobody can read.
+    Unreadable {
+        sub: String,
+        frame: u64,
+    },
     Frame(Frame),
 }
 
@@ -55,6 +63,10 @@ pub(crate) struct ModelRelay {
     pub(crate) most_records: usize,
     /// Advertised in exchanges, never served.
     pub(crate) absent: BTreeSet<EventId>,
+    /// Its copies of these are forged.
+    pub(crate) forges: BTreeSet<EventId>,
+    /// Its copies of these cannot be read.
+    pub(crate) garbles: BTreeSet<EventId>,
     /// REQs that are answered by CLOSED with this text, this many times.
     pub(crate) refusals: Vec<(Which, usize, String)>,
     /// REQs of this sort get no EOSE.
@@ -68,6 +80,8 @@ pub(crate) struct ModelRelay {
     pub(crate) most_values: usize,
     /// Pages reach from now whatever `until` says.
     pub(crate) ignores_until: bool,
+    /// Serves whatever is of the time that a filter names, and does not read the rest of it.
+    pub(crate) ignores_tags: bool,
     /// `until` leaves out the second that it names.
     pub(crate) excludes_until: bool,
     /// Answers nothing at all.
@@ -100,6 +114,8 @@ impl ModelRelay {
             negentropy: Negentropy::Works,
             most_records: usize::MAX,
             absent: BTreeSet::new(),
+            forges: BTreeSet::new(),
+            garbles: BTreeSet::new(),
             refusals: Vec::new(),
             holds_eose: None,
             breaks_off: None,
@@ -107,6 +123,7 @@ impl ModelRelay {
             over_limit: OverLimit::Closed,
             most_values: usize::MAX,
             ignores_until: false,
+            ignores_tags: false,
             excludes_until: false,
             is_silent: false,
             open: BTreeMap::new(),
@@ -181,13 +198,23 @@ impl ModelRelay {
     /// Newest first, at one second the lowest id first, cut silently.
     fn stored(&self, sub: &str, filter: &Filter) -> Vec<Reply> {
         let filter = &if self.ignores_until { Filter { until: None, ..filter.clone() } } else { filter.clone() };
+        let filter =
+            &if self.ignores_tags { Filter { generic_tags: BTreeMap::new(), ..filter.clone() } } else { filter.clone() };
         let is_left_out = |event: &Event| self.excludes_until && filter.until == Some(event.created_at);
         let is_served = |event: &&Event| is_match(filter, event) && !is_left_out(event) && !self.absent.contains(&event.id);
         let mut matches: Vec<&Event> = self.events.iter().filter(is_served).collect();
         matches.sort_by_key(|event| (std::cmp::Reverse(event.created_at), event.id));
         let cap = if filter.ids.is_some() { self.ids_cap } else { self.page_cap };
         matches.truncate(cap.min(filter.limit.unwrap_or(usize::MAX)));
-        matches.into_iter().map(|event| Reply::Event { sub: sub.to_owned(), event: Box::new(event.clone()) }).collect()
+        matches.into_iter().map(|event| self.copy(sub, event)).collect()
+    }
+
+    fn copy(&self, sub: &str, event: &Event) -> Reply {
+        let sub = sub.to_owned();
+        if self.garbles.contains(&event.id) {
+            return Reply::Unreadable { sub, frame: mark_of(event.id) };
+        }
+        Reply::Event { sub, event: Box::new(event.clone()) }
     }
 
     fn neg_open(&mut self, sub: &str, filter: &Filter) -> Vec<Reply> {
@@ -207,6 +234,11 @@ impl ModelRelay {
             Negentropy::Silent => Vec::new(),
         }
     }
+}
+
+/// Stands for the relay's copy of an event.
+pub(crate) fn mark_of(id: EventId) -> u64 {
+    id.as_bytes().iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
 }
 
 pub(crate) fn closed(sub: &str, text: &str) -> Reply {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engine::session::{Frame, Input, Now, Output, Request, Session, Ticket, UnitId, Verdict};
+use engine::session::{Frame, Input, Now, Output, Request, Session, Settled, Ticket, UnitId, Verdict};
 use model::{
     Ask, BatchId, BatchOutcome, DownClass, Event, EventId, Filter, Item, ItemKind, Learned, LiveFilter, Method, Resume, Role,
     Said,
@@ -106,6 +106,12 @@ impl Shell {
         self.quiet();
     }
 
+    /// An event that the relay sends under this id.
+    pub(crate) fn hear_event(&mut self, sub: &str, event: Event) {
+        self.incoming.push_back(Reply::Event { sub: sub.to_owned(), event: Box::new(event) });
+        self.quiet();
+    }
+
     pub(crate) fn publish(&mut self, event: Event) {
         let replies = self.relay.publish(event);
         self.incoming.extend(replies);
@@ -128,11 +134,25 @@ impl Shell {
     /// Everything taken so far has its outcome.
     pub(crate) fn settle_all(&mut self) {
         while let Some((ticket, event)) = self.unsettled.pop_front() {
-            let fresh = self.ledger.insert(event.id);
-            self.landed.push(event);
-            self.session.handle(Input::Settled { ticket, fresh }, self.now());
+            self.settle(ticket, event);
         }
         self.quiet();
+    }
+
+    fn settle(&mut self, ticket: Ticket, event: Event) {
+        let id = event.id;
+        let what = if self.ledger.contains(&id) {
+            Settled::Known
+        } else if self.relay.forges.contains(&id) {
+            Settled::Forged { frame: super::relay::mark_of(id) }
+        } else {
+            self.ledger.insert(id);
+            Settled::Fresh
+        };
+        if !matches!(what, Settled::Forged { .. }) {
+            self.landed.push(event);
+        }
+        self.session.handle(Input::Settled { ticket, event: id, what }, self.now());
     }
 
     /// Lets everything happen that needs no time.
@@ -207,6 +227,7 @@ impl Shell {
 
     fn deliver(&mut self, reply: Reply) {
         match reply {
+            Reply::Unreadable { sub, frame } => self.session.unreadable(&sub, frame, self.now()),
             Reply::Frame(frame) => self.session.handle(Input::Frame(frame), self.now()),
             Reply::Event { sub, event } => {
                 self.delivered.insert(event.id, Event::clone(&event));
@@ -217,9 +238,7 @@ impl Shell {
                 self.unsettled.push_back((ticket, *event));
                 if self.settles {
                     let (ticket, event) = self.unsettled.pop_back().expect("pushed just now");
-                    let fresh = self.ledger.insert(event.id);
-                    self.landed.push(event);
-                    self.session.handle(Input::Settled { ticket, fresh }, self.now());
+                    self.settle(ticket, event);
                 }
             }
         }
@@ -246,6 +265,7 @@ impl Shell {
             | Said::Down { .. }
             | Said::Progress { .. }
             | Said::Learned { .. }
+            | Said::Audited { .. }
             | Said::Lost { .. }
             | Said::RateLimited { .. } => None,
         };

@@ -105,8 +105,9 @@ fn i08_an_outcome_of_a_stretch_that_was_given_up_settles_nothing_of_what_is_read
     shell.open_fresh(Method::Req);
     shell.pass(900_000 + 40_000);
     assert!(shell.unsettled.len() >= 2, "it was read twice");
-    let (late, _) = shell.unsettled.pop_front().unwrap();
-    shell.session.handle(Input::Settled { ticket: late, fresh: true }, shell.now());
+    let (ticket, event) = shell.unsettled.pop_front().unwrap();
+    let late = Input::Settled { ticket, event: event.id, what: Settled::Fresh };
+    shell.session.handle(late, shell.now());
     shell.quiet();
     assert!(!shell.has_caught_up());
     shell.settle_all();

@@ -1,11 +1,14 @@
 //! What a session does on the wire, seen from a relay, on virtual time.
 #![allow(clippy::unwrap_used)]
 
+mod audits;
 mod broad;
 #[path = "../common/mod.rs"]
 mod common;
 mod deadlines;
 mod exchanges;
+mod faults;
+mod hosts;
 mod late;
 mod live;
 mod opening;
@@ -19,11 +22,11 @@ use std::collections::BTreeSet;
 use common::relay::{ModelRelay, Negentropy, Which, which};
 use common::shell::Shell;
 use common::{START, announcement, at, comment, comments, event, live_repos, reply};
-use engine::session::{Frame, Input, Request, UnitId, WaitsFor};
+use engine::session::{Frame, Input, Request, Settled, UnitId, WaitsFor};
 use engine::walk::EoseHint;
 use model::{
-    Ask, BatchId, BatchOutcome, DownClass, Event, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter, Method, Nip77,
-    Resume, Said,
+    Ask, BatchId, BatchOutcome, DownClass, Event, EventId, HangUpReason, Incomplete, ItemKind, Kind, Learned, LiveFilter,
+    Method, Nip77, Resume, Said,
 };
 use proptest::prelude::*;
 

@@ -82,7 +82,7 @@ fn windows_are_read_side_by_side_within_what_may_be_in_flight() {
     assert!(open.len() <= 6, "{}", open.len());
     shell.settles = true;
     shell.settle_all();
-    shell.pass(1_000);
+    shell.pass(20_000);
     assert!(shell.is_complete(1), "{:?}", shell.said);
     assert_eq!(shell.ledger.len(), 200);
 }

@@ -1,7 +1,7 @@
 //! What leaves a session and comes back: requests to relays, events to home, discoveries to the store.
 
 use engine::discovery::is_discovery;
-use engine::session::{Input, Request};
+use engine::session::{Input, Request, Settled};
 use model::{Event, Kind, Outcome};
 
 use super::common::relay::Reply;
@@ -139,7 +139,8 @@ impl Sim {
                 up.rows.push(landed.row());
             }
             let now = up.now(sim.ms, skew);
-            up.session.handle(Input::Settled { ticket: landed.ticket, fresh }, now);
+            let what = if fresh { Settled::Fresh } else { Settled::Known };
+            up.session.handle(Input::Settled { ticket: landed.ticket, event: landed.event.id, what }, now);
         });
     }
 }

@@ -227,6 +227,7 @@ impl Sim {
         match reply {
             Reply::Frame(frame) => self.input(no, upstream, socket, Input::Frame(frame)),
             Reply::Event { sub, event } => self.event(no, upstream, socket, &sub, &event),
+            Reply::Unreadable { .. } => unreachable!("no relay of the simulation garbles"),
         }
     }
 

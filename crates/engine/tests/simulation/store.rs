@@ -170,6 +170,7 @@ impl Store {
             | Said::Down { .. }
             | Said::BatchEnded { .. }
             | Said::Learned { .. }
+            | Said::Audited { .. }
             | Said::RateLimited { .. } => {}
         }
         dirty

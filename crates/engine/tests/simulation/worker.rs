@@ -30,6 +30,7 @@ impl Landed {
             reason: None,
             upstream: self.upstream,
             batch: self.ticket.batch,
+            via: self.ticket.via,
         }
     }
 }

@@ -57,6 +57,7 @@ pub struct Config {
     pub name: Option<String>,
     pub discovery_window: Duration,
     pub quick_reconnect: Duration,
+    pub audit_after: Duration,
     /// At most `refresh_max`.
     pub refresh_min: Duration,
     pub refresh_max: Duration,

@@ -27,6 +27,7 @@ pub enum Key {
     Name,
     DiscoveryWindow,
     QuickReconnect,
+    AuditAfter,
     RefreshMin,
     RefreshMax,
     LiveLimit,
@@ -133,7 +134,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 28] = [
+pub static SETTINGS: [Setting; 29] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -308,6 +309,17 @@ pub static SETTINGS: [Setting; 28] = [
         default: Some(Value::Text(Cow::Borrowed("15m"))),
         unit: "duration",
         doc: "the longest outage after which a link catches up instead of starting fresh (S8, S9)",
+        kind: Kind::Duration { min: Duration::ZERO, max: MAX_DURATION },
+    },
+    Setting {
+        key: Key::AuditAfter,
+        name: "audit_after",
+        section: "sync",
+        env: "GRASP_SYNC_AUDIT_AFTER",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("30m"))),
+        unit: "duration",
+        doc: "how long after a quick reconnect events that are dated before the outage are looked for (S9)",
         kind: Kind::Duration { min: Duration::ZERO, max: MAX_DURATION },
     },
     Setting {

@@ -118,6 +118,7 @@ fn the_defaults_are_those_of_the_rules() {
         name: None,
         discovery_window: Duration::from_secs(5),
         quick_reconnect: Duration::from_mins(15),
+        audit_after: Duration::from_mins(30),
         refresh_min: Duration::from_hours(23),
         refresh_max: Duration::from_hours(25),
         live_limit: 70,
@@ -414,6 +415,7 @@ role = \"all\"  # default
 [sync]
 discovery_window = \"5s\"  # default
 quick_reconnect = \"15m\"  # default
+audit_after = \"30m\"  # default
 refresh_min = \"23h\"  # default
 refresh_max = \"25h\"  # default
 live_limit = 70  # default

@@ -98,6 +98,7 @@ impl Effective {
             name: judge.name(),
             discovery_window: judge.duration(Key::DiscoveryWindow),
             quick_reconnect: judge.duration(Key::QuickReconnect),
+            audit_after: judge.duration(Key::AuditAfter),
             refresh_min: judge.duration(Key::RefreshMin),
             refresh_max: judge.duration(Key::RefreshMax),
             live_limit: judge.count(Key::LiveLimit),

@@ -36,6 +36,14 @@ pub(crate) struct Ended {
     pub(crate) log: String,
 }
 
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
 impl GraspSync {
     pub(crate) fn keeping(home: &str) -> Self {
         let arguments = ["run", "--home", home, "--allow-non-public", "127.0.0.0/8", "--listen", "127.0.0.1:0"];
@@ -52,6 +60,21 @@ impl GraspSync {
     pub(crate) fn keeping_its_state_in(mut self, database_url: &str) -> Self {
         self.arguments.extend(["--database-url".to_owned(), database_url.to_owned()]);
         self
+    }
+
+    /// Runs another command on the data directory, beside whatever runs there.
+    pub(crate) async fn says(&self, arguments: &[&str]) -> Said {
+        let ended = Command::new(env!("CARGO_BIN_EXE_grasp-sync"))
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .current_dir(self.directory.path())
+            .env_clear()
+            .output()
+            .await
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Said { code: ended.status.code().unwrap(), stdout: text(ended.stdout), stderr: text(ended.stderr) }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -110,7 +133,8 @@ impl Running {
         .await;
     }
 
-    fn log(&self) -> String {
+    /// Everything that it has said so far.
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 }

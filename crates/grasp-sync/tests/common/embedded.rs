@@ -4,9 +4,12 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use grasp_sync::config::{Config, Home};
+use grasp_sync::config::{Admits, Config, Home};
 use grasp_sync::system::System;
-use model::{LinkView, PublicKey, RelayUrl, Resume, Role, Status, UpstreamStatus};
+use model::{
+    EventExplained, EventId, Explained, GitWanted, LinkView, Outcome, PublicKey, RelayUrl, Resume, Role, Status, Subject,
+    UpstreamStatus,
+};
 use tempfile::TempDir;
 use testkit::wait_for;
 
@@ -73,6 +76,12 @@ impl Embedded {
         self
     }
 
+    /// S9: what a catch-up cannot see is looked for this much later.
+    pub(crate) fn with_audit_after(mut self, wait: Duration) -> Self {
+        self.config.audit_after = wait;
+        self
+    }
+
     /// Private repositories are shared with these.
     pub(crate) fn sharing_with(mut self, peers: &[String]) -> Self {
         self.config.private_peers = peers.iter().map(|url| RelayUrl::parse(url).unwrap()).collect();
@@ -88,6 +97,12 @@ impl Embedded {
     /// S15, far more often than any operator may want it.
     pub(crate) fn with_refresh_every(mut self, period: Duration) -> Self {
         (self.config.refresh_min, self.config.refresh_max) = (period, period + Duration::from_secs(1));
+        self
+    }
+
+    /// What the operator lets in.
+    pub(crate) fn admitting(mut self, admits: Admits) -> Self {
+        self.config.admission = admits;
         self
     }
 
@@ -115,7 +130,35 @@ impl Embedded {
         self.running.as_ref().expect("the system runs").status().await.unwrap()
     }
 
-    /// What is known of one upstream.
+    /// What is known of one event.
+    pub(crate) async fn explained(&self, event: EventId) -> EventExplained {
+        let told = self.running.as_ref().expect("the system runs").explain(Subject::Event(event)).await.unwrap();
+        match told.explained {
+            Explained::Event(event) => *event,
+            Explained::Repo(_) | Explained::Upstream(_) => panic!("it was asked about an event"),
+        }
+    }
+
+    /// What became of one event.
+    pub(crate) async fn outcome(&self, event: EventId) -> Option<Outcome> {
+        self.explained(event).await.seen.and_then(|seen| seen.outcome)
+    }
+
+    /// Waits until this became of the event.
+    pub(crate) async fn until_outcome(&self, event: EventId, outcome: Outcome) {
+        wait_for(&format!("an event to be {}", outcome.as_str()), PATIENCE, || async {
+            let known = self.outcome(event).await;
+            if known == Some(outcome) { Ok(()) } else { Err(known) }
+        })
+        .await;
+    }
+
+    /// Word of git data that is wanted, from now on.
+    pub(crate) fn git_wanted(&self) -> tokio::sync::broadcast::Receiver<GitWanted> {
+        self.running.as_ref().and_then(System::git_wanted).expect("the system runs in this process")
+    }
+
+    /// What is known of one upstream by this URL.
     pub(crate) async fn upstream(&self, relay: &Relay) -> UpstreamStatus {
         self.upstream_at(&relay.relay_url()).await
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use model::{DownClass, EventId, LinkView, RelayUrl, UpstreamStatus};
+use model::{DownClass, EventId, Faulty, LinkView, RelayUrl, UpstreamStatus};
 use testkit::hostile::Behaviour;
 use testkit::{HostileRelay, Publisher};
 use tokio::task::JoinHandle;
@@ -53,6 +53,8 @@ pub(crate) enum Ends {
     Complete,
     /// The upstream says, in words that count, that there is no more than it serves: confirmed, whatever it holds.
     ByItsWord,
+    /// What it serves cannot be taken, each time that it is read: confirmed, and the fault is in the status.
+    Faulty,
     /// Something is wanted, and this is in the reason.
     Incomplete(&'static str),
     /// The link is down for this reason, and is to be made again.
@@ -83,6 +85,10 @@ pub(crate) enum Look {
     Complete,
     ByItsWord {
         missing: usize,
+    },
+    Faulty {
+        missing: usize,
+        faulty: Faulty,
     },
     Incomplete {
         why: String,
@@ -148,7 +154,11 @@ impl Cell {
         let Some(known) = upstreams.iter().find(|one| one.url == self.url) else { return Look::Underway { open: 0, missing } };
         let open = known.wanted + known.pending;
         if open == 0 && known.confirmed > 0 {
-            return if missing == 0 { Look::Complete } else { Look::ByItsWord { missing } };
+            return match known.learned.faulty {
+                Some(faulty) => Look::Faulty { missing, faulty },
+                None if missing == 0 => Look::Complete,
+                None => Look::ByItsWord { missing },
+            };
         }
         match (known.link, known.last_down, &known.incomplete) {
             (LinkView::Down { .. }, Some(DownClass::NotDialable), why) => {
@@ -169,6 +179,7 @@ impl Ends {
         match (self, look) {
             (Self::Complete, Look::Complete)
             | (Self::ByItsWord, Look::ByItsWord { .. })
+            | (Self::Faulty, Look::Faulty { .. })
             | (Self::Excluded, Look::Excluded { .. }) => true,
             (Self::Incomplete(words), Look::Incomplete { why }) => why.contains(words),
             (Self::Down(class), Look::Down { class: seen, .. }) => class == *seen,
@@ -182,6 +193,9 @@ impl fmt::Display for Look {
         match self {
             Self::Complete => f.write_str("complete"),
             Self::ByItsWord { missing } => write!(f, "complete by its own word; it serves {missing} less than it holds"),
+            Self::Faulty { missing, faulty: Faulty { at: _, forged, unreadable, astray } } => {
+                write!(f, "confirmed, {missing} missing: {forged} forged, {unreadable} unreadable, {astray} under a foreign id")
+            }
             Self::Incomplete { why } => write!(f, "incomplete: {why}; wanted again"),
             Self::Down { class, failures, in_secs } => {
                 write!(f, "incomplete: {} ({failures} in a row); dialed again in {in_secs} s", class.as_str())

@@ -16,12 +16,13 @@ const BATCHES_KEPT: i64 = 20;
 statements! {
     IS_UP = "SELECT link = 'up' FROM relay WHERE id = $1";
     START_OVER = "
-        UPDATE relay SET opened = false, caught_up = false, resume_since = NULL, refresh_at = $2 WHERE id = $1";
+        UPDATE relay SET opened = false, caught_up = false, resume_since = NULL, refresh_at = $2, audit_at = NULL WHERE id = $1";
     LEARNED = "SELECT learned FROM relay WHERE id = $1";
     LEARN = "UPDATE relay SET learned = $2 WHERE id = $1";
+    AUDIT_ASKED = "UPDATE relay SET audit_at = $2 WHERE id = $1 AND audit_at IS NOT NULL";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = $1";
     // Their old chunk may be another one's number from now on.
-    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = $1 AND status = 0 AND chunk IS NOT NULL";
+    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = $1 AND status = 0 AND kind < 2 AND chunk IS NOT NULL";
     RECHUNK = "
         UPDATE coverage SET chunk = n.chunk FROM UNNEST($2::bigint[], $3::bigint[]) n (item, chunk)
         WHERE coverage.relay = $1 AND coverage.item = n.item";
@@ -52,6 +53,9 @@ pub(super) async fn take(conn: &mut PgConnection, time: &Time, claim: &Claim) ->
         start_over(conn, relay, next, now).await?;
     }
     rechunk(conn, relay, &claim.rechunk).await?;
+    if let Some(again) = claim.audit {
+        sqlx::query(AUDIT_ASKED).bind(relay).bind(codec::secs(again)).execute(&mut *conn).await?;
+    }
     let drafted = claim.drafts.iter().flat_map(|draft| &draft.items).map(Item::key);
     let numbers = item::known_numbers(conn, drafted).await?;
     let mut batches = Vec::with_capacity(claim.drafts.len());
@@ -74,11 +78,7 @@ async fn start_over(conn: &mut PgConnection, relay: i64, next: Timestamp, now: i
 /// What was refused before is tried again (S12, I3).
 pub(super) async fn forget_refusal(conn: &mut PgConnection, relay: i64) -> Result<(), Failure> {
     let learned: String = sqlx::query_scalar(LEARNED).bind(relay).fetch_one(&mut *conn).await?;
-    let mut learned = codec::learned(&learned)?;
-    if learned.forget_refusals() {
-        learn(conn, relay, &learned).await?;
-    }
-    Ok(())
+    learn(conn, relay, &codec::learned(&learned)?.for_a_refresh()).await
 }
 
 pub(super) async fn learn(conn: &mut PgConnection, relay: i64, learned: &Learned) -> Result<(), Failure> {

@@ -3,12 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use model::Status;
+use model::{Explanation, Status, Subject};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 
-use super::{PostgresStore, READ, Time, relay, schema, status};
+use super::{PostgresStore, READ, Time, explain, relay, schema, status};
 use crate::failure::Failure;
 use crate::{Migrated, Settings};
 
@@ -107,7 +107,18 @@ pub(super) async fn look_at(url: &str) -> Result<Status, ConnectError> {
     schema::expect(&mut conn).await?;
     let look = async {
         let mut tx = conn.begin_with(READ).await?;
-        status::status(&mut tx).await
+        status::status(&mut tx, &Time::Database).await
+    };
+    look.await.map_err(failed)
+}
+
+pub(super) async fn explain_at(url: &str, subject: &Subject) -> Result<Explanation, ConnectError> {
+    let options = options(url)?.options(LIMITS);
+    let mut conn = first(&options).await?;
+    schema::expect(&mut conn).await?;
+    let look = async {
+        let mut tx = conn.begin_with(READ).await?;
+        explain::explain(&mut tx, subject, &Time::Database).await
     };
     look.await.map_err(failed)
 }

@@ -10,15 +10,16 @@ use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
 statements! {
-    REPOS = "SELECT item, event, created_at, removed_until, maintainers, says_private FROM repo WHERE item = ANY($1)";
+    REPOS = "SELECT item, event, created_at, removed_until, maintainers, clone_urls, says_private FROM repo WHERE item = ANY($1)";
     WRITE_REPOS = "
-        INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier, says_private)
-        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::boolean[])
+        INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier, clone_urls, says_private)
+        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[], $8::boolean[])
         ON CONFLICT (item) DO UPDATE SET
             event = excluded.event, created_at = excluded.created_at, removed_until = excluded.removed_until,
-            maintainers = excluded.maintainers, says_private = excluded.says_private";
+            maintainers = excluded.maintainers, clone_urls = excluded.clone_urls,
+            says_private = excluded.says_private";
     ANNOUNCED = "
-        SELECT i.key, r.maintainers FROM repo r JOIN item i ON i.id = r.item
+        SELECT i.key, r.maintainers, r.clone_urls FROM repo r JOIN item i ON i.id = r.item
         WHERE r.event IS NOT NULL AND r.identifier = ANY($1) ORDER BY i.key";
     RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo = ANY($1)";
     UNLIST = "
@@ -37,8 +38,9 @@ statements! {
 /// What home holds under `identifiers`.
 pub(super) async fn announced(conn: &mut PgConnection, identifiers: &[String]) -> Result<Vec<Announced>, Failure> {
     let hashes: Vec<Vec<u8>> = identifiers.iter().map(|one| codec::hash(one).to_vec()).collect();
-    let rows: Vec<(Vec<u8>, String)> = sqlx::query_as(ANNOUNCED).bind(hashes).fetch_all(conn).await?;
-    rows.iter().map(|(key, maintainers)| codec::announced(&String::from_utf8_lossy(key), maintainers)).collect()
+    let rows: Vec<(Vec<u8>, String, String)> = sqlx::query_as(ANNOUNCED).bind(hashes).fetch_all(conn).await?;
+    let read = |(key, named, clone): &(Vec<u8>, String, String)| codec::announced(&String::from_utf8_lossy(key), named, clone);
+    rows.iter().map(read).collect()
 }
 
 pub(super) async fn discover(
@@ -85,6 +87,7 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
     let named: Vec<String> = changes.iter().map(|change| codec::maintainers_text(&change.after.maintainers)).collect();
     let private: Vec<bool> = changes.iter().map(|change| change.after.says_private).collect();
     let identifiers: Vec<Vec<u8>> = changes.iter().map(|change| change.identifier.to_vec()).collect();
+    let clone_urls: Vec<String> = changes.iter().map(|change| codec::texts_text(&change.after.clone_urls)).collect();
     sqlx::query(WRITE_REPOS)
         .bind(items)
         .bind(events)
@@ -92,6 +95,7 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
         .bind(removed)
         .bind(named)
         .bind(identifiers)
+        .bind(clone_urls)
         .bind(private)
         .execute(conn)
         .await?;

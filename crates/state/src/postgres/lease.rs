@@ -15,8 +15,10 @@ use crate::status::{self, AssignedRow};
 statements! {
     LOCK_WORKER = "SELECT incarnation, expires_at_ms FROM worker WHERE name = $1 FOR UPDATE";
     RENEW = "
-        INSERT INTO worker (name, incarnation, expires_at_ms, renewed_at) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (name) DO UPDATE SET incarnation = $2, expires_at_ms = $3, renewed_at = $4";
+        INSERT INTO worker (name, incarnation, expires_at_ms, renewed_at, writes_waiting, writes_per_minute, writes_limited)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (name) DO UPDATE SET incarnation = $2, expires_at_ms = $3, renewed_at = $4,
+            writes_waiting = $5, writes_per_minute = $6, writes_limited = $7";
     // Who is locked is just being renewed, or buried by another replica.
     LOCK_EXPIRED = "
         SELECT name, incarnation FROM worker WHERE expires_at_ms <= $1 ORDER BY name FOR UPDATE SKIP LOCKED";
@@ -109,7 +111,10 @@ pub(super) async fn renew(conn: &mut PgConnection, time: &Time, request: &LeaseR
         bury(conn, &[(worker.name.clone(), incarnation)], now_ms).await?;
     }
     let expires_at_ms = now_ms.saturating_add(codec::signed(request.ttl_ms));
-    held(RENEW, worker).bind(expires_at_ms).bind(now_ms.div_euclid(1000)).execute(&mut *conn).await?;
+    let renewal = held(RENEW, worker).bind(expires_at_ms).bind(now_ms.div_euclid(1000));
+    status::writes_columns(request.writes, |waiting, per_minute, limited| renewal.bind(waiting).bind(per_minute).bind(limited))
+        .execute(&mut *conn)
+        .await?;
     bury_expired(conn, now_ms).await?;
     held(RELEASE_EMPTY, worker).execute(&mut *conn).await?;
     let share = share(conn, worker).await?;

@@ -20,15 +20,16 @@ statements! {
         JOIN ref r ON r.tag = k.tag AND r.value_hash = k.value_hash";
     // Another report may name the same thing for the first time: who comes second waits, and looks again.
     ADD_REFS = "
-        INSERT INTO ref (tag, value_hash) SELECT k.tag, k.value_hash FROM UNNEST($1::bigint[], $2::bytea[]) k (tag, value_hash)
+        INSERT INTO ref (tag, value_hash, value)
+        SELECT k.tag, k.value_hash, k.value FROM UNNEST($1::bigint[], $2::bytea[], $3::bytea[]) k (tag, value_hash, value)
         ORDER BY k.tag, k.value_hash ON CONFLICT DO NOTHING";
-    // On a conflict the first upstream and batch stay. `stored` (0) wins over anything; what was not the last word, held (3)
+    // On a conflict the first upstream, batch, moment and way stay. `stored` (0) wins over anything; what was not the last word, held (3)
     // and needs-parent (5), gives way to any later one, and so does what was forgotten (99).
     WRITE = "
-        INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at)
-        SELECT n.id, n.created_at, n.kind, n.outcome, n.reason, n.upstream, n.batch, $8
-        FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[])
-            n (id, created_at, kind, outcome, reason, upstream, batch)
+        INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at, via, first_at)
+        SELECT n.id, n.created_at, n.kind, n.outcome, n.reason, n.upstream, n.batch, $8, n.via, $8
+        FROM UNNEST($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $9::bigint[])
+            n (id, created_at, kind, outcome, reason, upstream, batch, via)
         ORDER BY n.id
         ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, seen_at = excluded.seen_at
         WHERE (excluded.outcome = 0 AND event.outcome <> 0)
@@ -55,6 +56,7 @@ statements! {
     // GRASP-08: an exchange would show their ids.
     PRIVATE_REPOS = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.private";
     KNOWN = "SELECT id FROM event WHERE id = ANY($1) AND outcome <> 99";
+    HELD = "SELECT id FROM event WHERE id = ANY($1) AND outcome = 3";
     AT_HOME = "SELECT coalesce(sum(n), 0)::bigint FROM outcome_count WHERE outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
@@ -106,8 +108,9 @@ async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> R
     let reasons: Vec<Option<String>> = rows.iter().map(|row| row.reason.as_deref().map(text)).collect();
     let upstreams: Vec<i64> = rows.iter().map(|row| row.upstream.0).collect();
     let batches: Vec<Option<i64>> = rows.iter().map(|row| row.batch.map(|batch| batch.0)).collect();
+    let ways: Vec<Option<i64>> = rows.iter().map(|row| row.via.map(codec::via_code)).collect();
     let write = sqlx::query_scalar(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
-    let written = write.bind(reasons).bind(upstreams).bind(batches).bind(now);
+    let written = write.bind(reasons).bind(upstreams).bind(batches).bind(now).bind(ways);
     let written: Vec<Vec<u8>> = written.fetch_all(conn).await?;
     written.iter().map(|id| codec::event_id(id)).collect()
 }
@@ -127,12 +130,14 @@ async fn write_refs(conn: &mut PgConnection, rows: &[LedgerRow], refs: &BTreeMap
 
 /// The numbers of everything that `rows` name; new names get one.
 async fn ref_numbers(conn: &mut PgConnection, rows: &[LedgerRow]) -> Result<BTreeMap<RefKey, i64>, Failure> {
-    let keys: BTreeSet<RefKey> = rows.iter().flat_map(|row| row.refs.iter().map(codec::ref_key)).collect();
-    let mut numbers = known_refs(conn, keys.iter()).await?;
-    let new: Vec<RefKey> = keys.into_iter().filter(|key| !numbers.contains_key(key)).collect();
+    let values: BTreeMap<RefKey, &str> =
+        rows.iter().flat_map(|row| row.refs.iter().map(|to| (codec::ref_key(to), to.value.as_str()))).collect();
+    let mut numbers = known_refs(conn, values.keys()).await?;
+    let new: Vec<RefKey> = values.keys().filter(|key| !numbers.contains_key(*key)).copied().collect();
     if !new.is_empty() {
         let (tags, hashes) = columns(new.iter());
-        sqlx::query(ADD_REFS).bind(tags).bind(hashes).execute(&mut *conn).await?;
+        let texts: Vec<&[u8]> = new.iter().map(|key| values[key].as_bytes()).collect();
+        sqlx::query(ADD_REFS).bind(tags).bind(hashes).bind(texts).execute(&mut *conn).await?;
         numbers.extend(known_refs(conn, new.iter()).await?);
     }
     Ok(numbers)
@@ -221,8 +226,17 @@ pub(super) async fn forget_declined(conn: &mut PgConnection) -> Result<(), Failu
 
 /// The ids among `ids` that have a final outcome, in the order of the question.
 pub(super) async fn known(conn: &mut PgConnection, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
+    those_of(conn, KNOWN, ids).await
+}
+
+/// The ids among `ids` that home holds without serving them, in the order of the question.
+pub(super) async fn held(conn: &mut PgConnection, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
+    those_of(conn, HELD, ids).await
+}
+
+async fn those_of(conn: &mut PgConnection, sql: &'static str, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
     let asked: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-    let found: Vec<Vec<u8>> = sqlx::query_scalar(KNOWN).bind(asked).fetch_all(conn).await?;
+    let found: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(asked).fetch_all(conn).await?;
     let known = found.iter().map(|id| codec::event_id(id)).collect::<Result<BTreeSet<EventId>, Failure>>()?;
     Ok(ids.iter().copied().filter(|id| known.contains(id)).collect())
 }

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use super::{Failure, Time, claim, codec, coverage};
 use crate::Settings;
+use crate::reported::audit_due;
 
 statements! {
     FENCE = "SELECT epoch FROM relay WHERE id = $1 FOR UPDATE";
@@ -20,13 +21,14 @@ statements! {
         WHERE id = ANY($1)";
     DISOWN = "UPDATE relay SET owner = NULL, owner_inc = NULL, moved_at_ms = NULL WHERE id = ANY($1)";
     STANDING = "
-        SELECT r.link, r.last_up, r.refresh_at FROM relay r
+        SELECT r.link, r.last_up, r.refresh_at, r.learned FROM relay r
         JOIN worker w ON w.name = r.owner AND w.incarnation = r.owner_inc AND w.expires_at_ms > $2
         WHERE r.id = $1";
     LAST_UP = "SELECT last_up FROM relay WHERE id = $1";
     BEGIN = "
         UPDATE relay SET epoch = epoch + 1, link = 'up', up_since = $2, opened = false, caught_up = false, last_sequence = -1,
-            seen_below = 0, resume_since = $3, refresh_at = $4, layout_taken = layout
+            seen_below = 0, resume_since = $3, refresh_at = $4, layout_taken = layout,
+            audit_at = CASE WHEN $3::bigint IS NULL OR $5::bigint IS NULL THEN NULL ELSE coalesce(audit_at, $5) END, audit_part = 0
         WHERE id = $1 RETURNING epoch";
     CALM = "UPDATE relay SET ask_at = NULL, ask_failures = 0 WHERE id = $1";
 }
@@ -75,7 +77,8 @@ pub(super) async fn up(
     let now_ms = time.now_ms(conn).await?;
     let now = now_ms.div_euclid(1000);
     let standing = sqlx::query_as(STANDING).bind(upstream.0).bind(now_ms).fetch_optional(&mut *conn).await?;
-    let (link, mut last_up, refresh_at): (String, Option<i64>, Option<i64>) = standing.ok_or(StateError::Fenced)?;
+    let (link, mut last_up, refresh_at, learned): (String, Option<i64>, Option<i64>, String) =
+        standing.ok_or(StateError::Fenced)?;
     if link == "up" {
         end(conn, &[upstream.0], now).await?;
         last_up = sqlx::query_scalar(LAST_UP).bind(upstream.0).fetch_one(&mut *conn).await?;
@@ -89,7 +92,9 @@ pub(super) async fn up(
         engine::resume::resume(last_up.map(codec::timestamp), codec::timestamp(now), quick)
     };
     let refresh_at = refresh_at.filter(|at| *at > now).unwrap_or_else(|| next_refresh(settings, now));
-    let epoch = begin(conn, (upstream.0, resume), refresh_at, now).await?;
+    // S9: what a relay without NIP-77 may hide is read by its next refresh.
+    let audit_at = (!codec::learned(&learned)?.refuses_nip77()).then(|| audit_due(settings, now));
+    let epoch = begin(conn, (upstream.0, resume), (refresh_at, audit_at), now).await?;
     Ok(UpGranted { epoch, resume })
 }
 
@@ -97,7 +102,12 @@ fn next_refresh(settings: &Settings, now: i64) -> i64 {
     now.saturating_add(codec::signed(refresh_after(settings.policy.refresh_secs, (settings.rolls)())))
 }
 
-async fn begin(conn: &mut PgConnection, (relay, resume): (i64, Resume), refresh_at: i64, now: i64) -> Result<Epoch, Failure> {
+async fn begin(
+    conn: &mut PgConnection,
+    (relay, resume): (i64, Resume),
+    (refresh_at, audit_at): (i64, Option<i64>),
+    now: i64,
+) -> Result<Epoch, Failure> {
     let since = match resume {
         Resume::Fresh => {
             coverage::want_all(conn, relay, now).await?;
@@ -106,6 +116,6 @@ async fn begin(conn: &mut PgConnection, (relay, resume): (i64, Resume), refresh_
         }
         Resume::CatchUp { since } => Some(codec::secs(since)),
     };
-    let begun = sqlx::query_scalar(BEGIN).bind(relay).bind(now).bind(since).bind(refresh_at);
+    let begun = sqlx::query_scalar(BEGIN).bind(relay).bind(now).bind(since).bind(refresh_at).bind(audit_at);
     Ok(Epoch(begun.fetch_one(conn).await?))
 }

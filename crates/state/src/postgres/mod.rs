@@ -18,6 +18,7 @@ mod claim;
 mod connect;
 mod coverage;
 mod discover;
+mod explain;
 mod item;
 mod lease;
 mod ledger;
@@ -34,8 +35,8 @@ mod waiting;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
-    LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, Explanation, LeaseRequest, LedgerCursor, LedgerPage,
+    LedgerRow, LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Subject, UpGranted, UpstreamId, Waiting,
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -113,6 +114,14 @@ impl PostgresStore {
     /// It cannot be reached or read, or [`ConnectError::SchemaBehind`].
     pub async fn look_at(url: &str) -> Result<Status, ConnectError> {
         connect::look_at(url).await
+    }
+
+    /// What the database of `url`, on which others may be at work, knows of `subject`. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::look_at`].
+    pub async fn explain_at(url: &str, subject: &Subject) -> Result<Explanation, ConnectError> {
+        connect::explain_at(url, subject).await
     }
 
     /// Waits for what is under way, and hangs up.
@@ -232,6 +241,11 @@ impl Store for PostgresStore {
         Ok(ledger::known(&mut conn, ids).await?)
     }
 
+    async fn held(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(ledger::held(&mut conn, ids).await?)
+    }
+
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
         Ok(discover::announced(&mut conn, identifiers).await?)
@@ -260,7 +274,12 @@ impl Store for PostgresStore {
 
     async fn status(&self) -> Result<Status, StateError> {
         let mut tx = self.pool.begin_with(READ).await.map_err(Failure::from)?;
-        Ok(status::status(&mut tx).await?)
+        Ok(status::status(&mut tx, &self.time).await?)
+    }
+
+    async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError> {
+        let mut tx = self.pool.begin_with(READ).await.map_err(Failure::from)?;
+        Ok(explain::explain(&mut tx, subject, &self.time).await?)
     }
 }
 

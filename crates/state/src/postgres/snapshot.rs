@@ -29,7 +29,7 @@ pub(super) use may_be_asked_for;
 statements! {
     RELAY = "
         SELECT url, role, epoch, link, opened, caught_up, resume_since, dial_at, learned, refresh_at, ask_at, empty_since,
-            layout, layout_taken
+            layout, layout_taken, audit_at, audit_part
         FROM relay WHERE id = $1";
     GROUPS = "
         SELECT status::bigint, kind::bigint, chunk, count(*) AS members FROM coverage
@@ -45,6 +45,12 @@ statements! {
     MEMBERS = "
         SELECT c.kind::bigint, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
         WHERE c.relay = $1 AND c.status IN (0, 1, 2) AND c.kind = $2 AND c.chunk = $3 ORDER BY i.key";
+    // The confirmed items of the first chunk from here on.
+    AUDITED = "
+        SELECT c.kind::bigint, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
+        WHERE c.relay = $1 AND c.status = 2 AND c.chunk = (
+            SELECT min(f.chunk) FROM coverage f WHERE f.relay = $1 AND f.status = 2 AND f.chunk >= $2)
+        ORDER BY i.key";
     COVERED = "
         SELECT c.kind::bigint, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
         WHERE c.relay = $1 AND c.status IN (1, 2) AND c.kind <> 3 ORDER BY c.kind, c.chunk NULLS FIRST, i.key";
@@ -69,7 +75,11 @@ pub(super) async fn take(
     };
     let missing = missing(conn, upstream.0, now).await?;
     let tails = tails(conn, upstream.0, figures.chunks_in_sight(&missing)).await?;
-    view::snapshot(upstream, &relay, &figures, in_flight, (Lists { missing, tails, covered }, now))
+    let audited = match relay.audits_from(now) {
+        Some(chunk) => readable(sqlx::query_as(AUDITED).bind(upstream.0).bind(chunk).fetch_all(&mut *conn).await?)?,
+        None => Vec::new(),
+    };
+    view::snapshot(upstream, &relay, &figures, in_flight, (Lists { missing, tails, covered, audited }, now))
 }
 
 /// What may be asked for now, kind by kind. The cut is made by age, which the index gives for nothing.

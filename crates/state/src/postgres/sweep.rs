@@ -20,6 +20,7 @@ statements! {
         "SELECT r.id FROM relay r
         WHERE r.link = 'up' AND (
             NOT r.opened OR r.layout <> r.layout_taken OR r.refresh_at <= $1 OR (r.role = 'listed' AND r.empty_since IS NOT NULL)
+            OR (r.audit_at <= $1 AND r.caught_up AND coalesce(r.ask_at, 0) <= $1)
             OR (coalesce(r.ask_at, 0) <= $1 AND EXISTS (
                 SELECT 1 FROM coverage c WHERE c.relay = r.id AND c.status = 0 AND ",
         may_be_asked_for!(),

@@ -33,6 +33,7 @@ async fn every_statement_fits_the_schema() {
         claim::STATEMENTS,
         coverage::STATEMENTS,
         discover::STATEMENTS,
+        explain::STATEMENTS,
         item::STATEMENTS,
         lease::STATEMENTS,
         ledger::STATEMENTS,

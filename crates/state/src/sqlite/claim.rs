@@ -15,12 +15,13 @@ const BATCHES_KEPT: i64 = 20;
 statements! {
     IS_UP = "SELECT link = 'up' FROM relay WHERE id = ?1";
     START_OVER = "
-        UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2 WHERE id = ?1";
+        UPDATE relay SET opened = 0, caught_up = 0, resume_since = NULL, refresh_at = ?2, audit_at = NULL WHERE id = ?1";
     LEARNED = "SELECT learned FROM relay WHERE id = ?1";
     LEARN = "UPDATE relay SET learned = ?2 WHERE id = ?1";
+    AUDIT_ASKED = "UPDATE relay SET audit_at = ?2 WHERE id = ?1 AND audit_at IS NOT NULL";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = ?1";
     // Their old chunk may be another one's number from now on.
-    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
+    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND kind < 2 AND chunk IS NOT NULL";
     RECHUNK = "UPDATE coverage SET chunk = ?3 WHERE relay = ?1 AND item IN (SELECT value FROM json_each(?2))";
     // The plus sign keeps SQLite from reading all wanted rows instead of looking up these.
     WANTED = "
@@ -46,6 +47,9 @@ pub(super) async fn take(conn: &mut SqliteConnection, claim: &Claim, now: i64) -
         start_over(conn, relay, next, now).await?;
     }
     rechunk(conn, relay, &claim.rechunk).await?;
+    if let Some(again) = claim.audit {
+        sqlx::query(AUDIT_ASKED).bind(relay).bind(codec::secs(again)).execute(&mut *conn).await?;
+    }
     let mut batches = Vec::with_capacity(claim.drafts.len());
     for draft in &claim.drafts {
         batches.push(begin(conn, claim, draft, now).await?);
@@ -66,10 +70,8 @@ async fn start_over(conn: &mut SqliteConnection, relay: i64, next: Timestamp, no
 /// What was refused before is tried again (S12, I3).
 pub(super) async fn forget_refusal(conn: &mut SqliteConnection, relay: i64) -> Result<(), Failure> {
     let learned: String = sqlx::query_scalar(LEARNED).bind(relay).fetch_one(&mut *conn).await?;
-    let mut learned = codec::learned(&learned)?;
-    if learned.forget_refusals() {
-        sqlx::query(LEARN).bind(relay).bind(codec::learned_text(&learned)).execute(conn).await?;
-    }
+    let learned = codec::learned(&learned)?.for_a_refresh();
+    sqlx::query(LEARN).bind(relay).bind(codec::learned_text(&learned)).execute(conn).await?;
     Ok(())
 }
 

@@ -12,9 +12,10 @@ use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
 statements! {
     REPOS = "
-        SELECT item, event, created_at, removed_until, maintainers, says_private FROM repo WHERE item IN (SELECT value FROM json_each(?1))";
+        SELECT item, event, created_at, removed_until, maintainers, clone_urls, says_private FROM repo
+        WHERE item IN (SELECT value FROM json_each(?1))";
     ANNOUNCED = "
-        SELECT i.key, r.maintainers FROM repo r JOIN item i ON i.id = r.item
+        SELECT i.key, r.maintainers, r.clone_urls FROM repo r JOIN item i ON i.id = r.item
         WHERE r.event IS NOT NULL AND r.identifier IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY i.key";
     RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo IN (SELECT value FROM json_each(?1))";
     UNLIST = "
@@ -25,15 +26,17 @@ statements! {
 }
 
 /// Its values are pushed.
-const WRITE_REPOS: &str = "INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier, says_private) ";
+const WRITE_REPOS: &str =
+    "INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier, clone_urls, says_private) ";
 const WRITE_OVER: &str = " ON CONFLICT (item) DO UPDATE SET event = excluded.event, created_at = excluded.created_at,
-    removed_until = excluded.removed_until, maintainers = excluded.maintainers, says_private = excluded.says_private";
+    removed_until = excluded.removed_until, maintainers = excluded.maintainers, clone_urls = excluded.clone_urls,
+    says_private = excluded.says_private";
 
 /// What home holds under `identifiers`.
 pub(super) async fn announced(conn: &mut SqliteConnection, identifiers: &[String]) -> Result<Vec<Announced>, Failure> {
     let hashes: Vec<String> = identifiers.iter().map(|one| codec::hex(&codec::hash(one))).collect();
-    let rows: Vec<(String, String)> = sqlx::query_as(ANNOUNCED).bind(super::json(&hashes)).fetch_all(conn).await?;
-    rows.iter().map(|(key, maintainers)| codec::announced(key, maintainers)).collect()
+    let rows: Vec<(String, String, String)> = sqlx::query_as(ANNOUNCED).bind(super::json(&hashes)).fetch_all(conn).await?;
+    rows.iter().map(|(key, maintainers, clone)| codec::announced(key, maintainers, clone)).collect()
 }
 
 pub(super) async fn discover(
@@ -82,6 +85,7 @@ async fn write_repos(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Res
             row.push_bind(*item).push_bind(after.version.map(|(_, event)| event.as_bytes().to_vec()));
             row.push_bind(after.version.map(|(at, _)| codec::secs(at))).push_bind(after.removed_until.map(codec::secs));
             row.push_bind(codec::maintainers_text(&after.maintainers)).push_bind(identifier.as_slice());
+            row.push_bind(codec::texts_text(&after.clone_urls));
             row.push_bind(after.says_private);
         });
         sql.push(WRITE_OVER).build().execute(&mut *conn).await?;

@@ -9,8 +9,10 @@ use crate::status::{self, AssignedRow};
 statements! {
     WORKER = "SELECT incarnation, expires_at_ms FROM worker WHERE name = ?1";
     RENEW = "
-        INSERT INTO worker (name, incarnation, expires_at_ms, renewed_at) VALUES (?1, ?2, ?3, ?4)
-        ON CONFLICT (name) DO UPDATE SET incarnation = ?2, expires_at_ms = ?3, renewed_at = ?4";
+        INSERT INTO worker (name, incarnation, expires_at_ms, renewed_at, writes_waiting, writes_per_minute, writes_limited)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        ON CONFLICT (name) DO UPDATE SET incarnation = ?2, expires_at_ms = ?3, renewed_at = ?4,
+            writes_waiting = ?5, writes_per_minute = ?6, writes_limited = ?7";
     FORGET_WORKER = "DELETE FROM worker WHERE name = ?1 AND incarnation = ?2";
     FORGET_WORKERS = "DELETE FROM worker";
     EXPIRED = "SELECT name, incarnation FROM worker WHERE expires_at_ms <= ?1";
@@ -49,7 +51,10 @@ pub(super) async fn renew(conn: &mut SqliteConnection, request: &LeaseRequest, n
     end_former(conn, request, now).await?;
     let now_ms = now.saturating_mul(1000);
     let expires_at_ms = now_ms.saturating_add(codec::signed(request.ttl_ms));
-    bound(RENEW, request).bind(expires_at_ms).bind(now).execute(&mut *conn).await?;
+    let renewal = bound(RENEW, request).bind(expires_at_ms).bind(now);
+    status::writes_columns(request.writes, |waiting, per_minute, limited| renewal.bind(waiting).bind(per_minute).bind(limited))
+        .execute(&mut *conn)
+        .await?;
     bound(RELEASE_EMPTY, request).execute(&mut *conn).await?;
     claim_free(conn, request, now).await?;
     assignments(conn, request).await

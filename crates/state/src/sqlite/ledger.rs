@@ -35,6 +35,7 @@ statements! {
     // GRASP-08: an exchange would show their ids.
     PRIVATE_REPOS = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.private = 1";
     KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
+    HELD = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome = 3";
     // 0 stored, 1 duplicate: what home was said to hold.
     LOST = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
     AT_HOME = "SELECT coalesce(sum(n), 0) FROM outcome_count WHERE outcome IN (0, 1)";
@@ -45,7 +46,7 @@ statements! {
     FORGET_DECLINED = "UPDATE event SET outcome = 99 WHERE outcome IN (15, 16)";
 }
 
-/// On a conflict the first upstream and batch stay. `stored` (0) wins over anything; what was not the last word, held (3)
+/// On a conflict the first upstream, batch, moment and way stay. `stored` (0) wins over anything; what was not the last word, held (3)
 /// and needs-parent (5), gives way to any later one, and so does what was forgotten (99).
 const ON_CONFLICT: &str =
     " ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, seen_at = excluded.seen_at
@@ -59,13 +60,13 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
     let mut sorted: Vec<&LedgerRow> = rows.iter().collect();
     sorted.sort_by_key(|row| row.id);
     for chunk in sorted.chunks(ROWS_PER_STATEMENT) {
-        let columns = "INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at) ";
+        let columns = "INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at, via, first_at) ";
         let mut sql = QueryBuilder::<Sqlite>::new(columns);
         sql.push_values(chunk, |mut values, row| {
             values.push_bind(row.id.as_bytes().to_vec()).push_bind(codec::secs(row.created_at));
             values.push_bind(i64::from(row.kind.as_u16())).push_bind(codec::outcome_code(row.outcome));
             values.push_bind(row.reason.clone()).push_bind(row.upstream.0).push_bind(row.batch.map(|batch| batch.0));
-            values.push_bind(now);
+            values.push_bind(now).push_bind(row.via.map(codec::via_code)).push_bind(now);
         });
         let written = sql.push(ON_CONFLICT).push(" RETURNING id").build_query_scalar();
         let written: Vec<Vec<u8>> = written.fetch_all(&mut *conn).await?;
@@ -108,8 +109,9 @@ async fn write_refs(conn: &mut SqliteConnection, rows: &[&LedgerRow], refs: &BTr
 
 /// The numbers of everything that `rows` name; new names get one.
 async fn ref_numbers(conn: &mut SqliteConnection, rows: &[LedgerRow]) -> Result<BTreeMap<RefKey, i64>, Failure> {
-    let keys: BTreeSet<RefKey> = rows.iter().flat_map(|row| row.refs.iter().map(codec::ref_key)).collect();
-    let keys: Vec<RefKey> = keys.into_iter().collect();
+    let values: BTreeMap<RefKey, &str> =
+        rows.iter().flat_map(|row| row.refs.iter().map(|to| (codec::ref_key(to), to.value.as_str()))).collect();
+    let keys: Vec<RefKey> = values.keys().copied().collect();
     let mut numbers = BTreeMap::new();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
         numbers.extend(known_refs(conn, chunk).await?);
@@ -117,9 +119,9 @@ async fn ref_numbers(conn: &mut SqliteConnection, rows: &[LedgerRow]) -> Result<
         if new.is_empty() {
             continue;
         }
-        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO ref (tag, value_hash) ");
-        sql.push_values(new, |mut values, (tag, hash)| {
-            values.push_bind(*tag).push_bind(hash.as_slice());
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO ref (tag, value_hash, value) ");
+        sql.push_values(new, |mut row, key| {
+            row.push_bind(key.0).push_bind(key.1.as_slice()).push_bind(values[key].as_bytes());
         });
         let inserted = sql.push(" RETURNING tag, value_hash, id").build_query_as().fetch_all(&mut *conn).await?;
         numbers.extend(keyed(inserted)?);
@@ -217,10 +219,19 @@ pub(super) async fn forget_declined(conn: &mut SqliteConnection) -> Result<(), F
 
 /// The ids among `ids` that have a final outcome, in the order of the question.
 pub(super) async fn known(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
+    those_of(conn, KNOWN, ids).await
+}
+
+/// The ids among `ids` that home holds without serving them, in the order of the question.
+pub(super) async fn held(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
+    those_of(conn, HELD, ids).await
+}
+
+async fn those_of(conn: &mut SqliteConnection, sql: &'static str, ids: &[EventId]) -> Result<Vec<EventId>, Failure> {
     let mut known = BTreeSet::new();
     for chunk in ids.chunks(ROWS_PER_PAGE) {
         let texts: Vec<String> = chunk.iter().map(|id| id.to_hex()).collect();
-        let found: Vec<Vec<u8>> = sqlx::query_scalar(KNOWN).bind(super::json(&texts)).fetch_all(&mut *conn).await?;
+        let found: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(super::json(&texts)).fetch_all(&mut *conn).await?;
         for id in found {
             known.insert(codec::event_id(&id)?);
         }

@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::{Failure, claim, codec, coverage};
 use crate::Settings;
+use crate::reported::audit_due;
 
 statements! {
     EPOCH = "SELECT epoch FROM relay WHERE id = ?1";
@@ -20,10 +21,11 @@ statements! {
         WHERE id IN (SELECT value FROM json_each(?1))";
     DISOWN = "UPDATE relay SET owner = NULL, owner_inc = NULL WHERE id IN (SELECT value FROM json_each(?1))";
     STANDING = "SELECT link FROM relay WHERE id = ?1 AND owner IS NOT NULL";
-    HISTORY = "SELECT last_up, refresh_at FROM relay WHERE id = ?1";
+    HISTORY = "SELECT last_up, refresh_at, learned FROM relay WHERE id = ?1";
     BEGIN = "
         UPDATE relay SET epoch = epoch + 1, link = 'up', up_since = ?2, opened = 0, caught_up = 0, last_sequence = -1,
-            seen_below = 0, resume_since = ?3, refresh_at = ?4, layout_taken = layout
+            seen_below = 0, resume_since = ?3, refresh_at = ?4, layout_taken = layout,
+            audit_at = CASE WHEN ?3 IS NULL OR ?5 IS NULL THEN NULL ELSE coalesce(audit_at, ?5) END, audit_part = 0
         WHERE id = ?1 RETURNING epoch";
     CALM = "UPDATE relay SET ask_at = NULL, ask_failures = 0 WHERE id = ?1";
 }
@@ -71,7 +73,7 @@ pub(super) async fn up(
         Some("up") => end(conn, &[upstream.0], now).await?,
         Some(_) => {}
     }
-    let (last_up, refresh_at): (Option<i64>, Option<i64>) =
+    let (last_up, refresh_at, learned): (Option<i64>, Option<i64>, String) =
         sqlx::query_as(HISTORY).bind(upstream.0).fetch_one(&mut *conn).await?;
     let is_refresh_due = refresh_at.is_some_and(|at| at <= now);
     let resume = match last_up {
@@ -85,7 +87,9 @@ pub(super) async fn up(
         claim::forget_refusal(conn, upstream.0).await?;
     }
     let refresh_at = refresh_at.filter(|at| *at > now).unwrap_or_else(|| next_refresh(settings, now));
-    let epoch = begin(conn, (upstream.0, resume), refresh_at, now).await?;
+    // S9: what a relay without NIP-77 may hide is read by its next refresh.
+    let audit_at = (!codec::learned(&learned)?.refuses_nip77()).then(|| audit_due(settings, now));
+    let epoch = begin(conn, (upstream.0, resume), (refresh_at, audit_at), now).await?;
     Ok(UpGranted { epoch, resume })
 }
 
@@ -96,7 +100,7 @@ fn next_refresh(settings: &Settings, now: i64) -> i64 {
 async fn begin(
     conn: &mut SqliteConnection,
     (relay, resume): (i64, Resume),
-    refresh_at: i64,
+    (refresh_at, audit_at): (i64, Option<i64>),
     now: i64,
 ) -> Result<Epoch, Failure> {
     let since = match resume {
@@ -107,6 +111,6 @@ async fn begin(
         }
         Resume::CatchUp { since } => Some(codec::secs(since)),
     };
-    let begun = sqlx::query_scalar(BEGIN).bind(relay).bind(now).bind(since).bind(refresh_at);
+    let begun = sqlx::query_scalar(BEGIN).bind(relay).bind(now).bind(since).bind(refresh_at).bind(audit_at);
     Ok(Epoch(begun.fetch_one(conn).await?))
 }

@@ -8,6 +8,7 @@ mod checkpoint;
 mod claim;
 mod coverage;
 mod discover;
+mod explain;
 mod item;
 mod lease;
 mod ledger;
@@ -25,8 +26,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
-    LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, Explanation, LeaseRequest, LedgerCursor, LedgerPage,
+    LedgerRow, LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Subject, UpGranted, UpstreamId, Waiting,
 };
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
@@ -63,6 +64,14 @@ impl SqliteStore {
     /// It is not there, or cannot be read; see [`OpenError`].
     pub async fn look_at(path: &Path) -> Result<Status, OpenError> {
         open::look_at(path).await
+    }
+
+    /// What the database at `path`, which a running process may have open, knows of `subject`. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::look_at`].
+    pub async fn explain_at(path: &Path, subject: &Subject) -> Result<Explanation, OpenError> {
+        open::explain_at(path, subject).await
     }
 
     /// A database that is gone with the store, for tests.
@@ -185,6 +194,11 @@ impl Store for SqliteStore {
         Ok(ledger::known(&mut tx, ids).await?)
     }
 
+    async fn held(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
+        let mut tx = self.read().await?;
+        Ok(ledger::held(&mut tx, ids).await?)
+    }
+
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         let mut tx = self.read().await?;
         Ok(discover::announced(&mut tx, identifiers).await?)
@@ -221,7 +235,12 @@ impl Store for SqliteStore {
 
     async fn status(&self) -> Result<Status, StateError> {
         let mut tx = self.read().await?;
-        Ok(status::status(&mut tx).await?)
+        Ok(status::status(&mut tx, self.now()).await?)
+    }
+
+    async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError> {
+        let mut tx = self.read().await?;
+        Ok(explain::explain(&mut tx, subject, self.now()).await?)
     }
 }
 

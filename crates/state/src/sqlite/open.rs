@@ -7,10 +7,10 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
-use model::Status;
+use model::{Explanation, Status, Subject, Timestamp};
 
 use super::checkpoint::Checkpoints;
-use super::{SqliteStore, codec, lease, relay, status};
+use super::{SqliteStore, codec, explain, lease, relay, status};
 use crate::turns::Turns;
 use crate::{Migrated, Settings};
 
@@ -82,14 +82,28 @@ async fn newest(own: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
 
 /// Figures of a database that another process may be using: nothing is changed, not even the schema.
 pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let look = async {
-        let mut conn = SqliteConnection::connect_with(&options).await?;
-        let status = status::status(&mut conn).await?;
+        let mut conn = SqliteConnection::connect_with(&reading(path)).await?;
+        let status = status::status(&mut conn, codec::secs(Timestamp::now())).await?;
         conn.close().await?;
         Ok::<Status, super::Failure>(status)
     };
     look.await.map_err(|failure| unopened(failure, path))
+}
+
+/// As [`look_at`], of one thing.
+pub(super) async fn explain_at(path: &Path, subject: &Subject) -> Result<Explanation, OpenError> {
+    let look = async {
+        let mut conn = SqliteConnection::connect_with(&reading(path)).await?;
+        let explanation = explain::explain(&mut conn, subject, codec::secs(Timestamp::now())).await?;
+        conn.close().await?;
+        Ok::<Explanation, super::Failure>(explanation)
+    };
+    look.await.map_err(|failure| unopened(failure, path))
+}
+
+fn reading(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT)
 }
 
 pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError> {

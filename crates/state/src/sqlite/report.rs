@@ -6,21 +6,22 @@
 use std::collections::BTreeSet;
 
 use engine::rules::BATCH_DEADLINE_SECS;
-use model::{BatchCounts, BatchId, DownClass, Learned, LedgerRow, Report, Said, UpstreamId};
+use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, LedgerRow, Report, Said, UpstreamId};
 use sqlx::SqliteConnection;
 
 use super::codec::CountColumns;
 use super::{Failure, codec, coverage, ledger, link};
 use crate::Settings;
-use crate::reported::{Ended, Relay};
+use crate::reported::{Ended, Relay, audit_due};
 
 statements! {
-    RELAY = "SELECT role, last_sequence, seen_below, failures, failing_since, ask_failures, learned FROM relay WHERE id = ?1";
+    RELAY = "SELECT role, last_sequence, seen_below, failures, failing_since, up_since, ask_failures, learned FROM relay WHERE id = ?1";
     SEEN = "UPDATE relay SET last_sequence = ?2, seen_below = ?3 WHERE id = ?1";
     OPENED = "UPDATE relay SET opened = 1 WHERE id = ?1 AND link = 'up'";
     REBUILT = "UPDATE relay SET layout_taken = max(layout_taken, ?2) WHERE id = ?1";
     CAUGHT_UP = "UPDATE relay SET caught_up = 1 WHERE id = ?1 AND link = 'up'";
-    SUCCESS = "UPDATE relay SET failures = 0, failing_since = NULL WHERE id = ?1 AND failures > 0";
+    SUCCESS = "UPDATE relay SET failures = 0, failing_since = NULL WHERE id = ?1 AND failing_since IS NOT NULL";
+    HEALTH = "UPDATE relay SET failures = ?2, failing_since = ?3 WHERE id = ?1";
     DOWN = "
         UPDATE relay SET failures = ?2, failing_since = ?3, dial_at = ?4, last_class = ?5, last_detail = ?6 WHERE id = ?1";
     ADD_COUNTS = "
@@ -41,6 +42,11 @@ statements! {
         UPDATE batch SET deadline = ?3
         WHERE relay = ?1 AND ended_at IS NULL AND id IN (SELECT value FROM json_each(?2))";
     LEARNED = "UPDATE relay SET learned = ?2 WHERE id = ?1";
+    AUDITED = "
+        UPDATE relay SET audit_part = ?2, audit_at = ?3 WHERE id = ?1 AND audit_at IS NOT NULL AND audit_part < ?2";
+    END_AUDIT = "UPDATE relay SET audit_at = NULL WHERE id = ?1";
+    AUDIT_LATER = "UPDATE relay SET audit_at = ?2 WHERE id = ?1 AND audit_at IS NOT NULL";
+    IS_MORE_TO_AUDIT = "SELECT EXISTS (SELECT 1 FROM coverage WHERE relay = ?1 AND status = 2 AND chunk >= ?2)";
     ASK_LATER = "UPDATE relay SET ask_at = ?2 WHERE id = ?1";
     BATCHES_WAIT = "UPDATE batch SET deadline = max(deadline, ?2) WHERE relay = ?1 AND ended_at IS NULL";
 }
@@ -80,6 +86,7 @@ pub(super) async fn apply(
         Said::Down { class, detail } => applied.down(*class, detail, (settings.rolls)()).await,
         Said::Lost { ids } => ledger::lost(applied.conn, ids, applied.now).await.map(|()| Vec::new()),
         Said::Learned { facts } => applied.learned(facts).await,
+        Said::Audited { part, outcome, .. } => applied.audited(*part, outcome, audit_due(settings, now)).await,
         Said::RateLimited { seconds } => applied.rate_limited(*seconds).await,
     }
 }
@@ -188,9 +195,17 @@ impl Applied<'_> {
         update.execute(&mut *self.conn).await?;
         self.count(counts).await?;
         if !rows.is_empty() || counts.events > 0 {
-            self.succeeded().await?;
+            self.progressed(rows.len()).await?;
         }
         Ok(Vec::new())
+    }
+
+    /// S17: what was read before a link ends counts, even if no batch of it ends.
+    async fn progressed(&mut self, outcomes: usize) -> Result<(), Failure> {
+        let Some(health) = self.relay.health_after_progress(outcomes, codec::timestamp(self.now)) else { return Ok(()) };
+        let update = sqlx::query(HEALTH).bind(self.upstream()).bind(i64::from(health.failures));
+        update.bind(health.failing_since.map(codec::secs)).execute(&mut *self.conn).await?;
+        Ok(())
     }
 
     async fn count(&mut self, counts: BatchCounts) -> Result<(), Failure> {
@@ -207,7 +222,28 @@ impl Applied<'_> {
     async fn learned(&mut self, facts: &Learned) -> Result<Vec<UpstreamId>, Failure> {
         let (after, is_due) = self.relay.learns(facts)?;
         sqlx::query(LEARNED).bind(self.upstream()).bind(codec::learned_text(&after)).execute(&mut *self.conn).await?;
+        if after.refuses_nip77() {
+            sqlx::query(END_AUDIT).bind(self.upstream()).execute(&mut *self.conn).await?;
+        }
         Ok(if is_due { self.this() } else { Vec::new() })
+    }
+
+    /// S9: the next part, until there is none; what could not be compared is tried again later.
+    async fn audited(&mut self, part: u32, outcome: &BatchOutcome, later: i64) -> Result<Vec<UpstreamId>, Failure> {
+        if *outcome != BatchOutcome::Complete {
+            sqlx::query(AUDIT_LATER).bind(self.upstream()).bind(later).execute(&mut *self.conn).await?;
+            return Ok(Vec::new());
+        }
+        // The part above is the chunk of this number.
+        let next = sqlx::query_scalar(IS_MORE_TO_AUDIT).bind(self.upstream()).bind(i64::from(part));
+        let is_more: bool = next.fetch_one(&mut *self.conn).await?;
+        if is_more {
+            let update = sqlx::query(AUDITED).bind(self.upstream()).bind(i64::from(part) + 1).bind(self.now);
+            update.execute(&mut *self.conn).await?;
+        } else {
+            sqlx::query(END_AUDIT).bind(self.upstream()).execute(&mut *self.conn).await?;
+        }
+        Ok(self.this())
     }
 
     /// S18: orders wait, nothing is lost; what is in flight waits with them.

@@ -15,6 +15,7 @@ statements! {
         "SELECT r.id FROM relay r
         WHERE r.link = 'up' AND (
             r.opened = 0 OR r.layout <> r.layout_taken OR r.refresh_at <= ?1 OR (r.role = 'listed' AND r.empty_since IS NOT NULL)
+            OR (r.audit_at <= ?1 AND r.caught_up = 1 AND coalesce(r.ask_at, 0) <= ?1)
             OR (coalesce(r.ask_at, 0) <= ?1 AND EXISTS (
                 SELECT 1 FROM coverage c INDEXED BY coverage_state WHERE c.relay = r.id AND c.status = 0 AND ",
         may_be_asked_for!(),

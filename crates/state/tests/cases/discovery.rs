@@ -224,6 +224,7 @@ pub(crate) async fn who_speaks_for_a_repo_is_told_by_its_identifier(world: World
     let announced = |n: usize, maintainers: &[u8]| model::Announced {
         addr: repo(n),
         maintainers: maintainers.iter().copied().map(key).collect(),
+        clone_urls: vec![],
     };
     world.discover(&[named(1, 5, &[2, 3]), named(2, 5, &[])], &[root(9, &[3])]).await;
     assert_eq!(told(1).await, [announced(1, &[2, 3])]);
@@ -234,7 +235,7 @@ pub(crate) async fn who_speaks_for_a_repo_is_told_by_its_identifier(world: World
     world.discover(&[RepoSeen { addr: of_another.clone(), ..named(1, 6, &[6]) }], &[]).await;
     let both = world.store.announced(&[repo(1).identifier, repo(2).identifier]).await.unwrap();
     assert_eq!(both.len(), 3);
-    assert!(both.contains(&model::Announced { addr: of_another, maintainers: vec![key(6)] }));
+    assert!(both.contains(&model::Announced { addr: of_another, maintainers: vec![key(6)], clone_urls: vec![] }));
     world.remove(repo(1), 6).await;
     assert_eq!(told(1).await.len(), 1, "what is deleted names nobody");
     assert_eq!(world.store.announced(&[]).await.unwrap(), []);

@@ -129,6 +129,7 @@ pub(crate) async fn an_id_is_known_whatever_became_of_it(world: World) {
     let known = world.store.known(&[id(4), id(9), id(1), id(3), id(2)]).await.unwrap();
     assert_eq!(known, [id(4), id(1), id(3), id(2)]);
     assert_eq!(world.store.known(&[]).await.unwrap(), []);
+    assert_eq!(world.store.held(&[id(4), id(9), id(1), id(2)]).await.unwrap(), [id(2)], "what home has without serving it");
 }
 
 pub(crate) async fn status_counts_what_became_of_events(world: World) {

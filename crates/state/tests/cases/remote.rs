@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{AskError, Bus, Nats, NatsSettings, StateClient};
 use model::{
-    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
-    LedgerScope, RelayUrl, Report, Role, Said, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, Explanation, LeaseRequest, LedgerCursor, LedgerPage,
+    LedgerRow, LedgerScope, RelayUrl, Report, Role, Said, Snapshot, StateError, Status, Subject, UpGranted, UpstreamId,
+    Waiting,
 };
 use state::{Settings, Store};
 use tokio::sync::{Mutex, mpsc};
@@ -187,6 +188,10 @@ impl Store for Remote {
         said(self.state.known(ids.to_vec()).await)
     }
 
+    async fn held(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
+        said(self.state.held(ids.to_vec()).await)
+    }
+
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         said(self.state.announced(identifiers.to_vec()).await)
     }
@@ -213,6 +218,10 @@ impl Store for Remote {
 
     async fn status(&self) -> Result<Status, StateError> {
         said(self.state.status().await)
+    }
+
+    async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError> {
+        said(self.state.explain(subject.clone()).await.map(|told| *told))
     }
 }
 
@@ -279,6 +288,10 @@ impl Store for Spy {
         self.store.known(ids).await
     }
 
+    async fn held(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
+        self.store.held(ids).await
+    }
+
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         self.store.announced(identifiers).await
     }
@@ -305,5 +318,9 @@ impl Store for Spy {
 
     async fn status(&self) -> Result<Status, StateError> {
         self.store.status().await
+    }
+
+    async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError> {
+        self.store.explain(subject).await
     }
 }

@@ -24,7 +24,13 @@ fn named(name: &str) -> WorkerId {
 }
 
 async fn beat(store: &Arc<dyn Store>, worker: &WorkerId) -> Vec<Assignment> {
-    let request = LeaseRequest { worker: worker.clone(), ttl_ms: TTL_MS, behind: vec![], leaving: false };
+    let request = LeaseRequest {
+        worker: worker.clone(),
+        ttl_ms: TTL_MS,
+        behind: vec![],
+        leaving: false,
+        writes: model::HomeWrites::default(),
+    };
     store.lease(&request).await.unwrap()
 }
 
@@ -292,7 +298,13 @@ async fn connect(url: &str, time: Time) -> Arc<dyn Store> {
 async fn the_clock_of_the_database_decides() {
     let store = connect(&testkit::postgres::database(), Time::Database).await;
     store.name_relays(&[(home(), Role::Home)]).await.unwrap();
-    let request = |name: &str, ttl_ms| LeaseRequest { worker: named(name), ttl_ms, behind: vec![], leaving: false };
+    let request = |name: &str, ttl_ms| LeaseRequest {
+        worker: named(name),
+        ttl_ms,
+        behind: vec![],
+        leaving: false,
+        writes: model::HomeWrites::default(),
+    };
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
     let first = store.lease(&request("a", 60_000)).await.unwrap();
     assert!(u128::try_from(first[0].epoch.0).unwrap().abs_diff(began) < 60_000, "{} at {began}", first[0].epoch);

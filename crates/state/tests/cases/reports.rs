@@ -20,8 +20,9 @@ async fn linked(world: &World) -> Link {
     world.caught_up(&relay(1)).await
 }
 
+/// Without what is tried next, which goes on with the clock.
 async fn shown(world: &World) -> UpstreamStatus {
-    world.status_of(&relay(1)).await.unwrap()
+    UpstreamStatus { next: None, ..world.status_of(&relay(1)).await.unwrap() }
 }
 
 pub(crate) async fn s10_the_end_of_a_link_gives_back_what_was_pending(world: World) {
@@ -133,8 +134,109 @@ pub(crate) async fn s17_failures_add_up_and_a_useful_answer_clears_them(world: W
     let mut link = world.link(&relay(1)).await;
     world.say(&mut link, Said::Opened).await;
     assert_eq!(shown(&world).await.failures, 3, "an open socket is no success");
-    world.say(&mut link, progress(vec![], vec![row(1, Kind::TextNote, 5, Outcome::Refused)])).await;
+    world.say(&mut link, Said::CaughtUp).await;
     assert_eq!(shown(&world).await.failures, 0);
+}
+
+pub(crate) async fn s17_events_of_a_link_that_drops_before_a_batch_ends_heal_the_ladder(world: World) {
+    let mut link = linked(&world).await;
+    for _ in 0..9 {
+        world.say(&mut link, down(DownClass::Refused)).await;
+    }
+    let seen = || progress(vec![], vec![row(1, Kind::TextNote, 5, Outcome::Refused)]);
+    world.live(600).await;
+    let mut link = world.link(&relay(1)).await;
+    world.say(&mut link, seen()).await;
+    assert_eq!(shown(&world).await.failures, 1, "one event of a link that has just come up is not everything");
+    world.say(&mut link, down(DownClass::Closed)).await;
+    assert_eq!(shown(&world).await.failures, 2);
+    let mut link = world.link(&relay(1)).await;
+    world.live(30).await;
+    world.say(&mut link, seen()).await;
+    assert_eq!(shown(&world).await.failures, 0, "it lasted");
+}
+
+fn audited(part: u32, outcome: BatchOutcome) -> Said {
+    Said::Audited { part, outcome, found: 0 }
+}
+
+/// A link that catches up after an outage of ten seconds, with repo 1 confirmed in chunk 4.
+async fn reconnected(world: &World) -> Link {
+    let mut link = linked(world).await;
+    world.confirm(&mut link, &[repo_item(1)], 4).await;
+    assert_eq!(world.snapshot(&relay(1)).await.audit, None, "a fresh link reads everything");
+    world.live(10).await;
+    world.say(&mut link, down(DownClass::Closed)).await;
+    world.live(10).await;
+    world.caught_up(&relay(1)).await
+}
+
+/// The part that is next, and its items.
+async fn audit(world: &World) -> Option<(u32, Vec<model::Item>)> {
+    world.snapshot(&relay(1)).await.audit.map(|audit| (audit.part, audit.items))
+}
+
+pub(crate) async fn s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends(world: World) {
+    let mut link = reconnected(&world).await;
+    world.confirm(&mut link, &[repo_item(2)], 7).await;
+    let due_at = world.now() + engine::rules::AUDIT_AFTER_SECS;
+    let shown = world.snapshot(&relay(1)).await.audit.unwrap();
+    assert_eq!((shown.due_at, shown.part, shown.items.len()), (Timestamp::from_secs(due_at), 0, 0));
+    assert_eq!(world.store.sweep().await.unwrap(), []);
+    world.live(engine::rules::AUDIT_AFTER_SECS).await;
+    assert_eq!(world.store.sweep().await.unwrap(), [link.upstream]);
+    let again = Timestamp::from_secs(world.now() + 300);
+    world.claim(&link, |claim| claim.audit = Some(again)).await.unwrap();
+    assert_eq!(world.store.sweep().await.unwrap(), [], "it is asked for");
+    assert_eq!(world.snapshot(&relay(1)).await.audit.unwrap().due_at, again);
+    let complete = || BatchOutcome::Complete;
+    assert_eq!(world.say(&mut link, audited(0, complete())).await, [link.upstream]);
+    assert_eq!(audit(&world).await, Some((5, vec![repo_item(1)])), "the first chunk that has items");
+    assert_eq!(world.say(&mut link, audited(5, incomplete(Incomplete::Closed, "no"))).await, []);
+    assert_eq!(world.store.sweep().await.unwrap(), [], "what could not be compared waits");
+    world.live(engine::rules::AUDIT_AFTER_SECS).await;
+    world.say(&mut link, audited(5, complete())).await;
+    assert_eq!(audit(&world).await, Some((8, vec![repo_item(2)])));
+    world.say(&mut link, audited(8, complete())).await;
+    assert_eq!(audit(&world).await, None);
+    assert_eq!(world.store.sweep().await.unwrap(), []);
+    assert_eq!(world.counts(&relay(1)).await, (0, 0, 2), "coverage stays as it was");
+}
+
+pub(crate) async fn s09_an_audit_outlives_a_restart_and_is_not_put_off_by_it(mut world: World) {
+    reconnected(&world).await;
+    let before = world.snapshot(&relay(1)).await.audit.unwrap();
+    world.live(10).await;
+    world.crash().await;
+    world.caught_up(&relay(1)).await;
+    assert_eq!(world.snapshot(&relay(1)).await.audit, Some(before), "at the same moment");
+    let mut link = world.caught_up(&relay(1)).await;
+    world.say(&mut link, audited(0, BatchOutcome::Complete)).await;
+    assert_eq!(audit(&world).await.map(|(part, _)| part), Some(5));
+    world.crash().await;
+    world.caught_up(&relay(1)).await;
+    let anew = world.snapshot(&relay(1)).await.audit.unwrap();
+    assert!(anew.part == 0 && anew.due_at.as_secs() <= world.now(), "from the first part on, at once: {anew:?}");
+}
+
+pub(crate) async fn s09_there_is_no_audit_without_nip77_nor_beside_a_fresh_start(world: World) {
+    let mut link = reconnected(&world).await;
+    let nip77 = Some(Nip77::Refused { at: Timestamp::from_secs(START), reason: "no \u{0}".to_owned() });
+    let faulty = Some(model::Faulty { forged: 1, ..model::Faulty::default() });
+    world.say(&mut link, Said::Learned { facts: Learned { nip77, faulty, ..Learned::default() } }).await;
+    assert_eq!(audit(&world).await, None, "refused now");
+    world.say(&mut link, down(DownClass::Closed)).await;
+    let mut link = world.caught_up(&relay(1)).await;
+    assert_eq!(audit(&world).await, None, "refused before");
+    let refresh = Timestamp::from_secs(world.now() + 9_000);
+    world.claim(&link, |claim| claim.refresh = Some(refresh)).await.unwrap();
+    assert_eq!(world.snapshot(&relay(1)).await.learned, Learned::default(), "a refresh looks at all of it anew");
+    world.say(&mut link, Said::CaughtUp).await;
+    world.say(&mut link, down(DownClass::Closed)).await;
+    let link = world.caught_up(&relay(1)).await;
+    assert!(audit(&world).await.is_some());
+    world.claim(&link, |claim| claim.refresh = Some(refresh)).await.unwrap();
+    assert_eq!(audit(&world).await, None, "a refresh reads everything");
 }
 
 pub(crate) async fn s18_a_rate_limit_moves_the_next_ask_and_the_deadlines(world: World) {

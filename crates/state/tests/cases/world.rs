@@ -151,12 +151,24 @@ impl World {
 
     pub(crate) async fn beat_as(&self, worker: &WorkerId, behind: &[(UpstreamId, u64)]) -> Vec<Assignment> {
         let behind = behind.iter().map(|(upstream, at)| (*upstream, Timestamp::from_secs(*at))).collect();
-        let request = LeaseRequest { worker: worker.clone(), ttl_ms: TTL_MS, behind, leaving: false };
+        let request = LeaseRequest {
+            worker: worker.clone(),
+            ttl_ms: TTL_MS,
+            behind,
+            leaving: false,
+            writes: model::HomeWrites::default(),
+        };
         self.store.lease(&request).await.unwrap()
     }
 
     pub(crate) async fn leave(&self, worker: &WorkerId) {
-        let request = LeaseRequest { worker: worker.clone(), ttl_ms: TTL_MS, behind: vec![], leaving: true };
+        let request = LeaseRequest {
+            worker: worker.clone(),
+            ttl_ms: TTL_MS,
+            behind: vec![],
+            leaving: true,
+            writes: model::HomeWrites::default(),
+        };
         assert_eq!(self.store.lease(&request).await.unwrap(), []);
     }
 
@@ -205,7 +217,8 @@ impl World {
     }
 
     pub(crate) async fn claim(&self, link: &Link, fill: impl FnOnce(&mut Claim)) -> Result<Vec<Option<BatchId>>, StateError> {
-        let mut claim = Claim { upstream: link.upstream, epoch: link.epoch, refresh: None, rechunk: vec![], drafts: vec![] };
+        let mut claim =
+            Claim { upstream: link.upstream, epoch: link.epoch, refresh: None, rechunk: vec![], drafts: vec![], audit: None };
         fill(&mut claim);
         self.store.claim(&claim).await.map(|claimed| claimed.batches)
     }
@@ -274,6 +287,7 @@ pub(crate) fn announced(n: usize, at: u64, relays: &[usize]) -> RepoSeen {
         created_at: Timestamp::from_secs(at),
         relays: relays.iter().copied().map(relay).collect(),
         maintainers: vec![],
+        clone_urls: vec![],
         private: false,
     }
 }
@@ -301,6 +315,7 @@ pub(crate) fn row(n: usize, kind: Kind, at: u64, outcome: Outcome) -> LedgerRow 
         reason: None,
         upstream: UpstreamId(1),
         batch: None,
+        via: None,
     }
 }
 

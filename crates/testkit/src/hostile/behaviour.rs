@@ -1,6 +1,7 @@
 //! What a relay may do wrong, by name. A script is a list of these; what it does not name is done well.
 
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One way to misbehave, or to be merely different.
@@ -52,6 +53,8 @@ pub enum Behaviour {
     RefusesAuth,
     /// An event that is offered gets OK with this verdict and text, and is not kept.
     AnswersOffers(bool, &'static str),
+    /// What becomes of an event that is offered is decided elsewhere.
+    Judges(Judge),
     /// The same, for events whose content holds the first text; of several of these, the first counts.
     AnswersOffersOf(&'static str, bool, &'static str),
     /// An event that is offered gets its OK this much later; the next is read only then.
@@ -78,6 +81,32 @@ pub enum Behaviour {
     Corrupts(Corruption),
     /// Every REQ is answered with this instead.
     Floods(Flood),
+}
+
+/// Who decides what becomes of an offered event.
+pub trait Judges: std::fmt::Debug + Send + Sync {
+    /// Called once for each EVENT.
+    fn rule(&self, event: &Value) -> Ruling;
+}
+
+/// A shared [`Judges`]; equal to itself only.
+#[derive(Debug, Clone)]
+pub struct Judge(pub Arc<dyn Judges>);
+
+impl PartialEq for Judge {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// What becomes of an offered event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// The verdict and the text of OK.
+    pub accepted: bool,
+    pub words: String,
+    /// It is served from now on.
+    pub is_kept: bool,
 }
 
 /// How a request is refused.

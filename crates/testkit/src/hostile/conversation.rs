@@ -1,6 +1,6 @@
 //! What is said to a client, and when: every decision of the hostile relay, and no socket.
 
-use super::behaviour::{Behaviour, Corruption, Flood, Negentropy, Refusal};
+use super::behaviour::{Behaviour, Corruption, Flood, Negentropy, Refusal, Ruling};
 use super::{filter, negentropy, stranger};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -190,6 +190,11 @@ impl Conversation {
             return vec![say(json!(["OK", event["id"], false, objection]))];
         }
         let late = scripted!(self.script, Behaviour::LateOk(late) => Step::Wait(*late));
+        if let Some(judge) = scripted!(self.script, Behaviour::Judges(judge) => judge) {
+            let Ruling { accepted, words, is_kept } = judge.0.rule(event);
+            let kept = is_kept.then(|| Step::Keep(event.clone()));
+            return late.into_iter().chain([say(json!(["OK", event["id"], accepted, words]))]).chain(kept).collect();
+        }
         let answer = scripted!(self.script, Behaviour::AnswersOffers(verdict, text) => (*verdict, *text));
         let answer = answer.or_else(|| self.answer_of(event["content"].as_str().unwrap_or_default()));
         let kept = answer.is_none().then(|| Step::Keep(event.clone()));

@@ -16,7 +16,7 @@ mod filter;
 mod negentropy;
 mod socket;
 
-pub use behaviour::{Behaviour, Corruption, Flood, Link, Negentropy, Refusal};
+pub use behaviour::{Behaviour, Corruption, Flood, Judge, Judges, Link, Negentropy, Refusal, Ruling};
 
 use crate::Publisher;
 use serde_json::Value;

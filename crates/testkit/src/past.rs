@@ -1,0 +1,17 @@
+//! What a stopped system wrote down, moved into the past: days pass in a moment.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+
+/// Makes every outcome in the ledger of this SQLite file so many seconds older. Nobody may have it open.
+///
+/// # Panics
+/// When the file is no store.
+pub async fn age_outcomes(database: &Path, secs: i64) {
+    let mut conn = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(database)).await.expect("a file");
+    let aged = sqlx::query("UPDATE event SET seen_at = seen_at - ?1").bind(secs).execute(&mut conn).await;
+    aged.expect("a store has a ledger");
+    conn.close().await.expect("nobody else has it open");
+}
