@@ -2,24 +2,25 @@
 //!
 //! The decisions are `engine`'s; here is only the memory that they are made from, shared by all sessions.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use engine::admission::{Admission, Verdict};
 use engine::gate::{AtTheGate, Limits, gate};
 use engine::tombstones::Tombstones;
-use model::{Announced, Event, Outcome, RelayUrl, Timestamp};
+use model::{Announced, Event, Outcome, RelayUrl, Stated, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Gates {
     admission: Admission,
-    limits: Limits,
+    limits: RwLock<Limits>,
     tombstones: Mutex<Tombstones>,
 }
 
 impl Gates {
     /// `own_urls`: home and its aliases.
     pub(crate) fn new(admission: Admission, own_urls: Vec<RelayUrl>) -> Self {
-        Self { admission, limits: Limits::default(), tombstones: Mutex::new(Tombstones::new(own_urls)) }
+        let limits = RwLock::new(Limits::default());
+        Self { admission, limits, tombstones: Mutex::new(Tombstones::new(own_urls)) }
     }
 
     /// Takes in an event that home holds.
@@ -27,9 +28,15 @@ impl Gates {
         self.lock().learn(event);
     }
 
+    /// What home says it takes holds from now on.
+    pub(crate) fn heed(&self, stated: &Stated) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Limits::of(stated);
+    }
+
     /// The outcome of an event that is not to be offered to home. `bytes`: the length of its JSON.
     pub(crate) fn judge(&self, event: &Event, bytes: usize) -> Option<Outcome> {
-        gate(AtTheGate { event, bytes }, &self.limits, &self.lock(), Timestamp::now())
+        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner).clone();
+        gate(AtTheGate { event, bytes }, &limits, &self.lock(), Timestamp::now())
     }
 
     /// Whether the operator has blocked it: then nothing of it is looked for either.
@@ -37,9 +44,9 @@ impl Gates {
         self.admission.is_blocked(event)
     }
 
-    /// What is let in, as one text. Home's NIP-11 is not read yet.
+    /// What is let in, as one text. Home's own terms are told with its document.
     pub(crate) fn fingerprint(&self) -> String {
-        self.admission.fingerprint(None)
+        self.admission.fingerprint()
     }
 
     /// The identifier that [`Gates::admit`] has to know home's announcements of.

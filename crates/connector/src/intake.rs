@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<dyn bus::Bus>,
     pub(crate) desk: Desk<Offer>,
     pub(crate) verifier: Verifier,
-    pub(crate) gates: Gates,
+    pub(crate) gates: Arc<Gates>,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
 }

@@ -147,6 +147,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::identity::Identity;
     use crate::sink::tests::{Does, Home};
     use crate::{desk, discoveries, gates, sink, verify};
 
@@ -185,7 +186,7 @@ mod tests {
         let state = StateClient::new(Arc::clone(&bus) as Arc<dyn Bus>);
         let (discoveries, _) =
             discoveries::Discoveries::begin(state.clone(), Duration::from_millis(10), CancellationToken::new());
-        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new());
+        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new()));
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries })
     }
@@ -213,7 +214,11 @@ mod tests {
         let mut heard = state(&bus, released).await;
         let (shared, stop) = (shared(bus), CancellationToken::new());
         let terms = sink::Terms { links: 1, window: 8 };
-        tokio::spawn(shared.sink.clone().write(home.url.clone(), terms, stop.clone()));
+        tokio::spawn(shared.sink.clone().write(
+            home.url.clone(),
+            (terms, sink::tests::means(Identity::default())),
+            stop.clone(),
+        ));
         let running = tokio::spawn(run(shared, stop.clone()));
         let expected = [(state_event.id, Outcome::Stored), (comment.id, Outcome::NeedsParent)];
         assert_eq!(settled(&mut heard).await, expected);

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::means::Means;
 use queue::{Done, Queue};
 use writer::Writer;
 
@@ -54,10 +55,10 @@ impl Sink {
     }
 
     /// Writes to `home` until `stop`.
-    pub(crate) async fn write(self, home: RelayUrl, terms: Terms, stop: CancellationToken) {
+    pub(crate) async fn write(self, home: RelayUrl, (terms, means): (Terms, Arc<Means>), stop: CancellationToken) {
         let mut links = JoinSet::new();
         for link in 0..terms.links.max(1) {
-            let writing = keep_link(Arc::clone(&self.queue), home.clone(), link, terms.window);
+            let writing = keep_link(Arc::clone(&self.queue), home.clone(), link, (terms.window, Arc::clone(&means)));
             links.spawn(stop.clone().run_until_cancelled_owned(writing));
         }
         while links.join_next().await.is_some() {}
@@ -65,11 +66,11 @@ impl Sink {
 }
 
 /// Keeps one link to home up.
-async fn keep_link(queue: Arc<Queue>, home: RelayUrl, link: usize, window: usize) {
+async fn keep_link(queue: Arc<Queue>, home: RelayUrl, link: usize, (window, means): (usize, Arc<Means>)) {
     let mut wait = Duration::from_secs(1);
     let mut said: Option<Instant> = None;
     loop {
-        let why = match Writer::connect(&home, &queue, link, window).await {
+        let why = match Writer::connect(&home, &queue, link, (window, &means)).await {
             Ok(mut writer) => {
                 wait = Duration::from_secs(1);
                 writer.work().await

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::dial::Reach;
 use crate::fence::Fence;
 use crate::intake::Shared;
+use crate::means::Means;
 use crate::session::{self, Leash, Pulse};
 
 /// New dials are spread: at most this many in one beat.
@@ -65,7 +65,7 @@ struct Running {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     terms: LeaseTerms,
-    reach: Arc<Reach>,
+    means: Arc<Means>,
     fence: Arc<Fence>,
     sign: LeaseSign,
     sessions: HashMap<UpstreamId, Running>,
@@ -74,10 +74,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, reach: Reach, sign: LeaseSign) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, means: Arc<Means>, sign: LeaseSign) -> Self {
         let fence = Arc::new(Fence::new(terms.ttl + terms.grace));
         let (sessions, resting) = (HashMap::new(), HashMap::new());
-        Self { shared, terms, reach: Arc::new(reach), fence, sign, sessions, resting }
+        Self { shared, terms, means, fence, sign, sessions, resting }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
@@ -186,7 +186,7 @@ impl Worker {
         let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
         let (upstream, epoch) = (assignment.upstream, assignment.epoch);
         let leash = Leash { pulse: Arc::clone(&pulse), fence: Arc::clone(&self.fence), stop: stop.clone() };
-        let link = session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.reach), leash);
+        let link = session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.means), leash);
         self.sessions.insert(upstream, Running { epoch, task: tokio::spawn(link), stop, pulse });
     }
 
@@ -211,6 +211,8 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::dial::{Dialer, Reach};
+    use crate::identity::Identity;
     use crate::{desk, discoveries, gates, sink, verify};
 
     const TTL: Duration = Duration::from_secs(6);
@@ -223,12 +225,13 @@ mod tests {
         let (discoveries, _) =
             discoveries::Discoveries::begin(StateClient::new(Arc::clone(&bus)), TTL, CancellationToken::new());
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new());
+        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new()));
         let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, gates, sink, discoveries };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
-        (Worker::new(Arc::new(shared), terms, reach, LeaseSign::default()), questions)
+        let means = Arc::new(Means::new(Dialer::new(reach, None), Identity::default()));
+        (Worker::new(Arc::new(shared), terms, means, LeaseSign::default()), questions)
     }
 
     /// An upstream that nobody dials before the test is over.

@@ -4,6 +4,7 @@
 //! randomness, hash order; time and random numbers are arguments (held by this crate's `clippy.toml`).
 
 pub mod admission;
+pub mod auth;
 pub mod book;
 pub mod consolidation;
 pub mod discovery;
@@ -11,6 +12,7 @@ pub mod filters;
 pub mod gate;
 pub mod health;
 pub mod invariants;
+pub mod nip11;
 pub mod outcome;
 pub mod pace;
 pub mod parents;

@@ -203,9 +203,9 @@ fn tag_code(tag: RefTag) -> i64 {
     }
 }
 
-/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 15 and 16, and
-/// 99 for what it has forgotten.
-const OUTCOMES: [Outcome; 17] = [
+/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 9, 10, 11, 15,
+/// 16 and 17, and 99 for what it has forgotten.
+const OUTCOMES: [Outcome; 18] = [
     Outcome::Stored,
     Outcome::Duplicate,
     Outcome::Superseded,
@@ -223,6 +223,7 @@ const OUTCOMES: [Outcome; 17] = [
     Outcome::Gated(GateReason::Private),
     Outcome::Gated(GateReason::Blocked),
     Outcome::Declined,
+    Outcome::Gated(GateReason::Expiring),
 ];
 
 pub(crate) fn outcome_code(outcome: Outcome) -> i64 {

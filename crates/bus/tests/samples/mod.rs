@@ -4,9 +4,9 @@
 use model::{
     Announced, Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
     Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
-    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, Order, Outcome, Query, Ref, RefTag,
-    RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError, Stated, Status,
-    Stored, Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
+    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, NotStated, Order, Outcome, Query,
+    Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError,
+    Stated, Status, Stored, Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -227,6 +227,7 @@ fn learned(nip77: Nip77) -> Learned {
         excludes_until: Some(true),
         ignores_limit_zero: Some(false),
         stated: Some(stated()),
+        not_stated: Some(NotStated { at: Timestamp::from_secs(2), why: "HTTP 404".into() }),
     }
 }
 
@@ -241,6 +242,10 @@ fn stated() -> Stated {
         nips: vec![1, 77],
         grasps: vec!["GRASP-01".into()],
         software: Some("https://relay.example/software 1.0".into()),
+        max_content_length: Some(65_536),
+        itself: Some(addr().pubkey),
+        operator: Some(addr().pubkey),
+        terms: Some("77".repeat(32)),
     }
 }
 

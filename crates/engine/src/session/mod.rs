@@ -3,6 +3,7 @@
 //! Owns: subscriptions, history in flight, what confirms and what does not, deadlines. Never: a socket, a clock, the
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
+mod auth;
 mod deadlines;
 mod exchange;
 mod frames;
@@ -25,6 +26,7 @@ use model::{BatchId, Event, Learned, Resume, Said, Slot, Timestamp};
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Ticket, UnitId, Verdict};
 
+use crate::auth::{Auth, Policy};
 use crate::pace::{Pace, READING};
 use crate::resume::unoverlapped;
 use crate::walk::Manners;
@@ -97,6 +99,7 @@ pub struct Session {
     paused_since_ms: u64,
     paused_until_ms: u64,
     pace: Pace,
+    auth: Auth,
     /// The next request is not sent before this moment (milliseconds).
     ask_ms: u64,
     /// Last outcome of an event of this link (milliseconds).
@@ -141,6 +144,7 @@ impl Session {
             paused_since_ms: 0,
             paused_until_ms: 0,
             pace: Pace::new(READING),
+            auth: Auth::new(Policy::Never),
             ask_ms: 0,
             settled_ms: 0,
             last_number: 0,
@@ -148,6 +152,12 @@ impl Session {
             strays: 0,
             out: VecDeque::new(),
         }
+    }
+
+    /// The same, on which the relay is told who we are when this allows it. Without, it never is.
+    #[must_use]
+    pub fn with_auth(self, policy: Policy) -> Self {
+        Self { auth: Auth::new(policy), ..self }
     }
 
     /// Takes one thing that happened.
@@ -161,6 +171,8 @@ impl Session {
             Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
             Input::Settled { ticket, fresh } => self.settled(ticket, fresh, now),
+            Input::Signed { id, json } => self.say_who_we_are(id, json),
+            Input::Learned { facts } => self.learn(facts),
             Input::Tick => self.tick(now),
         }
         self.start_poll(now);
@@ -252,6 +264,7 @@ impl Session {
     }
 
     fn tick(&mut self, now: Now) {
+        self.auth.tick(now.ms);
         if now.ms >= self.paused_until_ms {
             if self.paused_until_ms > 0 {
                 self.hold_cut_pages(self.paused_since_ms);
