@@ -3,6 +3,7 @@
 //! Owns: which services run, on which bus and which store, how a start waits for what is not there yet, and the order in
 //! which they end. Never: signals, stdout, exit codes.
 
+mod identity;
 mod store;
 mod terms;
 
@@ -253,6 +254,7 @@ fn store_settings(config: &Config, home: &RelayUrl) -> state::Settings {
         clock: Arc::new(Timestamp::now),
         allow_non_public: config.allow_non_public.clone(),
         own_urls,
+        operator: config.operator_key,
         rolls: Arc::new(rand::random::<u64>),
     }
 }
@@ -302,6 +304,8 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         admission: admission(config, home),
         allow_non_public: config.allow_non_public.clone(),
         look_up_names: config.look_up_names,
+        identity: identity::of(config),
+        contact: config.contact.clone(),
         lease: LeaseSign::default(),
     }
 }

@@ -36,6 +36,7 @@ units! {
     ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
     gate_reasons: GateReason = [
         Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
+        Expiring,
     ];
     incompletes: Incomplete =
         [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled];

@@ -122,6 +122,7 @@ pub(crate) async fn recorded(data_dir: &Path) -> Status {
         clock: Arc::new(Timestamp::now),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        operator: None,
         rolls: Arc::new(|| 0),
     };
     let store = SqliteStore::open(&data_dir.join("grasp-sync.db"), settings).await.unwrap();

@@ -8,9 +8,10 @@ use sqlx::PgConnection;
 use super::item::{by_hash, named};
 use super::{Failure, Time, codec, coverage, link};
 use crate::Settings;
+use crate::upstreams::{self, Known};
 
 statements! {
-    RELAYS = "SELECT id, url, role, refused FROM relay ORDER BY id";
+    RELAYS = "SELECT id, url, role, refused, learned FROM relay ORDER BY id";
     LOCK = "SELECT id FROM relay WHERE id = ANY($1) ORDER BY id FOR UPDATE";
     NUMBERS_OF_URLS = "SELECT url_hash, id FROM relay WHERE url_hash = ANY($1)";
     ADD = "
@@ -27,14 +28,6 @@ statements! {
     UNLISTED = "SELECT n.id FROM UNNEST($1::bigint[]) n (id) WHERE NOT EXISTS (SELECT 1 FROM repo_relay WHERE relay = n.id)";
     FORGET_COVERAGE = "DELETE FROM coverage WHERE relay = ANY($1)";
     FORGET = "DELETE FROM relay WHERE id = ANY($1)";
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct Known {
-    id: i64,
-    url: String,
-    role: String,
-    refused: bool,
 }
 
 /// Locks these rows, in the order in which everybody locks them.
@@ -103,18 +96,16 @@ pub(super) async fn judge_all(conn: &mut PgConnection, settings: &Settings, time
     Ok(())
 }
 
-/// Says whether a verdict changed. What the operator named is dialed on the operator's word; what is refused from now on
-/// is taken from who holds it.
+/// An upstream that has stated one of our keys since is none any more.
+pub(super) async fn judge_stated(conn: &mut PgConnection, settings: &Settings, time: &Time) -> Result<(), Failure> {
+    let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
+    if upstreams::has_ours(settings, &known)? { judge_all(conn, settings, time).await } else { Ok(()) }
+}
+
+/// Says whether a verdict changed. What is refused from now on is taken from who holds it.
 async fn judge(conn: &mut PgConnection, settings: &Settings, now: i64) -> Result<bool, Failure> {
     let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
-    let (mut changed, mut refusals) = (Vec::new(), Vec::new());
-    for relay in known {
-        let refusal = if relay.role == Role::Listed.as_str() { settings.refusal(&codec::url(&relay.url)?) } else { None };
-        if refusal.is_some() != relay.refused {
-            changed.push(relay.id);
-            refusals.push(refusal);
-        }
-    }
+    let (changed, refusals): (Vec<i64>, Vec<Option<String>>) = upstreams::verdicts(settings, &known)?.into_iter().unzip();
     if changed.is_empty() {
         return Ok(false);
     }

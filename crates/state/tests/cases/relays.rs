@@ -1,8 +1,8 @@
 //! Which relays there are, and in which role.
 
-use model::{DownClass, Role};
+use model::{DownClass, Learned, PublicKey, RelayUrl, Role, Said, Stated};
 
-use super::world::{World, announced, home, relay, repo, repo_item, root, root_item, url};
+use super::world::{World, announced, home, id, relay, repo, repo_item, root, root_item, url};
 
 pub(crate) async fn a_bootstrap_relay_that_is_no_longer_named_becomes_listed(world: World) {
     world.store.name_relays(&[(home(), Role::Home), (relay(1), Role::Bootstrap)]).await.unwrap();
@@ -69,4 +69,53 @@ pub(crate) async fn a_refusal_ends_when_the_operator_allows_it(mut world: World)
     assert_eq!(world.counts(&private).await, (0, 0, 0));
     assert!(world.assignment(&private).await.is_none());
     assert_eq!(world.missing(&home()).await, [model::Item::Repo(repo(1))]);
+}
+
+fn stating(itself: Option<PublicKey>, operator: Option<PublicKey>) -> Said {
+    let stated = Stated { itself, operator, ..Stated::default() };
+    Said::Learned { facts: Learned { stated: Some(stated), ..Learned::default() } }
+}
+
+fn key(n: usize) -> PublicKey {
+    PublicKey::from_byte_array(*id(n).as_bytes())
+}
+
+async fn is_excluded(world: &World, url: &RelayUrl) -> bool {
+    world.store.sweep().await.unwrap();
+    let shown = world.status_of(url).await.unwrap();
+    let is_refused = shown.last_down == Some(DownClass::NotDialable);
+    assert_eq!(is_refused, shown.incomplete.is_some_and(|why| why.starts_with("this is our own relay")));
+    assert_eq!(is_refused, world.assignment(url).await.is_none());
+    assert_eq!(is_refused, world.counts(url).await == (0, 0, 0));
+    is_refused
+}
+
+pub(crate) async fn an_upstream_that_states_home_s_key_is_our_own_relay(mut world: World) {
+    world.discover(&[announced(1, 5, &[1, 2, 3])], &[]).await;
+    world.store.name_relays(&[(home(), Role::Home), (relay(3), Role::Bootstrap)]).await.unwrap();
+    for (n, itself) in [(1, key(7)), (2, key(8)), (3, key(7))] {
+        let mut link = world.caught_up(&relay(n)).await;
+        world.say(&mut link, stating(Some(itself), Some(key(9)))).await;
+    }
+    assert!(!is_excluded(&world, &relay(1)).await, "home has not said which key is its own");
+    let mut link = world.caught_up(&home()).await;
+    world.say(&mut link, stating(Some(key(7)), None)).await;
+    assert!(is_excluded(&world, &relay(1)).await);
+    assert!(!is_excluded(&world, &relay(2)).await, "it has another key");
+    assert!(is_excluded(&world, &relay(3)).await, "whoever names it");
+    assert_eq!(world.counts(&home()).await, (1, 0, 0), "and home is home");
+    world.restart(|settings| settings.operator = Some(key(9))).await;
+    assert!(is_excluded(&world, &relay(2)).await, "the operator's own word on a key");
+    assert!(is_excluded(&world, &relay(1)).await, "and it stays so after a restart");
+}
+
+pub(crate) async fn why_an_upstream_is_none_outlives_the_end_of_its_link(world: World) {
+    world.discover(&[announced(1, 5, &[1])], &[]).await;
+    let mut at_home = world.caught_up(&home()).await;
+    world.say(&mut at_home, stating(Some(key(7)), None)).await;
+    let mut link = world.caught_up(&relay(1)).await;
+    world.say(&mut link, stating(Some(key(7)), None)).await;
+    assert!(is_excluded(&world, &relay(1)).await);
+    world.say(&mut link, Said::Down { class: DownClass::Released, detail: "the lease is gone".to_owned() }).await;
+    assert!(is_excluded(&world, &relay(1)).await);
 }

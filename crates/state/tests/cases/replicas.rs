@@ -282,6 +282,7 @@ async fn connect(url: &str, time: Time) -> Arc<dyn Store> {
         clock: Arc::new(|| Timestamp::from_secs(1_000_000_000)),
         allow_non_public: vec![],
         own_urls: vec![home()],
+        operator: None,
         rolls: Arc::new(|| 0),
     };
     Arc::new(PostgresStore::connect(url, settings, time).await.unwrap())

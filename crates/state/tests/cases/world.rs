@@ -52,6 +52,7 @@ impl World {
             clock: Arc::new(move || Timestamp::from_secs(time.load(Ordering::SeqCst))),
             allow_non_public: Vec::new(),
             own_urls: vec![home(), url("wss://alias.example")],
+            operator: None,
             rolls: Arc::new(|| 0),
         };
         let store = backend.open("0", settings.clone()).await;

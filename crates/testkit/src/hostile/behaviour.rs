@@ -50,6 +50,8 @@ pub enum Behaviour {
     NegentropyNeedsAuth,
     /// AUTH, well made or not, is answered with OK false `restricted:`.
     RefusesAuth,
+    /// One AUTH a connection: a second one gets OK false, in the words of strfry.
+    OneKeyOnly,
     /// An event that is offered gets OK with this verdict and text, and is not kept.
     AnswersOffers(bool, &'static str),
     /// An event that is offered gets its OK this much later; the next is read only then.
