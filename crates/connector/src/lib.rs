@@ -57,6 +57,8 @@ pub struct Settings {
     pub identity: Identity,
     /// Where whoever runs a relay reaches us: an address or a URL.
     pub contact: Option<String>,
+    /// New links that are begun in a minute, by this process; at least 1.
+    pub dials_per_minute: usize,
     /// Shows whether the lease is held.
     pub lease: LeaseSign,
 }
@@ -74,7 +76,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let gates = Arc::new(gates::Gates::new(settings.admission, own_urls));
     let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
     let dialer = dial::Dialer::new(reach, settings.contact.as_deref());
-    let means = Arc::new(means::Means::new(dialer, settings.identity));
+    let means = Arc::new(means::Means::new(dialer, settings.identity, settings.dials_per_minute));
     let reading = means.home_terms.clone().read(
         Arc::clone(&means.documents),
         settings.home.clone(),

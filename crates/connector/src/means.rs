@@ -17,13 +17,15 @@ pub(crate) struct Means {
     pub(crate) documents: Arc<Documents>,
     pub(crate) home_terms: HomeTerms,
     pub(crate) identity: Identity,
+    /// New dials in a minute, at most.
+    pub(crate) dials_per_minute: usize,
 }
 
 impl Means {
-    pub(crate) fn new(dialer: Dialer, identity: Identity) -> Self {
+    pub(crate) fn new(dialer: Dialer, identity: Identity, dials_per_minute: usize) -> Self {
         let dialer = Arc::new(dialer);
         let documents = Arc::new(Documents::new(Arc::clone(&dialer)));
-        Self { dialer, documents, home_terms: HomeTerms::new(), identity }
+        Self { dialer, documents, home_terms: HomeTerms::new(), identity, dials_per_minute }
     }
 
     /// What will be known of the relay of a link that has just come up, and whoever asks for it, who ends with the link.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use engine::caps::Dials;
 use engine::rules::REDIAL_SECS;
 use model::{Assignment, Epoch, LeaseRequest, Timestamp, UpstreamId, WorkerId};
 use tokio::sync::mpsc;
@@ -68,6 +69,8 @@ pub(crate) struct Worker {
     means: Arc<Means>,
     fence: Arc<Fence>,
     sign: LeaseSign,
+    dials: Dials,
+    began: Instant,
     sessions: HashMap<UpstreamId, Running>,
     /// When upstreams whose session has ended may have the next one: by then its end is in the store.
     resting: HashMap<UpstreamId, Instant>,
@@ -77,7 +80,8 @@ impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, means: Arc<Means>, sign: LeaseSign) -> Self {
         let fence = Arc::new(Fence::new(terms.ttl + terms.grace));
         let (sessions, resting) = (HashMap::new(), HashMap::new());
-        Self { shared, terms, means, fence, sign, sessions, resting }
+        let (dials, began) = (Dials::new(means.dials_per_minute, 0), Instant::now());
+        Self { shared, terms, means, fence, sign, dials, began, sessions, resting }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
@@ -164,7 +168,9 @@ impl Worker {
         }
         let mut fresh: Vec<Assignment> = mine.into_values().filter(|one| self.may_start(one.upstream)).collect();
         fresh.sort_by_key(|one| (one.role, one.dial_at, one.upstream));
-        for assignment in fresh.into_iter().take(DIALS_PER_BEAT) {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let may_begin = self.dials.take(fresh.len().min(DIALS_PER_BEAT), now_ms);
+        for assignment in fresh.into_iter().take(may_begin) {
             self.start(assignment);
         }
     }
@@ -230,7 +236,7 @@ mod tests {
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
-        let means = Arc::new(Means::new(Dialer::new(reach, None), Identity::default()));
+        let means = Arc::new(Means::new(Dialer::new(reach, None), Identity::default(), 6));
         (Worker::new(Arc::new(shared), terms, means, LeaseSign::default()), questions)
     }
 
@@ -265,6 +271,24 @@ mod tests {
         assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL, 1), "the lease is over, the grace is not");
         worker.beat(Instant::now()).await;
         assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL + GRACE, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_links_are_begun_a_few_a_minute_and_home_first() {
+        let (mut worker, _questions) = worker().await;
+        let many: Vec<Assignment> = (1..=10)
+            .map(|n| {
+                let role = if n == 9 { Role::Home } else { Role::Listed };
+                Assignment { upstream: UpstreamId(n), role, ..assignment(5) }
+            })
+            .collect();
+        worker.follow(many.clone());
+        assert_eq!(worker.sessions.keys().collect::<Vec<_>>(), [&UpstreamId(9)]);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        for _ in 0..3 {
+            worker.follow(many.clone());
+        }
+        assert_eq!(worker.sessions.len(), 2, "what was not used is not saved up");
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The numbers of the sync rules. Each names its rule; operators may change those that a `Policy` carries.
 
+use crate::caps::Caps;
+
 /// S2: discoveries are gathered this long, counted from the first one (milliseconds).
 pub const DISCOVERY_WINDOW_MS: u64 = 5_000;
 /// S6, S7: repos or roots named by one filter.
@@ -44,6 +46,7 @@ pub struct Policy {
     pub quick_reconnect_secs: u64,
     pub live_limit: usize,
     pub refresh_secs: (u64, u64),
+    pub caps: Caps,
 }
 
 impl Default for Policy {
@@ -53,6 +56,7 @@ impl Default for Policy {
             quick_reconnect_secs: QUICK_RECONNECT_SECS,
             live_limit: LIVE_LIMIT,
             refresh_secs: REFRESH_SECS,
+            caps: Caps::default(),
         }
     }
 }

@@ -265,6 +265,7 @@ fn policy(config: &Config) -> Policy {
         quick_reconnect_secs: config.quick_reconnect.as_secs(),
         live_limit: config.live_limit,
         refresh_secs: (config.refresh_min.as_secs(), config.refresh_max.as_secs()),
+        caps: config.caps,
     }
 }
 
@@ -306,6 +307,7 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         look_up_names: config.look_up_names,
         identity: identity::of(config),
         contact: config.contact.clone(),
+        dials_per_minute: config.dials_per_minute,
         lease: LeaseSign::default(),
     }
 }

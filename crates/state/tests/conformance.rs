@@ -92,6 +92,8 @@ conformance! {
             a_refusal_ends_when_the_operator_allows_it
             an_upstream_that_states_home_s_key_is_our_own_relay
             why_an_upstream_is_none_outlives_the_end_of_its_link
+            scenario_14_of_a_thousand_relays_in_one_announcement_few_are_dialed_and_the_rest_are_shown
+            caps_are_those_of_today_and_bound_nothing_that_the_operator_allows
         }
         discovery {
             s03_targets_are_the_inversion_whatever_the_order_of_discoveries

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use engine::admission::Lists;
 use engine::auth::Consent;
+use engine::caps::Caps;
 use ipnet::IpNet;
 use model::{PublicKey, RelayUrl};
 
@@ -53,6 +54,10 @@ pub struct Config {
     pub auth_key: Option<Secret>,
     /// Who is told who we are (NIP-42).
     pub auth: Consent,
+    /// What announcements can make us dial; each at least 1.
+    pub caps: Caps,
+    /// Links; at least 1.
+    pub dials_per_minute: usize,
     pub data_dir: PathBuf,
     /// Without it, the state is a SQLite file in `data_dir`.
     pub database_url: Option<Secret>,

@@ -120,6 +120,8 @@ fn the_defaults_are_those_of_the_rules() {
             on_demand: Whom { roles: [Role::Home, Role::Bootstrap].into(), ..Whom::default() },
             ..Consent::default()
         },
+        caps: Caps::default(),
+        dials_per_minute: 600,
         data_dir: "data".into(),
         database_url: None,
         nats_url: None,
@@ -415,6 +417,13 @@ block = []  # default
 auth_never = []  # default
 auth_on_demand = [\"home\", \"bootstrap\"]  # default
 auth_always = []  # default
+
+[caps]
+upstreams_per_announcement = 32  # default
+upstreams_per_author = 100  # default
+upstreams_per_domain = 100  # default
+upstreams_total = 2000  # default
+dials_per_minute = 600  # default
 
 [store]
 data_dir = \"./grasp-sync-data\"  # default

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::admission::{Lists, UnreadableEntry};
 use engine::auth::{Consent, Whom};
+use engine::caps::Caps;
 use ipnet::IpNet;
 use model::{PublicKey, RelayUrl, Role};
 use url::Url;
@@ -95,6 +96,13 @@ impl Effective {
             operator_key: judge.operator_key(),
             auth_key: judge.url(Key::AuthKey, secret::key),
             auth: judge.auth(),
+            caps: Caps {
+                per_announcement: judge.count(Key::UpstreamsPerAnnouncement),
+                per_author: judge.count(Key::UpstreamsPerAuthor),
+                per_domain: judge.count(Key::UpstreamsPerDomain),
+                total: judge.count(Key::UpstreamsTotal),
+            },
+            dials_per_minute: judge.count(Key::DialsPerMinute),
             data_dir: judge.data_dir(),
             database_url: judge.url(Key::DatabaseUrl, secret::database),
             nats_url: judge.url(Key::NatsUrl, secret::nats),

@@ -22,9 +22,8 @@ pub(super) fn of(config: &Config) -> Identity {
     }
     let configured = config.auth_key.as_ref().and_then(|secret| Keys::parse(secret.expose()).ok());
     let key = configured.unwrap_or_else(|| kept(&config.data_dir));
-    if let Ok(npub) = key.public_key().to_bech32() {
-        info!(npub, "relays that want to know who reads them, and may, are told this key");
-    }
+    let Ok(npub) = key.public_key().to_bech32();
+    info!(npub, "relays that want to know who reads them, and may, are told this key");
     Identity { key: Some(key), consent }
 }
 

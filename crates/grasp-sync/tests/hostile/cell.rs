@@ -119,6 +119,11 @@ impl Cell {
         }
     }
 
+    /// The same, and it may know who we are.
+    pub(crate) fn told(self) -> Self {
+        Self { is_told: true, ..self }
+    }
+
     /// How often it was told who we are.
     pub(crate) fn times_told(&self) -> usize {
         match &self.upstream {

@@ -32,7 +32,7 @@ pub(crate) async fn cells(other: &str) -> Vec<Cell> {
     let mut cells =
         running([negentropy(), pages(), eose(), refusals(), auth(), links(other), content(), floods()].concat()).await;
     for cell in running(auth_with_consent()).await {
-        cells.push(Cell { is_told: true, ..cell });
+        cells.push(cell.told());
     }
     cells.extend(fine_and_absent().await);
     cells

@@ -8,9 +8,14 @@ use sqlx::PgConnection;
 use super::item::{by_hash, named};
 use super::{Failure, Time, codec, coverage, link};
 use crate::Settings;
-use crate::upstreams::{self, Known};
+use crate::upstreams::{self, Known, Listing};
 
 statements! {
+    // The author stands behind `30617:` in the key of a repo.
+    LISTINGS = "
+        SELECT rr.relay, rr.repo, convert_from(substring(i.key FROM 7 FOR 64), 'UTF8')
+        FROM repo_relay rr JOIN item i ON i.id = rr.repo ORDER BY rr.relay, rr.repo";
+    REPOS_OF_RELAYS = "SELECT DISTINCT repo FROM repo_relay WHERE relay = ANY($1)";
     RELAYS = "SELECT id, url, role, refused, learned FROM relay ORDER BY id";
     LOCK = "SELECT id FROM relay WHERE id = ANY($1) ORDER BY id FOR UPDATE";
     NUMBERS_OF_URLS = "SELECT url_hash, id FROM relay WHERE url_hash = ANY($1)";
@@ -54,7 +59,7 @@ pub(super) async fn name_all(
         add(conn, (role, now), &new, |_| None).await?;
         is_changed |= role == Role::Home && !new.is_empty();
     }
-    is_changed |= judge(conn, settings, now).await?;
+    is_changed |= !judge(conn, settings, now).await?.is_empty();
     if is_changed {
         coverage::retarget_all(conn, now).await?;
     }
@@ -90,7 +95,7 @@ async fn forget_unlisted(conn: &mut PgConnection, homes: &[i64]) -> Result<(), F
 pub(super) async fn judge_all(conn: &mut PgConnection, settings: &Settings, time: &Time) -> Result<(), Failure> {
     coverage::alone(conn).await?;
     let now = time.now(conn).await?;
-    if judge(conn, settings, now).await? {
+    if !judge(conn, settings, now).await?.is_empty() {
         coverage::retarget_all(conn, now).await?;
     }
     Ok(())
@@ -102,19 +107,27 @@ pub(super) async fn judge_stated(conn: &mut PgConnection, settings: &Settings, t
     if upstreams::has_ours(settings, &known)? { judge_all(conn, settings, time).await } else { Ok(()) }
 }
 
-/// Says whether a verdict changed. What is refused from now on is taken from who holds it.
-async fn judge(conn: &mut PgConnection, settings: &Settings, now: i64) -> Result<bool, Failure> {
+/// Repos name other relays than before, which may change the verdict on these and on others: the repos that these list.
+pub(super) async fn judge_again(conn: &mut PgConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
+    let changed = judge(conn, settings, now).await?;
+    Ok(sqlx::query_scalar(REPOS_OF_RELAYS).bind(changed).fetch_all(conn).await?)
+}
+
+/// Answers with the relays whose verdict changed. What is refused from now on is taken from who holds it.
+async fn judge(conn: &mut PgConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
     let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
-    let (changed, refusals): (Vec<i64>, Vec<Option<String>>) = upstreams::verdicts(settings, &known)?.into_iter().unzip();
+    let listings: Vec<Listing> = sqlx::query_as(LISTINGS).fetch_all(&mut *conn).await?;
+    let (changed, refusals): (Vec<i64>, Vec<Option<String>>) =
+        upstreams::verdicts(settings, &known, &listings)?.into_iter().unzip();
     if changed.is_empty() {
-        return Ok(false);
+        return Ok(changed);
     }
     lock(conn, &changed).await?;
     link::end(conn, &changed, now).await?;
     link::disown(conn, &changed).await?;
-    let set = sqlx::query(SET_REFUSALS).bind(changed).bind(refusals).bind(DownClass::NotDialable.as_str());
+    let set = sqlx::query(SET_REFUSALS).bind(&changed).bind(refusals).bind(DownClass::NotDialable.as_str());
     set.execute(conn).await?;
-    Ok(true)
+    Ok(changed)
 }
 
 /// The numbers of relays that announcements name, by URL. New ones become listed, or refused. Only who works out targets

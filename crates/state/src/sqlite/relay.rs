@@ -8,9 +8,13 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use super::item::ROWS_PER_STATEMENT;
 use super::{Failure, coverage, link};
 use crate::Settings;
-use crate::upstreams::{self, Known};
+use crate::upstreams::{self, Known, Listing};
 
 statements! {
+    // The author stands behind `30617:` in the key of a repo.
+    LISTINGS = "
+        SELECT rr.relay, rr.repo, substr(i.key, 7, 64) FROM repo_relay rr JOIN item i ON i.id = rr.repo ORDER BY rr.relay, rr.repo";
+    REPOS_OF_RELAYS = "SELECT DISTINCT repo FROM repo_relay WHERE relay IN (SELECT value FROM json_each(?1))";
     RELAYS = "SELECT id, url, role, refused, learned FROM relay ORDER BY id";
     NUMBERS_OF_URLS = "SELECT url, id FROM relay WHERE url IN (SELECT value FROM json_each(?1))";
     ADD_NAMED = "INSERT INTO relay (url, role, dial_at, empty_since) VALUES (?1, ?2, ?3, ?3)";
@@ -40,7 +44,7 @@ pub(super) async fn name_all(
         sqlx::query(ADD_NAMED).bind(url).bind(role.as_str()).bind(now).execute(&mut *conn).await?;
         is_changed |= *role == Role::Home;
     }
-    is_changed |= judge(conn, settings, now).await?;
+    is_changed |= !judge(conn, settings, now).await?.is_empty();
     if is_changed {
         coverage::retarget_all(conn, now).await?;
     }
@@ -67,7 +71,7 @@ async fn rename(conn: &mut SqliteConnection, relay: &Known, role: Option<Role>, 
 
 /// Judges every relay by the dial policy of today, which may be another than yesterday's.
 pub(super) async fn judge_all(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<(), Failure> {
-    if judge(conn, settings, now).await? {
+    if !judge(conn, settings, now).await?.is_empty() {
         coverage::retarget_all(conn, now).await?;
     }
     Ok(())
@@ -79,10 +83,17 @@ pub(super) async fn judge_stated(conn: &mut SqliteConnection, settings: &Setting
     if upstreams::has_ours(settings, &known)? { judge_all(conn, settings, now).await } else { Ok(()) }
 }
 
-/// Says whether a verdict changed. What is refused from now on is taken from who holds it.
-async fn judge(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<bool, Failure> {
+/// Repos name other relays than before, which may change the verdict on these and on others: the repos that these list.
+pub(super) async fn judge_again(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
+    let changed = judge(conn, settings, now).await?;
+    Ok(sqlx::query_scalar(REPOS_OF_RELAYS).bind(super::json(&changed)).fetch_all(conn).await?)
+}
+
+/// Answers with the relays whose verdict changed. What is refused from now on is taken from who holds it.
+async fn judge(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
     let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
-    let changed = upstreams::verdicts(settings, &known)?;
+    let listings: Vec<Listing> = sqlx::query_as(LISTINGS).fetch_all(&mut *conn).await?;
+    let changed = upstreams::verdicts(settings, &known, &listings)?;
     let ids: Vec<i64> = changed.iter().map(|(id, _)| *id).collect();
     link::end(conn, &ids, now).await?;
     link::disown(conn, &ids).await?;
@@ -91,7 +102,7 @@ async fn judge(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Re
         let set = sqlx::query(SET_REFUSAL).bind(id).bind(refusal.is_some()).bind(class).bind(refusal);
         set.execute(&mut *conn).await?;
     }
-    Ok(!ids.is_empty())
+    Ok(ids)
 }
 
 /// The numbers of relays that announcements name, by URL. New ones become listed, or refused.

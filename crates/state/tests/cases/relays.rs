@@ -119,3 +119,43 @@ pub(crate) async fn why_an_upstream_is_none_outlives_the_end_of_its_link(world: 
     world.say(&mut link, Said::Down { class: DownClass::Released, detail: "the lease is gone".to_owned() }).await;
     assert!(is_excluded(&world, &relay(1)).await);
 }
+
+pub(crate) async fn scenario_14_of_a_thousand_relays_in_one_announcement_few_are_dialed_and_the_rest_are_shown(world: World) {
+    let many: Vec<RelayUrl> = (0..1_000).map(|n| url(&format!("wss://relay.host{n:04}.example"))).collect();
+    world.discover(&[announced(1, 5, &[1])], &[]).await;
+    let mut spam = announced(2, 5, &[1]);
+    spam.relays.extend(many.iter().cloned());
+    let dirty = world.discover(&[spam], &[root(1, &[2])]).await;
+    assert_eq!(dirty.len(), 34, "home, the relay of before, and as many as one announcement may name");
+    let status = world.store.status().await.unwrap();
+    let refused: Vec<_> = status.upstreams.iter().filter(|row| row.last_down == Some(DownClass::NotDialable)).collect();
+    assert_eq!(refused.len(), 1_000 - 32);
+    let reason = "the announcements that list it name more than 32 relays each";
+    assert!(refused.iter().all(|row| row.incomplete.as_deref() == Some(reason) && row.wanted == 0));
+    assert_eq!(world.beat().await.len(), 34);
+    assert_eq!(world.counts(&relay(1)).await, (3, 0, 0), "what was found before is not pushed out");
+    let other = refused.last().unwrap().url.clone();
+    let mut modest = announced(3, 5, &[]);
+    modest.relays.push(other.clone());
+    assert_eq!(world.discover(&[modest], &[]).await, [home(), other.clone()]);
+    assert_eq!(world.counts(&other).await, (3, 0, 0), "on the word of another announcement, for both");
+    world.remove(repo(2), 10).await;
+    assert_eq!(world.counts(&other).await, (1, 0, 0));
+    assert_eq!(world.beat().await.len(), 3, "and nothing is asked of those that nobody lists");
+}
+
+pub(crate) async fn caps_are_those_of_today_and_bound_nothing_that_the_operator_allows(mut world: World) {
+    world.discover(&[announced(1, 5, &[1, 2, 3, 4])], &[]).await;
+    assert_eq!(world.beat().await.len(), 5);
+    world.restart(|settings| settings.policy.caps.per_announcement = 2).await;
+    world.store.name_relays(&[(home(), Role::Home), (relay(4), Role::Bootstrap)]).await.unwrap();
+    let dialed: Vec<RelayUrl> = world.beat().await.into_iter().map(|one| one.url).collect();
+    assert_eq!(dialed, [home(), relay(1), relay(2), relay(4)]);
+    world.restart(|settings| settings.policy.caps.per_announcement = 3).await;
+    assert_eq!(world.counts(&relay(3)).await, (1, 0, 0));
+    world.restart(|settings| settings.allow_non_public = vec!["10.0.0.0/8".parse().unwrap()]).await;
+    let mut lan = announced(2, 5, &[]);
+    lan.relays.extend((0..9).map(|n| url(&format!("ws://10.0.0.{n}"))));
+    world.discover(&[lan], &[]).await;
+    assert_eq!(world.beat().await.len(), 5 + 9);
+}
