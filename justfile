@@ -15,6 +15,10 @@ check:
 test *arguments:
     scripts/test {{arguments}}
 
+# Simulate so many stories of faults, or replay one: just sim 2000, just sim --seed 7
+sim *arguments:
+    scripts/sim {{arguments}}
+
 # The suite against nostr-rs-relay, which takes minutes to build the first time
 test-slow *arguments:
     scripts/test-nostr-rs-relay {{arguments}}

@@ -135,6 +135,19 @@ impl Book {
         }
     }
 
+    /// The lease of `upstream` goes to another worker: a link that stands ends as in [`Self::lapse`], and what its session
+    /// still says has an old epoch.
+    ///
+    /// # Errors
+    /// The relay is unknown.
+    pub fn lease(&mut self, upstream: UpstreamId, last_seen: Timestamp, now: Timestamp) -> Result<Epoch, StateError> {
+        self.lapse(upstream, last_seen, now);
+        let relay = self.relays.get_mut(&upstream).ok_or(StateError::NoSuchUpstream)?;
+        relay.epoch = Epoch(relay.epoch.0 + 1);
+        relay.applied = crate::sequence::Applied::default();
+        Ok(relay.epoch)
+    }
+
     /// Takes what a plan takes (S4, S14, S15).
     ///
     /// # Errors

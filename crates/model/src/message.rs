@@ -113,6 +113,9 @@ pub enum Ask {
         #[serde(default)]
         polled: Vec<LiveFilter>,
         since: Timestamp,
+        /// Of which layout of chunks these are.
+        #[serde(default)]
+        layout: u64,
     },
     /// Open `live`, then fetch `history`; the batch ends when all of it reached its proven end.
     Fetch {
@@ -122,6 +125,9 @@ pub enum Ask {
         polled: Vec<LiveFilter>,
         history: Vec<Filter>,
         method: Method,
+        /// Of which layout of chunks the live filters are.
+        #[serde(default)]
+        layout: u64,
     },
     /// Open these with `since`, then close every other live subscription of layers 2 and 3 (S14).
     Rebuild {

@@ -203,6 +203,9 @@ pub struct Snapshot {
     pub tails: Vec<Tail>,
     /// One above the highest chunk number in use: by repos, by roots. They share one row of numbers.
     pub chunks: (u32, u32),
+    /// Counts the changes of chunks other than growth: each live filter is of one layout.
+    #[serde(default)]
+    pub layout: u64,
     /// The chunks are not those that the session has taken: the layout that its live filters are to be rebuilt to.
     pub rebuild: Option<u64>,
     /// Every pending or confirmed item: only when the link is not opened yet, or its live filters are to be rebuilt.

@@ -161,6 +161,7 @@ pub(crate) fn snapshot(
         confirmed: figures.confirmed,
         batches_in_flight: usize::try_from(in_flight).unwrap_or(0),
         chunks: figures.chunks(),
+        layout: codec::unsigned(relay.layout),
         rebuild: relay.rebuild(),
         tails,
         covered,

@@ -101,10 +101,12 @@ variants! {
     asks: Ask = [
         Ask::OpenAnnouncements { filter: _, since: _, method: _ } =>
             Ask::OpenAnnouncements { filter: filter(), since: Some(at(100)), method: Method::Req },
-        Ask::CatchUp { live: _, polled: _, since: _ } => Ask::CatchUp { live: live(), polled: live(), since: at(100) },
-        Ask::Fetch { batch: _, live: _, polled: _, history: _, method: _ } => {
+        Ask::CatchUp { live: _, polled: _, since: _, layout: _ } => {
+            Ask::CatchUp { live: live(), polled: live(), since: at(100), layout: 4711 }
+        },
+        Ask::Fetch { batch: _, live: _, polled: _, history: _, method: _, layout: _ } => {
             let (live, polled) = (live(), live());
-            Ask::Fetch { batch: BatchId(8), live, polled, history: vec![filter()], method: Method::Negentropy }
+            Ask::Fetch { batch: BatchId(8), live, polled, history: vec![filter()], method: Method::Negentropy, layout: 4711 }
         },
         Ask::Rebuild { live: _, polled: _, since: _, layout: _ } =>
             Ask::Rebuild { live: live(), polled: live(), since: at(100), layout: 4711 },
@@ -344,6 +346,7 @@ fn snapshot(resume: Resume) -> Snapshot {
         batches_in_flight: 1,
         tails: vec![Tail { chunk: 7, items: items() }],
         chunks: (8, 9),
+        layout: 4711,
         rebuild: Some(4711),
         covered: Some(covered),
         refresh_at: at(200),

@@ -34,6 +34,7 @@ impl Book {
             tails: tails(relay, &missing),
             missing,
             chunks,
+            layout: relay.layout,
             rebuild,
             covered: needs_covered.then(|| covered(relay)),
             refresh_at: relay.refresh_at.unwrap_or(Timestamp::max()),

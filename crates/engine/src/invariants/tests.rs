@@ -81,7 +81,7 @@ fn i02_a_confirmed_item_in_an_open_batch_is_seen() {
 fn i03_a_live_subscription_too_many_is_seen() {
     let mut session = Session::new(Resume::Fresh, model::Learned::default());
     let live = crate::filters::live(model::ItemKind::Repo, 0, &[repo("x")]);
-    let fetch = Ask::Fetch { batch: model::BatchId(1), live, polled: vec![], history: vec![], method: Method::Req };
+    let fetch = Ask::Fetch { batch: model::BatchId(1), live, polled: vec![], history: vec![], method: Method::Req, layout: 0 };
     session.handle(Input::Order(fetch), Now { ms: 0, wall: at(NOW) });
     assert_eq!(i03_live_subscriptions_fit_the_limit(&session, 3), Ok(()));
     says(i03_live_subscriptions_fit_the_limit(&session, 2), "I3");
@@ -108,7 +108,8 @@ fn i05_since_on_a_fresh_link_or_in_a_batch_is_seen() {
     assert_eq!(i05_fresh_has_no_since(Resume::CatchUp { since: at(5) }, &open(Some(at(5)))), Ok(()));
     says(i05_fresh_has_no_since(Resume::Fresh, &open(Some(at(5)))), "I5");
     let history = vec![filter.since(at(5))];
-    let fetch = [Ask::Fetch { batch: model::BatchId(1), live: vec![], polled: vec![], history, method: Method::Req }];
+    let fetch =
+        [Ask::Fetch { batch: model::BatchId(1), live: vec![], polled: vec![], history, method: Method::Req, layout: 0 }];
     says(i05_fresh_has_no_since(Resume::CatchUp { since: at(5) }, &fetch), "I5");
 }
 

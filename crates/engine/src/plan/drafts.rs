@@ -16,12 +16,14 @@ pub struct BatchPlan {
     /// Live filters without room for a subscription: they are asked for in rotation.
     pub polled: Vec<LiveFilter>,
     pub history: Vec<Filter>,
+    /// Of the live filters.
+    pub layout: u64,
 }
 
 impl BatchPlan {
     pub(super) fn into_ask(self, batch: BatchId) -> Ask {
-        let Self { draft, live, polled, history } = self;
-        Ask::Fetch { batch, live, polled, history, method: draft.method }
+        let Self { draft, live, polled, history, layout } = self;
+        Ask::Fetch { batch, live, polled, history, method: draft.method, layout }
     }
 }
 
@@ -93,6 +95,8 @@ impl Chunks {
         members.extend(items.iter().filter(|item| !members.contains(item)).cloned().collect::<Vec<_>>());
         members.sort();
         let (live, polled) = consolidation::parted(filters::live(kind, chunk, &members), live_limit);
-        BatchPlan { live, polled, history: filters::history(kind, &items), draft: Draft { items, chunk, method: method(look) } }
+        let history = filters::history(kind, &items);
+        let draft = Draft { items, chunk, method: method(look) };
+        BatchPlan { draft, live, polled, history, layout: look.layout }
     }
 }

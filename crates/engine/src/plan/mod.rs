@@ -135,7 +135,7 @@ fn open(look: &Snapshot, resume: Resume, policy: &Policy) -> Plan {
 
 fn catch_up(look: &Snapshot, since: Timestamp, limit: usize) -> Ask {
     let (live, polled) = consolidation::parted(filters::live_of_all(covered(look)), limit);
-    Ask::CatchUp { live, polled, since }
+    Ask::CatchUp { live, polled, since, layout: look.layout }
 }
 
 /// S18, and the wait after incomplete batches.

@@ -21,6 +21,7 @@ fn up() -> Snapshot {
         batches_in_flight: 0,
         tails: Vec::new(),
         chunks: (0, 0),
+        layout: 0,
         rebuild: None,
         covered: None,
         refresh_at: at(NOW + 10_000),

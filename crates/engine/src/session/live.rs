@@ -16,8 +16,6 @@ use crate::walk::{EoseHint, PAGE_LIMIT};
 const LIMIT_ZERO_MS: u64 = 8_000;
 /// Stored events despite `limit: 0`; one or two may be news that came just before the EOSE.
 const STORED_DESPITE_ZERO: usize = 3;
-/// How far back (seconds) a live subscription of a relay that ignores `limit: 0` reaches: for clocks that differ.
-const LIVE_SINCE_SECS: u64 = 60;
 
 /// What a live subscription is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +66,15 @@ fn reopen_wait(refusals: u32) -> u64 {
     REOPEN_MS << refusals.min(6)
 }
 
+/// A chunk's filter with the members that each of the two names.
+pub(super) fn joined(filter: &Filter, other: &Filter) -> Filter {
+    let mut all = filter.clone();
+    for (tag, members) in &other.generic_tags {
+        all.generic_tags.entry(*tag).or_default().extend(members.iter().cloned());
+    }
+    all
+}
+
 impl Live {
     pub(super) fn is_standing(&self) -> bool {
         matches!(self.state, LiveState::Standing { .. })
@@ -115,6 +122,15 @@ impl Session {
         self.ask_live(key, filter, since, former, now);
     }
 
+    /// As [`Self::open_live`], for a chunk that may have grown further than this order knows: within a layout chunks lose no
+    /// member, so what stands is never replaced by less.
+    pub(super) fn join_live(&mut self, slot: Slot, filter: Filter, since: Option<Timestamp>, now: Now) {
+        let key = LiveKey::Slot(slot);
+        let known = self.lives.get(&key).map(|live| &live.filter).or_else(|| self.polls.get(&slot).map(|poll| &poll.filter));
+        let filter = known.map_or_else(|| filter.clone(), |known| joined(&filter, known));
+        self.open_live(key, filter, since, now);
+    }
+
     /// The subscription that brought a gap's first page is replaced: the gap is read by pages of its own.
     fn read_gap_by_itself(&mut self, key: LiveKey) {
         let gap = self.lives.get_mut(&key).and_then(|live| live.gap.take());
@@ -138,8 +154,8 @@ impl Session {
         let request = if is_news_only {
             filter.clone().limit(0)
         } else {
-            let a_moment_ago = Timestamp::from_secs(now.wall.as_secs().saturating_sub(LIVE_SINCE_SECS));
-            filter.clone().since(since.unwrap_or(a_moment_ago)).limit(PAGE_LIMIT)
+            // News are dated by their authors, whose clocks may be late: as far back as after an outage.
+            filter.clone().since(since.unwrap_or(overlapped(now.wall))).limit(PAGE_LIMIT)
         };
         let state = LiveState::Opening { sub, asked_ms: now.ms, is_news_only, stored: 0, former };
         self.lives.insert(key, Live { filter, state, gap, since, refusals, stood_ms: now.ms });
@@ -163,7 +179,7 @@ impl Session {
         if let Some(unit) = gap {
             self.page_ended(unit, hint, now);
         }
-        if has_stored {
+        if has_stored || self.was_silent_at_zero {
             self.learn_limit_zero();
         }
         self.pace.answered(now.ms);
@@ -174,11 +190,11 @@ impl Session {
     /// S11: `limit: 0` asks for news only. Some relays take it for no limit at all, others never send its EOSE; these
     /// are asked with `since` instead.
     fn ignores_limit_zero(&self) -> bool {
-        self.learned.ignores_limit_zero == Some(true)
+        self.was_silent_at_zero || self.learned.ignores_limit_zero == Some(true)
     }
 
     fn learn_limit_zero(&mut self) {
-        if !self.ignores_limit_zero() {
+        if self.learned.ignores_limit_zero != Some(true) {
             self.learn(Learned { ignores_limit_zero: Some(true), ..Learned::default() });
         }
     }
@@ -371,7 +387,9 @@ impl Session {
             return;
         }
         let filter = live.filter.clone();
-        self.learn_limit_zero();
+        // Learned when it answers the other way: until then the link may be dead.
+        self.was_silent_at_zero = true;
+        self.close(sub);
         self.ask_live(key, filter, None, former, now);
     }
 

@@ -95,6 +95,8 @@ pub struct Session {
     /// The layout of chunks of the last rebuild.
     layout: Option<u64>,
     taken: Taken,
+    /// `limit: 0` was not answered in time on this link.
+    was_silent_at_zero: bool,
     /// The pause that is on: since when, until when. Both 0 without one.
     paused_since_ms: u64,
     paused_until_ms: u64,
@@ -141,6 +143,7 @@ impl Session {
             rebuilding: None,
             layout: None,
             taken: Taken::default(),
+            was_silent_at_zero: false,
             paused_since_ms: 0,
             paused_until_ms: 0,
             pace: Pace::new(READING),

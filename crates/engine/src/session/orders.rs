@@ -12,19 +12,26 @@ impl Session {
     pub(super) fn order(&mut self, ask: Ask, now: Now) {
         match ask {
             Ask::OpenAnnouncements { filter, since, method } => self.open_announcements(filter, since, method, now),
-            Ask::CatchUp { live, polled, since } => {
-                for LiveFilter { slot, filter } in live {
-                    self.open_live(LiveKey::Slot(slot), filter, Some(since), now);
-                }
-                for filter in polled {
-                    self.poll(filter, unoverlapped(since), false);
+            Ask::CatchUp { live, polled, since, layout } => {
+                if !self.is_outdated(layout) {
+                    self.layout = Some(layout);
+                    for LiveFilter { slot, filter } in live {
+                        self.join_live(slot, filter, Some(since), now);
+                    }
+                    for filter in polled {
+                        self.join_poll(filter, unoverlapped(since), false);
+                    }
                 }
                 self.taken.catch_up = true;
                 self.say_opened();
             }
-            Ask::Fetch { batch, live, polled, history, method } => self.fetch(batch, (live, polled), history, method, now),
+            Ask::Fetch { batch, live, polled, history, method, layout } => {
+                let standing = if self.is_outdated(layout) { (Vec::new(), Vec::new()) } else { (live, polled) };
+                self.fetch(batch, standing, history, method, now);
+            }
             Ask::Rebuild { live, polled, since, layout } => {
-                if self.layout != Some(layout) {
+                let is_taken = self.layout == Some(layout);
+                if !is_taken && !self.is_outdated(layout) {
                     self.layout = Some(layout);
                     self.rebuild(live, polled, since, now);
                 }
@@ -32,6 +39,12 @@ impl Session {
             }
             Ask::HangUp { reason: HangUpReason::Empty } => self.out.push_back(Output::HangUp(DownClass::Empty)),
         }
+    }
+
+    /// Live filters of an older layout: those of the layout that stands hold their items, and fewer of others. An order may
+    /// come late, and twice.
+    fn is_outdated(&self, layout: u64) -> bool {
+        self.layout.is_some_and(|taken| layout < taken)
     }
 
     /// S5, S11: live first; then all of its history, or with `since` what came since.
@@ -79,11 +92,11 @@ impl Session {
             live.into_iter().partition(|live| self.allows_live(live.slot.chunk));
         for filter in polled.into_iter().chain(surplus) {
             // Its history is read now: what comes is to be read from now on.
-            self.poll(filter, now.wall, true);
+            self.join_poll(filter, now.wall, true);
         }
         let keys: Vec<LiveKey> = live.iter().map(|live| LiveKey::Slot(live.slot)).collect();
         for LiveFilter { slot, filter } in live {
-            self.open_live(LiveKey::Slot(slot), filter, None, now);
+            self.join_live(slot, filter, None, now);
         }
         if let Some(staying) = &mut self.rebuilding {
             staying.extend(keys.iter().copied());

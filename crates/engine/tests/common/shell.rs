@@ -94,13 +94,14 @@ impl Shell {
         let items: Vec<Item> = names.iter().map(|name| repo(name)).collect();
         let history = engine::filters::history(ItemKind::Repo, &items);
         let batch = BatchId(batch);
-        self.order(Ask::Fetch { batch, live: Vec::new(), polled, history, method: Method::Negentropy });
+        self.order(Ask::Fetch { batch, live: Vec::new(), polled, history, method: Method::Negentropy, layout: 0 });
     }
 
     pub(crate) fn fetch_with(&mut self, batch: i64, names: &[&str], live: Vec<LiveFilter>, method: Method) {
         let items: Vec<Item> = names.iter().map(|name| repo(name)).collect();
         let history = engine::filters::history(ItemKind::Repo, &items);
-        self.order(Ask::Fetch { batch: BatchId(batch), live, polled: Vec::new(), history, method });
+        let layout = self.next_layout() - 1;
+        self.order(Ask::Fetch { batch: BatchId(batch), live, polled: Vec::new(), history, method, layout });
     }
 
     pub(crate) fn hear(&mut self, frame: Frame) {

@@ -22,7 +22,7 @@ fn s09_the_gap_is_read_to_its_proven_end_before_the_link_is_caught_up() {
     let mut shell = catch_up(ModelRelay::with(gap.clone()), since);
     open_since(&mut shell, since);
     shell.settles = false;
-    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since) });
+    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since), layout: 0 });
     assert!(shell.reports().any(|said| *said == Said::Opened));
     assert!(!shell.has_caught_up());
     shell.settle_all();
@@ -38,7 +38,7 @@ fn s09_the_events_of_the_gap_arrive_although_the_stored_part_is_capped() {
     let gap = comments("alpha", START - 800, 90);
     let mut shell = catch_up(ModelRelay { page_cap: 25, ..ModelRelay::with(gap.clone()) }, since);
     open_since(&mut shell, since);
-    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since) });
+    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since), layout: 0 });
     assert!(shell.has_caught_up());
     assert_eq!(shell.ledger, Shell::ids_of(&gap));
 }
@@ -50,7 +50,7 @@ fn s09_a_gap_that_could_not_be_read_is_read_again_and_the_link_is_not_caught_up_
     let mut shell = catch_up(ModelRelay::with(gap.clone()), since);
     open_since(&mut shell, since);
     shell.relay.refusals.push((Which::Page, 1, "error: busy".into()));
-    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since) });
+    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since), layout: 0 });
     assert!(!shell.has_caught_up());
     shell.pass(60_000);
     assert!(shell.has_caught_up(), "{:?}", shell.said);
@@ -65,7 +65,7 @@ fn s09_a_batch_that_joins_the_chunk_does_not_lose_the_gap_that_is_being_read() {
     open_since(&mut shell, since);
     shell.relay.holds_eose = Some(Which::Page);
     shell.relay.breaks_off = Some((0, "hm".into()));
-    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since) });
+    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since), layout: 0 });
     shell.relay.holds_eose = None;
     shell.fetch_with(1, &["beta"], live_repos(0, &["alpha", "beta"]), Method::Negentropy);
     shell.pass(5_000);
@@ -234,7 +234,7 @@ fn s14_a_batch_that_comes_during_a_rebuild_keeps_its_live_subscriptions() {
 fn repeated_orders_change_nothing() {
     let since = START - 900;
     let mut shell = catch_up(ModelRelay::with([]), since);
-    let catch_up = Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since) };
+    let catch_up = Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since), layout: 0 };
     open_since(&mut shell, since);
     shell.order(catch_up.clone());
     shell.relay.holds_eose = Some(Which::Live);
@@ -279,7 +279,7 @@ fn scenario_15_a_root_found_live_is_an_item_like_any_other() {
     let items = [model::Item::Root(bug.id)];
     let live = engine::filters::live(ItemKind::Root, 0, &items);
     let history = engine::filters::history(ItemKind::Root, &items);
-    shell.order(Ask::Fetch { batch: BatchId(1), live, polled: Vec::new(), history, method: Method::Negentropy });
+    shell.order(Ask::Fetch { batch: BatchId(1), live, polled: Vec::new(), history, method: Method::Negentropy, layout: 0 });
     assert!(shell.is_complete(1));
     assert_eq!(shell.ledger, Shell::ids_of(&replies));
 }

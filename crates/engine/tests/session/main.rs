@@ -6,6 +6,7 @@ mod auth;
 mod common;
 mod deadlines;
 mod exchanges;
+mod late;
 mod live;
 mod opening;
 mod overflow;

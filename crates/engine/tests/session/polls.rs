@@ -87,7 +87,7 @@ fn s09_a_link_is_caught_up_when_what_is_polled_was_read_once() {
     let mut shell = catch_up(ModelRelay { page_cap: 25, ..ModelRelay::with(gap.clone()) }, since);
     open_since(&mut shell, since);
     shell.relay.refusals.push((Which::Page, 1, "error: busy".into()));
-    shell.order(Ask::CatchUp { live: vec![], polled: live_repos(30, &["beta"]), since: at(since) });
+    shell.order(Ask::CatchUp { live: vec![], polled: live_repos(30, &["beta"]), since: at(since), layout: 0 });
     assert!(!shell.has_caught_up());
     shell.pass(60_000);
     assert!(shell.has_caught_up(), "{:?}", shell.session);

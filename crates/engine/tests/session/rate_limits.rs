@@ -166,7 +166,7 @@ fn s18_live_subscriptions_that_are_ordered_during_a_pause_are_opened_after_it_on
     let mut shell = catch_up(ModelRelay::with(gap.clone()), since);
     shell.hear(Frame::Notice { text: "rate-limited: slow down".into() });
     open_since(&mut shell, since);
-    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: vec![], since: at(since) });
+    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: vec![], since: at(since), layout: 0 });
     shell.pass(4_999);
     assert_eq!(asked(&shell), [0_u64; 0]);
     shell.pass(60_000);

@@ -1,0 +1,64 @@
+//! What goes wrong, and when: drawn once, before anything happens.
+
+use super::chance::Chance;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Every connection to this relay breaks; `is_silent`: nobody is told.
+    Cut {
+        relay: usize,
+        is_silent: bool,
+    },
+    /// The relay refuses connections for a while (milliseconds).
+    Away {
+        relay: usize,
+        ms: u64,
+    },
+    /// A process does nothing for a while, and does not know it.
+    Stall {
+        worker: usize,
+        ms: u64,
+    },
+    /// kill −9; started again after a while.
+    Kill {
+        worker: usize,
+        ms: u64,
+    },
+    KillPlanner {
+        planner: usize,
+        ms: u64,
+    },
+    /// Messages get lost or wait; questions have no answer.
+    BusAway {
+        ms: u64,
+    },
+    /// The wall clock of a worker jumps to be off by so many seconds.
+    Skew {
+        worker: usize,
+        secs: i64,
+    },
+    /// The relay refuses negentropy from now on, or answers it again.
+    Moody {
+        relay: usize,
+    },
+}
+
+/// Faults with their moments, within `span_ms`. Relay 0 is home.
+pub(crate) fn faults(chance: &mut Chance, span_ms: u64, relays: usize, workers: usize, planners: usize) -> Vec<(u64, Fault)> {
+    let count = chance.index(9);
+    (0..count).map(|_| (chance.between(2_000, span_ms), fault(chance, relays, workers, planners))).collect()
+}
+
+fn fault(chance: &mut Chance, relays: usize, workers: usize, planners: usize) -> Fault {
+    let (relay, worker) = (chance.index(relays), chance.index(workers));
+    match chance.index(9) {
+        0 | 1 => Fault::Cut { relay, is_silent: chance.once_in(4) },
+        2 => Fault::Away { relay, ms: chance.between(1_000, 1_500_000) },
+        3 => Fault::Stall { worker, ms: chance.between(1_000, 60_000) },
+        4 => Fault::Kill { worker, ms: chance.between(500, 40_000) },
+        5 => Fault::KillPlanner { planner: chance.index(planners), ms: chance.between(500, 60_000) },
+        6 => Fault::BusAway { ms: chance.between(500, 60_000) },
+        7 => Fault::Skew { worker, secs: i64::try_from(chance.between(0, 240)).unwrap() - 120 },
+        _ => Fault::Moody { relay },
+    }
+}
