@@ -52,7 +52,7 @@ fn s09_a_gap_that_was_refused_is_read_to_its_end() {
     let mut shell = catch_up(ModelRelay { guard: Some(Guard::of(true, true)), ..ModelRelay::with(history(30)) }, OLD);
     shell.session = shell.session.with_auth(Policy::OnDemand);
     open_since(&mut shell, OLD);
-    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(OLD) });
+    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(OLD), layout: 0 });
     assert!(shell.has_caught_up());
     assert_eq!((heard(&shell), shell.ledger.len()), (1, 30));
 }
