@@ -169,7 +169,7 @@ fn auth() -> Vec<Row> {
 
 /// The same, of relays that may know who we are.
 fn auth_with_consent() -> Vec<Row> {
-    let row = |name, script, ends| (name, script, Comments(10), ends, PROMPT);
+    let row = |name, script, ends| (name, script, Comments(10), ends, PATIENT);
     vec![
         row("AUTH asked for at connect, allowed", vec![Challenges], Complete),
         row("AUTH needed for REQ, allowed", vec![ReqNeedsAuth], Complete),
