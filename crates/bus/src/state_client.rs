@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    Announced, Answer, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage,
+    Announced, Answer, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage,
     LedgerRow, LedgerScope, Query, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 
@@ -87,6 +87,8 @@ impl StateClient {
         known(ids: Vec<EventId>) -> Vec<EventId> = Query::Known { ids } => Answer::Known;
         /// What home holds under `identifiers`.
         announced(identifiers: Vec<String>) -> Vec<Announced> = Query::Announced { identifiers } => Answer::Announced;
+        /// Which of `keys` bar events from home.
+        bars(keys: Vec<String>) -> Vec<Bar> = Query::Bars { keys } => Answer::Bars;
         /// Keeps events until something that they wait for arrives; answers with how many are kept.
         hold(waiting: Vec<Waiting>) -> u64 = Query::Hold { waiting } => Answer::Held;
         /// Some of the kept events, to be offered again.

@@ -41,10 +41,15 @@ impl std::fmt::Debug for Held {
 }
 
 impl Discoveries {
-    /// Begins to gather; windows are sent until `stop`, the open one at last.
-    pub(crate) fn begin(state: StateClient, window: Duration, stop: CancellationToken) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Begins to gather in `gathered`; windows are sent until `stop`, the open one at last.
+    pub(crate) fn begin(
+        state: StateClient,
+        gathered: Window,
+        window: Duration,
+        stop: CancellationToken,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, tokio::spawn(gather(state, window, receiver, stop)))
+        (Self { sender }, tokio::spawn(gather(state, (gathered, window), receiver, stop)))
     }
 
     /// Hands in an event that home holds; `kept` is called once its discovery is kept, at once if it has none.
@@ -57,11 +62,15 @@ impl Discoveries {
     }
 }
 
-async fn gather(state: StateClient, window: Duration, mut events: mpsc::UnboundedReceiver<Held>, stop: CancellationToken) {
+async fn gather(
+    state: StateClient,
+    (mut gathered, window): (Window, Duration),
+    mut events: mpsc::UnboundedReceiver<Held>,
+    stop: CancellationToken,
+) {
     let began = Instant::now();
     let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let mut gathered = Window::default();
     let mut waiting: Vec<Kept> = Vec::new();
     loop {
         let closes_at = gathered.closes_at(window_ms).map(|ms| began + Duration::from_millis(ms));
@@ -73,7 +82,7 @@ async fn gather(state: StateClient, window: Duration, mut events: mpsc::Unbounde
                 Some(Held { event, kept }) => {
                     gathered.gather(&event, elapsed_ms());
                     waiting.push(kept);
-                    if waiting.len() >= WINDOW_EVENTS {
+                    if waiting.len() >= WINDOW_EVENTS || gathered.is_full() {
                         send(&state, &mut gathered, &mut waiting, &stop).await;
                     }
                 }
@@ -140,7 +149,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn s02_an_event_has_no_outcome_until_its_discovery_is_kept() {
         let (state, mut questions) = state().await;
-        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
+        let (discoveries, _) = Discoveries::begin(state, Window::default(), Duration::from_secs(5), CancellationToken::new());
         let (is_kept, kept) = flag();
         discoveries.hold(announcement(), kept);
         tokio::time::sleep(Duration::from_millis(4_900)).await;
@@ -161,7 +170,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_says_nothing_new_waits_for_nothing() {
         let (state, _questions) = state().await;
-        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
+        let (discoveries, _) = Discoveries::begin(state, Window::default(), Duration::from_secs(5), CancellationToken::new());
         let note = EventBuilder::new(Kind::Custom(1), "").finalize(&Keys::generate()).unwrap();
         let (is_kept, kept) = flag();
         discoveries.hold(Arc::new(note), kept);
@@ -176,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn s02_a_full_window_closes_early() {
         let (state, mut questions) = state().await;
-        let (discoveries, _) = Discoveries::begin(state, Duration::from_secs(5), CancellationToken::new());
+        let (discoveries, _) = Discoveries::begin(state, Window::default(), Duration::from_secs(5), CancellationToken::new());
         let event = announcement();
         for _ in 0..WINDOW_EVENTS {
             discoveries.hold(Arc::clone(&event), Box::new(|| {}));

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bus::StateClient;
 use engine::admission::Verdict;
-use engine::gate::CopyFault;
+use engine::gate::{AtTheGate, CopyFault};
 use engine::session::Ticket;
-use model::{Event, EventId, LedgerRow, Outcome, Role, Stored, UpstreamId, refs_of, shortened};
+use model::{Bar, Event, EventId, LedgerRow, Outcome, Role, Stored, UpstreamId, ledger_refs_of, shortened};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::debug;
@@ -43,6 +43,8 @@ pub(crate) struct Offer {
     pub(crate) json: String,
     pub(crate) ticket: Ticket,
     pub(crate) upstream: UpstreamId,
+    /// Private repositories are shared with its relay.
+    pub(crate) from_private_peer: bool,
     pub(crate) settled: mpsc::UnboundedSender<Settled>,
 }
 
@@ -75,7 +77,7 @@ impl Offer {
             id: self.event.id,
             created_at: self.event.created_at,
             kind: self.event.kind,
-            refs: refs_of(&self.event),
+            refs: ledger_refs_of(&self.event),
             outcome,
             reason,
             upstream: self.upstream,
@@ -112,13 +114,15 @@ async fn from_upstream(shared: &Arc<Shared>, offers: Vec<Offer>) {
     while !first.is_empty() {
         let verified = shared.verifier.verify(first, |offer: &Offer| &offer.event).await;
         first = Vec::new();
+        let sound = verified.iter().filter(|(_, fault)| fault.is_none()).map(|(offer, _)| &*offer.event);
+        let bars = shared.gates.bars(&shared.state, sound).await;
         for (offer, fault) in verified {
             if let Some(fault) = fault {
                 let waiters = shared.desk.give_up(offer.event.id);
                 offer.settle(What::Faulty(fault));
                 first.extend(waiters.into_iter().filter_map(|waiter| first_of(shared, waiter)));
             } else {
-                bring_home(shared, offer).await;
+                bring_home(shared, offer, &bars).await;
             }
         }
     }
@@ -158,8 +162,9 @@ fn first_of(shared: &Shared, offer: Offer) -> Option<Offer> {
 }
 
 /// Gates, the operator's word, then home's.
-async fn bring_home(shared: &Arc<Shared>, mut offer: Offer) {
-    if let Some(outcome) = shared.gates.judge(&offer.event, offer.json.len()) {
+async fn bring_home(shared: &Arc<Shared>, mut offer: Offer, bars: &[Bar]) {
+    let at_the_gate = AtTheGate { event: &offer.event, bytes: offer.json.len(), from_private_peer: offer.from_private_peer };
+    if let Some(outcome) = shared.gates.judge(at_the_gate, bars) {
         finish(shared, offer, outcome, "");
         return;
     }
@@ -221,5 +226,6 @@ fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
 }
 
 pub(crate) fn stored(row: &LedgerRow) -> Stored {
-    Stored { id: row.id, kind: row.kind, created_at: row.created_at, refs: row.refs.clone(), upstream: row.upstream }
+    let refs = row.refs.iter().filter(|one| one.tag.is_tag()).cloned().collect();
+    Stored { id: row.id, kind: row.kind, created_at: row.created_at, refs, upstream: row.upstream }
 }

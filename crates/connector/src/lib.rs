@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use bus::{Bus, StateClient};
 use engine::admission::Admission;
+use engine::discovery::Window;
 use ipnet::IpNet;
 use model::{DownClass, RelayUrl, Role};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub write_links: usize,
     /// What is offered to home at all.
     pub admission: Admission,
+    /// Relays with which private repositories are shared (GRASP-08).
+    pub private_peers: Vec<RelayUrl>,
     /// Networks that are not public, in which announced upstreams may be dialed all the same.
     pub allow_non_public: Vec<IpNet>,
     /// Whether the names of announced upstreams are looked up. Without it only those named by address are dialed.
@@ -69,11 +72,12 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let state = StateClient::new(Arc::clone(&bus));
     // Discoveries and the sink outlive the sessions that feed them.
     let after_sessions = CancellationToken::new();
+    let own_urls: Vec<RelayUrl> = std::iter::once(&settings.home).chain(&settings.home_aliases).cloned().collect();
+    let window = Window::new(own_urls.clone());
     let (discoveries, gathering) =
-        discoveries::Discoveries::begin(state.clone(), settings.discovery_window, after_sessions.clone());
+        discoveries::Discoveries::begin(state.clone(), window, settings.discovery_window, after_sessions.clone());
     let sink = sink::Sink::new();
-    let own_urls = std::iter::once(&settings.home).chain(&settings.home_aliases).cloned().collect();
-    let gates = Arc::new(gates::Gates::new(settings.admission, own_urls));
+    let gates = Arc::new(gates::Gates::new(settings.admission, own_urls, settings.private_peers));
     let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
     let dialer = dial::Dialer::new(reach, settings.contact.as_deref());
     let means = Arc::new(means::Means::new(dialer, settings.identity, settings.dials_per_minute));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::admission::Verdict;
+use engine::gate::AtTheGate;
 use engine::parents::parents_of;
-use model::{Event, LedgerRow, MAX_WAITING_BYTES, Outcome, UpstreamId, Waiting, refs_of, shortened};
+use model::{Bar, Event, LedgerRow, MAX_WAITING_BYTES, Outcome, UpstreamId, Waiting, ledger_refs_of, shortened};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -68,10 +69,12 @@ async fn say_policy(shared: &Shared) {
 /// All at once, for the sink keeps the order; then what became of them.
 async fn offer_again(shared: &Arc<Shared>, released: Vec<Waiting>) {
     let mut answers = Vec::new();
-    for Waiting { json, .. } in released {
-        // We wrote it; what cannot be read is given out in vain, until it is the oldest.
-        let Ok(event) = serde_json::from_str::<Event>(&json) else { continue };
-        answers.push(offer(shared, Arc::new(event), json).await);
+    // We wrote them; what cannot be read is given out in vain, until it is the oldest.
+    let read = |Waiting { json, .. }: Waiting| Some((serde_json::from_str::<Event>(&json).ok()?, json));
+    let released: Vec<(Event, String)> = released.into_iter().filter_map(read).collect();
+    let bars = shared.gates.bars(&shared.state, released.iter().map(|(event, _)| event)).await;
+    for (event, json) in released {
+        answers.push(offer(shared, Arc::new(event), json, &bars).await);
     }
     let mut rows = Vec::new();
     for answer in answers {
@@ -83,13 +86,15 @@ async fn offer_again(shared: &Arc<Shared>, released: Vec<Waiting>) {
     }
 }
 
-async fn offer(shared: &Arc<Shared>, event: Arc<Event>, json: String) -> oneshot::Receiver<LedgerRow> {
+async fn offer(shared: &Arc<Shared>, event: Arc<Event>, json: String, bars: &[Bar]) -> oneshot::Receiver<LedgerRow> {
     let (answer, answered) = oneshot::channel();
     let done = {
         let (shared, event) = (Arc::clone(shared), Arc::clone(&event));
         move |outcome: Outcome, words: &str| finish(&shared, event, row(outcome, words), answer)
     };
-    if let Some(outcome) = shared.gates.judge(&event, json.len()) {
+    // Where it came from was looked at when it was kept.
+    let at_the_gate = AtTheGate { event: &event, bytes: json.len(), from_private_peer: true };
+    if let Some(outcome) = shared.gates.judge(at_the_gate, bars) {
         done(outcome, "");
         return answered;
     }
@@ -117,7 +122,7 @@ fn finish(
         id: event.id,
         created_at: event.created_at,
         kind: event.kind,
-        refs: refs_of(&event),
+        refs: ledger_refs_of(&event),
         outcome,
         reason,
         upstream: NO_UPSTREAM,
@@ -141,6 +146,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use bus::{Bus, InProcess, StateClient};
+    use engine::discovery::Window;
     use model::{Answer, EventId, GateReason, Query};
     use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag, Timestamp};
     use tokio::sync::mpsc;
@@ -171,6 +177,7 @@ mod tests {
                     Query::Policy { .. } => Answer::Policy(false),
                     Query::Released => Answer::Released(released.pop_front().unwrap_or_default()),
                     Query::Discover(_) => Answer::Discovered(Vec::new()),
+                    Query::Bars { .. } => Answer::Bars(Vec::new()),
                     Query::Settle { rows } => Answer::Settled(rows.len() as u64),
                     Query::Hold { waiting } => Answer::Held(waiting.len() as u64),
                     other => panic!("nobody asks for {other:?}"),
@@ -184,9 +191,13 @@ mod tests {
 
     fn shared(bus: Arc<InProcess>) -> Arc<Shared> {
         let state = StateClient::new(Arc::clone(&bus) as Arc<dyn Bus>);
-        let (discoveries, _) =
-            discoveries::Discoveries::begin(state.clone(), Duration::from_millis(10), CancellationToken::new());
-        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new()));
+        let (discoveries, _) = discoveries::Discoveries::begin(
+            state.clone(),
+            Window::default(),
+            Duration::from_millis(10),
+            CancellationToken::new(),
+        );
+        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         Arc::new(Shared { state, bus, desk, verifier, gates, sink, discoveries })
     }

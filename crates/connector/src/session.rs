@@ -341,7 +341,8 @@ impl Link<'_> {
                         self.sets.fetched(unit, event.id, event.created_at);
                     }
                     let (upstream, settled) = (self.assignment.upstream, self.settled_to.clone());
-                    offers.push(Offer { event: Arc::from(event), json, ticket, upstream, settled });
+                    let from_private_peer = self.shared.gates.is_private_peer(&self.assignment.url);
+                    offers.push(Offer { event: Arc::from(event), json, ticket, upstream, from_private_peer, settled });
                 } else if verdict == Verdict::Stray {
                     metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
                 }

@@ -213,6 +213,7 @@ impl Worker {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use bus::{Bus, InProcess, Question, StateClient};
+    use engine::discovery::Window;
     use model::{Answer, RelayUrl, Role, WorkerId};
     use tokio::sync::mpsc;
 
@@ -228,10 +229,14 @@ mod tests {
     async fn worker() -> (Worker, mpsc::Receiver<Question>) {
         let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
         let questions = bus.questions().await.unwrap();
-        let (discoveries, _) =
-            discoveries::Discoveries::begin(StateClient::new(Arc::clone(&bus)), TTL, CancellationToken::new());
+        let (discoveries, _) = discoveries::Discoveries::begin(
+            StateClient::new(Arc::clone(&bus)),
+            Window::default(),
+            TTL,
+            CancellationToken::new(),
+        );
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new()));
+        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
         let shared = Shared { state: StateClient::new(Arc::clone(&bus)), bus, desk, verifier, gates, sink, discoveries };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };

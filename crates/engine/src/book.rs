@@ -11,8 +11,8 @@ mod reports;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    BatchId, Claim, Claimed, Draft, Epoch, EventId, LinkView, Nip77, RelayUrl, RepoAddr, Resume, Role, RootSeen, StateError,
-    Timestamp, UpGranted, UpstreamId,
+    BatchId, Claim, Claimed, Draft, Epoch, EventId, LinkView, Nip77, PublicKey, RelayUrl, RepoAddr, Resume, Role, RootSeen,
+    StateError, Timestamp, UpGranted, UpstreamId,
 };
 
 pub use relay::{Batch, Counts, Relay, Row, Status};
@@ -28,6 +28,7 @@ pub struct Book {
     repos: BTreeMap<RepoAddr, RepoKept>,
     roots: BTreeMap<EventId, RootSeen>,
     roots_of: BTreeMap<RepoAddr, BTreeSet<EventId>>,
+    participants: BTreeMap<PublicKey, BTreeSet<RepoAddr>>,
     last_relay: i64,
     last_batch: i64,
 }
@@ -41,6 +42,7 @@ impl Book {
             repos: BTreeMap::new(),
             roots: BTreeMap::new(),
             roots_of: BTreeMap::new(),
+            participants: BTreeMap::new(),
             last_relay: 0,
             last_batch: 0,
         }

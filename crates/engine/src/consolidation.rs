@@ -1,15 +1,16 @@
 //! Live subscriptions and their number (S14): how many a link has, when rebuilding them makes fewer.
 
-use model::{Item, LinkView, LiveFilter, Resume};
+use model::{Item, ItemKind, LinkView, LiveFilter, Resume};
 
 use crate::filters;
 use crate::rules::REFS_PER_FILTER;
 
-/// One above the highest chunk number, and the items that have a place: each by repos and by roots.
+/// One above the highest chunk number, and the items that have a place: each by repos, and by roots and participants.
 pub type Crowd = ((u32, u32), (u64, u64));
 
-/// Live subscriptions of a link: layer 1, and three for each chunk. Repos and roots share one row of chunk numbers;
-/// `chunks` is one above the highest number in use by each.
+/// Live subscriptions of a link: layer 1, and three for each chunk. All kinds of items share one row of chunk numbers;
+/// `chunks` is one above the highest number in use. A chunk of participants opens one subscription and is counted as three:
+/// a number says alone what it may take (I3), and a hundred participants are many.
 #[must_use]
 pub fn live_count(chunks: (u32, u32)) -> usize {
     1 + 3 * chunks.0.max(chunks.1) as usize
@@ -43,6 +44,13 @@ pub fn dense_chunks(members: (u64, u64)) -> u32 {
     chunks(members.0).saturating_add(chunks(members.1))
 }
 
+/// Items that have a place, as [`dense_chunks`] takes them. Participants begin behind the last full chunk of roots, for the two
+/// never share one.
+#[must_use]
+pub fn members(repos: u64, roots: u64, participants: u64) -> (u64, u64) {
+    if participants == 0 { (repos, roots) } else { (repos, roots.next_multiple_of(REFS_PER_FILTER.into()) + participants) }
+}
+
 /// S14: whether the link would pass `limit` with one more chunk, and rebuilding gives room.
 ///
 /// Members leave chunks when their repo drops the upstream, so chunks grow holes; without holes a rebuild gains nothing.
@@ -62,10 +70,11 @@ pub fn needs_covered(link: &LinkView, rebuild: Option<u64>, (chunks, members): C
     }
 }
 
-/// S14: new chunks without holes, in the order of the items: repos, then roots, then what stands alone.
+/// S14: new chunks without holes, in the order of the items: repos, roots, participants, then what stands alone. What is read
+/// once has no place.
 #[must_use]
 pub fn rechunked(covered: impl IntoIterator<Item = Item>) -> Vec<(Item, u32)> {
-    let mut items: Vec<Item> = covered.into_iter().collect();
+    let mut items: Vec<Item> = covered.into_iter().filter(|item| item.kind() != ItemKind::Named).collect();
     items.sort_by_cached_key(|item| (filters::stands_alone(item), item.clone()));
     let mut placed: Vec<(Item, u32)> = Vec::with_capacity(items.len());
     let mut members = 0;
@@ -96,6 +105,16 @@ mod tests {
         assert!(!is_due((12, 24), (1200, 1200), 70));
         assert!(is_due((12, 24), (1100, 1200), 70));
         assert!(!is_due((1, 2), (2, 2), 70));
+    }
+
+    #[test]
+    fn s14_participants_fill_chunks_of_their_own() {
+        assert_eq!(dense_chunks(members(150, 30, 0)), 3);
+        assert_eq!(dense_chunks(members(150, 30, 1)), 4);
+        assert_eq!(dense_chunks(members(150, 100, 101)), 5);
+        let items = [root(1), Item::Participant(crate::testing::author()), Item::Named(crate::testing::id(1))];
+        let chunks: Vec<u32> = rechunked(items).into_iter().map(|(_, chunk)| chunk).collect();
+        assert_eq!(chunks, [0, 1], "what is read once has no place");
     }
 
     #[test]

@@ -1,34 +1,54 @@
 //! What home's events say about repos, roots and upstreams, and the window that gathers it (S2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Discovery, Event, EventId, Kind, MAINTAINERS_PER_REPO, PublicKey, RelayUrl, Removal, RepoAddr, RepoSeen, RootSeen,
-    first_values, kinds,
+    Discovery, Event, EventId, Kind, MAINTAINERS_PER_REPO, Participant, PublicKey, RelayUrl, Removal, RepoAddr, RepoSeen,
+    RootSeen, Tombstone, first_values, kinds,
 };
 
 use crate::admission::npub;
 use crate::gate::is_private;
 use crate::targets::is_newer;
+use crate::tombstones::left_by;
+
+/// Tombstones of one window: one deletion may name a thousand events.
+const MOST_TOMBSTONES: usize = 5_000;
 
 /// Gathers discoveries for a while (S2). The window opens with the first one; later ones do not prolong it.
 #[derive(Debug, Default)]
 pub struct Window {
+    /// Home, in all its spellings: only requests to vanish that name it count.
+    own_urls: Vec<RelayUrl>,
     opened_ms: Option<u64>,
     repos: BTreeMap<RepoAddr, RepoSeen>,
     roots: BTreeMap<EventId, RootSeen>,
     removals: BTreeMap<RepoAddr, Removal>,
+    participants: BTreeMap<PublicKey, BTreeSet<RepoAddr>>,
+    tombstones: BTreeSet<Tombstone>,
 }
 
 impl Window {
+    #[must_use]
+    pub fn new(own_urls: Vec<RelayUrl>) -> Self {
+        Self { own_urls, ..Self::default() }
+    }
+
+    /// Whether it holds as much as one message should.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.tombstones.len() >= MOST_TOMBSTONES
+    }
+
     /// Takes in an event that home holds. Answers whether it says anything.
     pub fn gather(&mut self, event: &Event, now_ms: u64) -> bool {
         let found = if event.kind == kinds::ANNOUNCEMENT {
             self.gather_repo(event)
         } else if kinds::is_root(event.kind) {
             self.gather_root(event)
-        } else if event.kind == kinds::DELETION {
-            self.gather_removals(event)
+        } else if event.kind == kinds::DELETION || event.kind == kinds::VANISH {
+            let (removed, buried) = (self.gather_removals(event), self.gather_tombstones(event));
+            removed || buried
         } else {
             false
         };
@@ -46,8 +66,15 @@ impl Window {
 
     /// Closes the window: what it gathered, in stable order.
     pub fn take(&mut self) -> Discovery {
-        let Self { repos, roots, removals, .. } = std::mem::take(self);
+        let next = Self::new(self.own_urls.clone());
+        let Self { own_urls: _, opened_ms: _, repos, roots, removals, participants, tombstones } =
+            std::mem::replace(self, next);
+        let participants = participants.into_iter();
         Discovery {
+            participants: participants
+                .map(|(author, repos)| Participant { author, repos: repos.into_iter().collect() })
+                .collect(),
+            tombstones: tombstones.into_iter().collect(),
             repos: repos.into_values().collect(),
             roots: roots.into_values().collect(),
             removals: removals.into_values().collect(),
@@ -56,6 +83,9 @@ impl Window {
 
     fn gather_repo(&mut self, event: &Event) -> bool {
         let Some(seen) = read_announcement(event) else { return false };
+        for author in seen.maintainers.iter().chain([&seen.addr.pubkey]) {
+            self.participants.entry(*author).or_default().insert(seen.addr.clone());
+        }
         match self.repos.get(&seen.addr) {
             Some(known) if !is_newer(&seen, known) => false,
             Some(_) | None => self.repos.insert(seen.addr.clone(), seen).is_none_or(|_| true),
@@ -64,7 +94,14 @@ impl Window {
 
     fn gather_root(&mut self, event: &Event) -> bool {
         let Some(seen) = read_root(event) else { return false };
+        self.participants.entry(event.pubkey).or_default().extend(seen.repos.iter().cloned());
         self.roots.insert(seen.id, seen).is_none()
+    }
+
+    fn gather_tombstones(&mut self, event: &Event) -> bool {
+        let before = self.tombstones.len();
+        self.tombstones.extend(left_by(event, &self.own_urls));
+        self.tombstones.len() > before
     }
 
     fn gather_removals(&mut self, event: &Event) -> bool {
@@ -81,28 +118,23 @@ impl Window {
 /// Whether events of `kind` say anything about repos, roots or upstreams.
 #[must_use]
 pub fn is_discovery(kind: Kind) -> bool {
-    kind == kinds::ANNOUNCEMENT || kind == kinds::DELETION || kinds::is_root(kind)
+    kind == kinds::ANNOUNCEMENT || kind == kinds::DELETION || kind == kinds::VANISH || kinds::is_root(kind)
 }
 
 /// A 30617 in our words. Its relays are the union of all values of all `relays` tags, in normal form, each once;
-/// values that are no relay URL say nothing. A private one (GRASP-08) names none: no filter that leaves this process may name
-/// it. None if its identifier is too long for an address.
+/// values that are no relay URL say nothing. None if its identifier is too long for an address.
 #[must_use]
 pub fn read_announcement(event: &Event) -> Option<RepoSeen> {
     let mut relays: Vec<RelayUrl> = Vec::new();
-    let values = event
-        .tags
-        .iter()
-        .filter(|tag| tag.kind() == "relays" && !is_private(event))
-        .flat_map(|tag| tag.as_slice().iter().skip(1));
+    let values = event.tags.iter().filter(|tag| tag.kind() == "relays").flat_map(|tag| tag.as_slice().iter().skip(1));
     for relay in values.filter_map(|value| RelayUrl::parse(value).ok()) {
         if !relays.contains(&relay) {
             relays.push(relay);
         }
     }
     let addr = RepoAddr::new(event.pubkey, first_values(event, "d").next().unwrap_or_default()).ok()?;
-    let maintainers = read_maintainers(event);
-    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays, maintainers })
+    let (maintainers, private) = (read_maintainers(event), is_private(event));
+    Some(RepoSeen { addr, event: event.id, created_at: event.created_at, relays, maintainers, private })
 }
 
 /// The keys of all `maintainers` tags, in hex or as npub; what is neither says nothing.
@@ -182,9 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn a_private_announcement_names_no_upstream() {
+    fn a_private_announcement_says_so() {
         let tags: &[&[&str]] = &[&["d", "x"], &["relays", "wss://a.example"], &["private", "true"]];
-        assert_eq!(read_announcement(&event(30617, 1, tags)).expect("a repo").relays, []);
+        assert!(read_announcement(&event(30617, 1, tags)).expect("a repo").private);
+        assert!(!read_announcement(&event(30617, 1, &tags[..2])).expect("a repo").private);
     }
 
     #[test]
@@ -212,6 +245,23 @@ mod tests {
         let root = read_root(&event(1618, 1, tags)).expect("a root");
         assert_eq!(root.repos, [addr("a:b"), addr("c")]);
         assert_eq!(read_root(&event(1621, 1, &[])), None);
+    }
+
+    #[test]
+    fn a_window_names_who_takes_part_and_what_is_gone() {
+        let mut window = Window::new(vec![url("wss://home.example")]);
+        let (one, two) = (crate::testing::author(), crate::testing::keys(2).public_key());
+        let repo = addr("x").to_string();
+        window.gather(&event(30617, 1, &[&["d", "x"], &["maintainers", &two.to_hex()]]), 0);
+        window.gather(&crate::testing::event_by(3, 1621, 1, &[&["a", &repo]]), 0);
+        assert!(window.gather(&event(62, 9, &[&["relay", "wss://home.example/"]]), 0));
+        assert!(!window.gather(&event(62, 9, &[&["relay", "wss://another.example/"]]), 0));
+        let found = window.take();
+        let authors: BTreeSet<PublicKey> = found.participants.iter().map(|one| one.author).collect();
+        assert_eq!(authors, [one, two, crate::testing::keys(3).public_key()].into());
+        assert!(found.participants.iter().all(|one| one.repos == [addr("x")]));
+        assert_eq!(found.tombstones, [Tombstone::Vanished { author: one, until: at(9) }]);
+        assert!(window.gather(&event(62, 9, &[&["relay", "wss://home.example/"]]), 0), "home is known to every window");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The filters of the three layers (S5, S6, S7). One filter per REQ, always: it is also what NEG-OPEN takes.
 
-use model::{Covered, Family, Filter, Item, ItemKind, Kind, LiveFilter, RefTag, Role, Slot, kinds};
+use model::{Covered, EventId, Family, Filter, Item, ItemKind, Kind, LiveFilter, PublicKey, RefTag, Role, Slot, kinds};
 use nostr::prelude::SingleLetterTag;
 
 use crate::rules::REFS_PER_FILTER;
@@ -24,23 +24,34 @@ pub fn self_subscription() -> Filter {
     Filter::new().kinds(watched.into_iter().chain(kinds::ROOTS))
 }
 
-/// S6, S7: events that name any of `items` by the family's tag. No kinds, so that kinds of the future come too.
+/// S6, S7: events that name any of `items` by the family's tag. No kinds, so that kinds of the future come too. Of
+/// participants, what takes events away; of named events, these.
 #[must_use]
 pub fn by_family<'a>(family: Family, items: impl IntoIterator<Item = &'a Item>) -> Filter {
-    Filter::new().custom_tags(letter(family.tag), items.into_iter().map(Item::key))
+    let tagged = |letter, items: &mut dyn Iterator<Item = &'a Item>| Filter::new().custom_tags(letter, items.map(Item::key));
+    let items = &mut items.into_iter();
+    match family.tag {
+        RefTag::Address | RefTag::Own => tagged(SingleLetterTag::LOWERCASE_A, items),
+        RefTag::RootAddress => tagged(SingleLetterTag::UPPERCASE_A, items),
+        RefTag::Event => tagged(SingleLetterTag::LOWERCASE_E, items),
+        RefTag::RootEvent => tagged(SingleLetterTag::UPPERCASE_E, items),
+        RefTag::Quote => tagged(SingleLetterTag::LOWERCASE_Q, items),
+        RefTag::Author => Filter::new().kinds([kinds::DELETION, kinds::VANISH]).authors(items.filter_map(author)),
+        RefTag::Id => Filter::new().ids(items.filter_map(named)),
+    }
 }
 
-/// S6, S7: the three history filters of a batch. All items are of one kind.
+/// S6, S7: the history filters of a batch, three for repos and roots. All items are of one kind.
 #[must_use]
 pub fn history(kind: ItemKind, items: &[Item]) -> Vec<Filter> {
     Family::of(kind).iter().map(|family| by_family(*family, items)).collect()
 }
 
-/// The three live filters of one chunk.
+/// The live filters of one chunk: three, one of participants, none of what is read once.
 #[must_use]
 pub fn live(kind: ItemKind, chunk: u32, items: &[Item]) -> Vec<LiveFilter> {
     let filter = |family| LiveFilter { slot: Slot { family, chunk }, filter: by_family(family, items) };
-    Family::of(kind).into_iter().map(filter).collect()
+    Family::of(kind).into_iter().filter(|family| family.items != ItemKind::Named).map(filter).collect()
 }
 
 /// The live filters of everything covered, chunk by chunk, in stable order.
@@ -65,13 +76,17 @@ pub fn has_room(members: &[Item]) -> bool {
     members.len() < REFS_PER_FILTER as usize && !members.iter().any(stands_alone)
 }
 
-fn letter(tag: RefTag) -> SingleLetterTag {
-    match tag {
-        RefTag::Address => SingleLetterTag::LOWERCASE_A,
-        RefTag::RootAddress => SingleLetterTag::UPPERCASE_A,
-        RefTag::Event => SingleLetterTag::LOWERCASE_E,
-        RefTag::RootEvent => SingleLetterTag::UPPERCASE_E,
-        RefTag::Quote => SingleLetterTag::LOWERCASE_Q,
+fn author(item: &Item) -> Option<PublicKey> {
+    match item {
+        Item::Participant(author) => Some(*author),
+        Item::Repo(_) | Item::Root(_) | Item::Named(_) => None,
+    }
+}
+
+fn named(item: &Item) -> Option<EventId> {
+    match item {
+        Item::Named(id) => Some(*id),
+        Item::Repo(_) | Item::Root(_) | Item::Participant(_) => None,
     }
 }
 
@@ -109,6 +124,20 @@ mod tests {
         assert!(serde_json::to_string(&filters[0]).expect("json").contains(r##""#e":["##));
         assert!(serde_json::to_string(&filters[1]).expect("json").contains(r##""#E":["##));
         assert!(serde_json::to_string(&filters[2]).expect("json").contains(r##""#q":["##));
+    }
+
+    #[test]
+    fn participants_are_asked_for_what_takes_events_away_and_named_events_by_their_ids() {
+        let participant = Item::Participant(crate::testing::author());
+        let filters = history(ItemKind::Participant, std::slice::from_ref(&participant));
+        let hex = crate::testing::author().to_hex();
+        let json = serde_json::to_string(&filters).expect("json");
+        assert_eq!(json, format!(r#"[{{"authors":["{hex}"],"kinds":[5,62]}}]"#));
+        assert_eq!(live(ItemKind::Participant, 3, &[participant]).len(), 1);
+        let named = Item::Named(crate::testing::id(7));
+        let json = serde_json::to_string(&history(ItemKind::Named, std::slice::from_ref(&named))).expect("json");
+        assert_eq!(json, format!(r#"[{{"ids":["{}"]}}]"#, crate::testing::id(7)));
+        assert_eq!(live(ItemKind::Named, 0, &[named]), [], "read once");
     }
 
     #[test]

@@ -94,6 +94,8 @@ impl Limits {
 pub struct AtTheGate<'a> {
     pub event: &'a Event,
     pub bytes: usize,
+    /// It comes from a relay that the operator shares private repositories with.
+    pub from_private_peer: bool,
 }
 
 /// What becomes of `offered` without home being asked: nothing, or its outcome. The first gate that is shut decides.
@@ -106,12 +108,12 @@ pub fn gate(offered: AtTheGate<'_>, limits: &Limits, tombstones: &Tombstones, no
         Some(Gone::Vanished) => Some(Outcome::Gated(GateReason::Vanished)),
         Some(Gone::Deleted) => Some(Outcome::Gated(GateReason::Deleted)),
         Some(Gone::Superseded) => Some(Outcome::Superseded),
-        None => is_private(offered.event).then_some(Outcome::Gated(GateReason::Private)),
+        None => (is_private(offered.event) && !offered.from_private_peer).then_some(Outcome::Gated(GateReason::Private)),
     }
 }
 
 /// The gates that need no memory.
-fn shut(AtTheGate { event, bytes }: AtTheGate<'_>, limits: &Limits, now: Timestamp) -> Option<GateReason> {
+fn shut(AtTheGate { event, bytes, .. }: AtTheGate<'_>, limits: &Limits, now: Timestamp) -> Option<GateReason> {
     let (created, now) = (event.created_at.as_secs(), now.as_secs());
     let is_long = limits.content_chars.is_some_and(|most| event.content.len() > most && event.content.chars().count() > most);
     if bytes > limits.event_bytes || is_long {
@@ -154,7 +156,7 @@ mod tests {
         let mut tombstones = Tombstones::new(Vec::new());
         held.iter().for_each(|event| tombstones.learn(event));
         let limits = Limits { back_secs: Some(94_608_000), ..Limits::default() };
-        gate(AtTheGate { event, bytes: 500 }, &limits, &tombstones, at(NOW))
+        gate(AtTheGate { event, bytes: 500, from_private_peer: false }, &limits, &tombstones, at(NOW))
     }
 
     #[test]
@@ -186,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn a_private_repository_comes_from_its_own_peers_only() {
+        let event = event(30617, NOW, &[&["d", "x"], &["private", "true"]]);
+        for (from_private_peer, outcome) in [(true, None), (false, Some(Outcome::Gated(GateReason::Private)))] {
+            let offered = AtTheGate { event: &event, bytes: 500, from_private_peer };
+            assert_eq!(gate(offered, &Limits::default(), &Tombstones::new(Vec::new()), at(NOW)), outcome);
+        }
+    }
+
+    #[test]
     fn what_home_gave_up_is_not_offered_again() {
         let address = addr("x").to_string();
         let version = |created_at| event(30617, created_at, &[&["d", "x"]]);
@@ -202,13 +213,16 @@ mod tests {
     fn the_length_of_an_event_has_a_bound() {
         let (event, tombstones) = (event(1621, NOW, &[]), Tombstones::new(Vec::new()));
         for (bytes, outcome) in [(256 * 1024, None), (256 * 1024 + 1, Some(Outcome::Gated(GateReason::TooLarge)))] {
-            assert_eq!(gate(AtTheGate { event: &event, bytes }, &Limits::default(), &tombstones, at(NOW)), outcome);
+            let offered = AtTheGate { event: &event, bytes, from_private_peer: false };
+            assert_eq!(gate(offered, &Limits::default(), &tombstones, at(NOW)), outcome);
         }
     }
 
     #[test]
     fn home_s_own_document_narrows_what_is_offered() {
-        let states = |stated: &Stated, event: &Event| shut(AtTheGate { event, bytes: 500 }, &Limits::of(stated), at(NOW));
+        let states = |stated: &Stated, event: &Event| {
+            shut(AtTheGate { event, bytes: 500, from_private_peer: false }, &Limits::of(stated), at(NOW))
+        };
         let base = Stated::default;
         let later = (NOW + 3600).to_string();
         let expiring = event(1621, NOW, &[&["expiration", &later]]);

@@ -1,5 +1,7 @@
 //! The numbers of the sync rules. Each names its rule; operators may change those that a `Policy` carries.
 
+use model::ItemKind;
+
 use crate::caps::Caps;
 
 /// S2: discoveries are gathered this long, counted from the first one (milliseconds).
@@ -10,6 +12,22 @@ pub const REFS_PER_FILTER: u32 = 100;
 pub const QUICK_RECONNECT_SECS: u64 = 15 * 60;
 /// S9, S14: how far `since` reaches back (seconds) behind the last moment known good: events are dated by their authors.
 pub const SINCE_OVERLAP_SECS: u64 = 15 * 60;
+/// The order in which kinds of items are asked for: what takes events away before the events, roots after the repos that they
+/// belong to, what is only named at last.
+pub const WANTED_ORDER: [ItemKind; 4] = [ItemKind::Participant, ItemKind::Repo, ItemKind::Root, ItemKind::Named];
+
+/// Participants of one repo that are asked for deletions: ten filters. Further ones have their deletions only by what these
+/// tag.
+pub const PARTICIPANTS_PER_REPO: u32 = 1_000;
+
+/// Ids that one event names and that are looked for, and ids of one repo that are looked for at any time.
+pub const NAMED_PER_EVENT: usize = 10;
+pub const NAMED_PER_REPO: u32 = 1_000;
+
+/// How long (seconds) an event that is named may still come by itself before it is asked for by its id: its own filters bring
+/// most of them.
+pub const NAMED_AFTER_SECS: u64 = 60;
+
 /// S14: live subscriptions per link, layer 1 included; less where the upstream allows less.
 pub const LIVE_LIMIT: usize = 70;
 /// S15: the shortest and the longest time between two refreshes of one upstream (seconds).

@@ -64,6 +64,7 @@ mod tests {
             created_at: at(created_at),
             relays,
             maintainers: vec![],
+            private: false,
         }
     }
 

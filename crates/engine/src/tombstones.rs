@@ -1,10 +1,14 @@
 //! What home is known to have deleted, emptied and replaced, in bounded memory: so that nothing is written that home had
 //! and gave up (NIP-01, NIP-09, NIP-62).
 //!
-//! Fed from events that home holds. It is a cache: what it has forgotten costs a write that home refuses, never an event.
+//! Fed from events that home holds. It is a cache of one process: what all processes must know, and after every restart, is in
+//! the store (`marks`).
+
+mod marks;
 
 use std::collections::{BTreeMap, VecDeque};
 
+pub use marks::{is_barred, keys_of, left_by};
 use model::{Event, EventId, Kind, MAX_IDENTIFIER_BYTES, PublicKey, RelayUrl, Timestamp, first_values, kinds};
 
 /// Entries of each kind: about 20 MB when all four are full.
@@ -91,9 +95,7 @@ impl Tombstones {
     }
 
     fn learn_vanish(&mut self, event: &Event) {
-        let names_home =
-            |value: &str| value == "ALL_RELAYS" || RelayUrl::parse(value).is_ok_and(|url| self.own_urls.contains(&url));
-        if first_values(event, "relay").any(names_home) {
+        if marks::names_home(event, &self.own_urls) {
             let until = self.vanished.get(&event.pubkey).copied().max(Some(event.created_at));
             self.vanished.insert(event.pubkey, until.unwrap_or(event.created_at));
         }

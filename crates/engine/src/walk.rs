@@ -193,6 +193,8 @@ impl Walk {
         let page = std::mem::take(&mut self.page);
         let before = *manners;
         manners.largest_page = page.frames.max(manners.largest_page);
+        // What seemed to be left out of a smaller page came between two pages.
+        manners.cuts_at = manners.cuts_at.filter(|cut| page.frames <= *cut);
         match std::mem::replace(&mut self.mode, Mode::Pages) {
             Mode::Second { second, part, rest, limit } => {
                 let is_full = dense::is_full(page.frames, limit, &before);

@@ -186,6 +186,7 @@ mod plans {
                 created_at: at(self.versions),
                 relays: relays.iter().map(|relay| url(relay)).collect(),
                 maintainers: vec![],
+                private: false,
             });
             let discovery = Discovery { repos: repos.collect(), ..Discovery::default() };
             self.book.discover(&discovery, at(self.secs));

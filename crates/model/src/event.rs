@@ -2,6 +2,8 @@
 
 use nostr::prelude::Event;
 
+use crate::item::RepoAddr;
+use crate::kinds;
 use crate::ledger::{MAX_REF_BYTES, REFS_PER_EVENT, Ref, RefTag};
 
 /// The first values of every tag named `name`, in order.
@@ -30,6 +32,22 @@ pub fn refs_of(event: &Event) -> Vec<Ref> {
     refs
 }
 
+/// What the ledger knows an event by: its author, the repo that it is of, and what it names.
+#[must_use]
+pub fn ledger_refs_of(event: &Event) -> Vec<Ref> {
+    let author = Ref { tag: RefTag::Author, value: event.pubkey.to_hex() };
+    let own = own_repo(event).map(|addr| Ref { tag: RefTag::Own, value: addr.to_string() });
+    std::iter::once(author).chain(own).chain(refs_of(event)).collect()
+}
+
+/// The repo that an announcement or a state is of; none where its identifier is too long for an address.
+#[must_use]
+pub fn own_repo(event: &Event) -> Option<RepoAddr> {
+    let is_of_repo = event.kind == kinds::ANNOUNCEMENT || event.kind == kinds::STATE;
+    let identifier = first_values(event, "d").next().unwrap_or_default();
+    if is_of_repo { RepoAddr::new(event.pubkey, identifier).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -55,5 +73,14 @@ mod tests {
         let refs = refs_of(&event((0..200).map(|n| ["e".to_owned(), format!("{}", n / 2)])));
         let values: Vec<String> = refs.into_iter().map(|one| one.value).collect();
         assert_eq!(values, (0..REFS_PER_EVENT).map(|n| n.to_string()).collect::<Vec<String>>());
+    }
+
+    #[test]
+    fn the_ledger_knows_an_event_by_its_author_and_a_state_by_its_repo() {
+        let keys = Keys::generate();
+        let state = EventBuilder::new(kinds::STATE, "").tag(Tag::parse(["d", "x"]).unwrap()).finalize(&keys).unwrap();
+        let tags: Vec<(RefTag, String)> = ledger_refs_of(&state).into_iter().map(|one| (one.tag, one.value)).collect();
+        let hex = keys.public_key().to_hex();
+        assert_eq!(tags, [(RefTag::Author, hex.clone()), (RefTag::Own, format!("30617:{hex}:x"))]);
     }
 }

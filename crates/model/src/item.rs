@@ -1,4 +1,4 @@
-//! Items: the units whose coverage is tracked per upstream (repos and roots).
+//! Items: the units whose coverage is tracked per upstream (repos, roots, participants, ids that events name).
 
 use std::fmt;
 use std::str::FromStr;
@@ -82,20 +82,30 @@ impl<'de> Deserialize<'de> for RepoAddr {
     }
 }
 
-/// What is covered, per upstream: a repo, or a root that tags a wanted repo. Repos sort before roots.
+const PARTICIPANT: &str = "author:";
+const NAMED: &str = "id:";
+
+/// What is covered, per upstream: a repo, a root that tags a wanted repo, who takes part in these, or an event that one of
+/// theirs names. Repos sort before roots, and so on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
     Repo(RepoAddr),
     Root(EventId),
+    /// Whose deletions and requests to vanish concern a wanted repo.
+    Participant(PublicKey),
+    /// An event that home lacks and that one which it holds names. It is read once, never watched.
+    Named(EventId),
 }
 
-/// The two kinds of items; each has filter families of its own.
+/// The kinds of items; each has filter families of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemKind {
     Repo,
     Root,
+    Participant,
+    Named,
 }
 
 impl Item {
@@ -104,25 +114,39 @@ impl Item {
         match self {
             Self::Repo(_) => ItemKind::Repo,
             Self::Root(_) => ItemKind::Root,
+            Self::Participant(_) => ItemKind::Participant,
+            Self::Named(_) => ItemKind::Named,
         }
     }
 
-    /// The tag value by which events name this item: an address, or an event id in hex.
+    /// One text for each item. Of repos and roots it is the tag value by which events name them: an address, or an event id in
+    /// hex.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
             Self::Repo(addr) => addr.to_string(),
             Self::Root(id) => id.to_hex(),
+            Self::Participant(author) => format!("{PARTICIPANT}{}", author.to_hex()),
+            Self::Named(id) => format!("{NAMED}{}", id.to_hex()),
         }
+    }
+
+    /// Reads what [`Item::key`] writes.
+    #[must_use]
+    pub fn read(key: &str) -> Option<Self> {
+        if let Some(author) = key.strip_prefix(PARTICIPANT) {
+            return PublicKey::from_hex(author).ok().map(Self::Participant);
+        }
+        if let Some(id) = key.strip_prefix(NAMED) {
+            return EventId::from_hex(id).ok().map(Self::Named);
+        }
+        key.parse().ok().map(Self::Repo).or_else(|| EventId::from_hex(key).ok().map(Self::Root))
     }
 }
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Repo(addr) => addr.fmt(f),
-            Self::Root(id) => f.write_str(&id.to_hex()),
-        }
+        f.write_str(&self.key())
     }
 }
 
@@ -159,5 +183,15 @@ mod tests {
         assert_eq!(format!("30617:{}:x", HEX.to_uppercase()).parse::<RepoAddr>(), Err(RepoAddrError::BadAuthor));
         assert_eq!("30617:ab:x".parse::<RepoAddr>(), Err(RepoAddrError::BadAuthor));
         assert_eq!(format!("30617:{HEX}").parse::<RepoAddr>(), Err(RepoAddrError::TooShort));
+    }
+
+    #[test]
+    fn every_item_is_read_back_from_its_key() {
+        let (author, id) = (PublicKey::from_hex(HEX).unwrap(), EventId::from_hex(HEX).unwrap());
+        let repo = Item::Repo(RepoAddr::new(author, "a:b").unwrap());
+        for item in [repo, Item::Root(id), Item::Participant(author), Item::Named(id)] {
+            assert_eq!(Item::read(&item.key()), Some(item));
+        }
+        assert_eq!(Item::read("id:x"), None);
     }
 }

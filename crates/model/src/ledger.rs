@@ -14,7 +14,7 @@ pub const MAX_REF_BYTES: usize = 1024;
 /// The words of a relay that are kept, in characters: on a refusal, or on why a batch or a link ended.
 pub const MAX_REASON_CHARS: usize = 200;
 
-/// A tag by which one event names another (each filter names exactly one of them).
+/// A tag by which one event names another (each filter names exactly one of them), or what an event is by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RefTag {
     #[serde(rename = "a")]
@@ -27,10 +27,19 @@ pub enum RefTag {
     RootEvent,
     #[serde(rename = "q")]
     Quote,
+    /// No tag: the event's author, in hex. Never in [`refs_of`](crate::refs_of).
+    #[serde(rename = "author")]
+    Author,
+    /// No tag: the repository address that an announcement or a state is of, `30617:…` for both.
+    #[serde(rename = "own")]
+    Own,
+    /// No tag: the event's id.
+    #[serde(rename = "id")]
+    Id,
 }
 
 impl RefTag {
-    /// The tag's name on the wire.
+    /// The tag's name on the wire, or a word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,9 +48,19 @@ impl RefTag {
             Self::Event => "e",
             Self::RootEvent => "E",
             Self::Quote => "q",
+            Self::Author => "author",
+            Self::Own => "own",
+            Self::Id => "id",
         }
     }
 
+    /// Whether it is a tag, and not what an event is by itself.
+    #[must_use]
+    pub fn is_tag(self) -> bool {
+        Self::from_name(self.name()).is_some()
+    }
+
+    /// The tag of this name; what is no tag has none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Address, Self::RootAddress, Self::Event, Self::RootEvent, Self::Quote].into_iter().find(|tag| tag.name() == name)

@@ -14,7 +14,7 @@ mod query;
 mod relay_url;
 pub mod subject;
 
-pub use event::{first_values, refs_of};
+pub use event::{first_values, ledger_refs_of, own_repo, refs_of};
 pub use item::{Item, ItemKind, MAX_IDENTIFIER_BYTES, RepoAddr, RepoAddrError};
 pub use ledger::{
     GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, MAX_WAITING_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, Waiting,
@@ -22,8 +22,9 @@ pub use ledger::{
 };
 pub use link::{BatchId, Epoch, Learned, Method, Nip77, NotStated, Resume, Role, Stated, UpstreamId, WorkerId};
 pub use message::{
-    Ask, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter, MAINTAINERS_PER_REPO,
-    Order, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored,
+    Ask, Bar, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter,
+    MAINTAINERS_PER_REPO, Order, Participant, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored, Tombstone,
+    private_key_of,
 };
 pub use nostr::prelude::{Event, EventId, Filter, Kind, PublicKey, Timestamp};
 pub use public_address::is_public_address;

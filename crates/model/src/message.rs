@@ -14,13 +14,19 @@ pub struct Discovery {
     pub repos: Vec<RepoSeen>,
     pub roots: Vec<RootSeen>,
     pub removals: Vec<Removal>,
+    /// Who takes part in which repos.
+    #[serde(default)]
+    pub participants: Vec<Participant>,
+    /// What home has deleted, or was asked to forget.
+    #[serde(default)]
+    pub tombstones: Vec<Tombstone>,
 }
 
 impl Discovery {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { repos, roots, removals } = self;
-        repos.is_empty() && roots.is_empty() && removals.is_empty()
+        let Self { repos, roots, removals, participants, tombstones } = self;
+        repos.is_empty() && roots.is_empty() && removals.is_empty() && participants.is_empty() && tombstones.is_empty()
     }
 }
 
@@ -38,6 +44,9 @@ pub struct RepoSeen {
     /// Whom it names as its maintainers, without repeats, at most [`MAINTAINERS_PER_REPO`].
     #[serde(default)]
     pub maintainers: Vec<PublicKey>,
+    /// GRASP-08: it says of itself that it is private.
+    #[serde(default)]
+    pub private: bool,
 }
 
 /// A root (1617, 1618, 1619, 1621) that home holds, under all the repos it tags.
@@ -56,7 +65,62 @@ pub struct Removal {
     pub until: Timestamp,
 }
 
-/// One of the six tag families of layers 2 and 3 (S6, S7).
+/// Somebody whose deletions and requests to vanish concern repos: who announced them, whom these name as maintainers, who
+/// opened a root in them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Participant {
+    pub author: PublicKey,
+    pub repos: Vec<RepoAddr>,
+}
+
+/// What is gone from home for good, by its author's word.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tombstone {
+    /// NIP-09, by id: counts for an event of this author.
+    Event { id: EventId, author: PublicKey },
+    /// NIP-09, by address: versions up to this moment.
+    Address { kind: Kind, author: PublicKey, identifier: String, until: Timestamp },
+    /// NIP-62: everything of this author up to this moment.
+    Vanished { author: PublicKey, until: Timestamp },
+}
+
+impl Tombstone {
+    /// One text for each thing that can be gone.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Event { id, author } => format!("event {} {}", id.to_hex(), author.to_hex()),
+            Self::Address { kind, author, identifier, .. } => format!("address {kind}:{}:{identifier}", author.to_hex()),
+            Self::Vanished { author, .. } => format!("vanished {}", author.to_hex()),
+        }
+    }
+
+    /// Up to which moment it counts; an id is gone whenever it was made.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Event { .. } => None,
+            Self::Address { until, .. } | Self::Vanished { until, .. } => Some(*until),
+        }
+    }
+}
+
+/// A reason in the store to keep events from home: the key of a tombstone, or of a private repo.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Bar {
+    pub key: String,
+    /// Up to which moment of `created_at` it counts; without one, always.
+    pub until: Option<Timestamp>,
+}
+
+/// The key of the bar of a private repo (GRASP-08).
+#[must_use]
+pub fn private_key_of(addr: &RepoAddr) -> String {
+    format!("private {addr}")
+}
+
+/// One of the tag families of layers 2 and 3 (S6, S7), or that of deletions, or of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Family {
     pub items: ItemKind,
@@ -64,14 +128,16 @@ pub struct Family {
 }
 
 impl Family {
-    /// Layer 2: `a`, `A`, `q`. Layer 3: `e`, `E`, `q`.
+    /// Layer 2: `a`, `A`, `q`. Layer 3: `e`, `E`, `q`. The layer of deletions: authors. Named events: ids.
     #[must_use]
-    pub fn of(items: ItemKind) -> [Self; 3] {
-        let tags = match items {
-            ItemKind::Repo => [RefTag::Address, RefTag::RootAddress, RefTag::Quote],
-            ItemKind::Root => [RefTag::Event, RefTag::RootEvent, RefTag::Quote],
+    pub fn of(items: ItemKind) -> Vec<Self> {
+        let tags: &[RefTag] = match items {
+            ItemKind::Repo => &[RefTag::Address, RefTag::RootAddress, RefTag::Quote],
+            ItemKind::Root => &[RefTag::Event, RefTag::RootEvent, RefTag::Quote],
+            ItemKind::Participant => &[RefTag::Author],
+            ItemKind::Named => &[RefTag::Id],
         };
-        tags.map(|tag| Self { items, tag })
+        tags.iter().map(|tag| Self { items, tag: *tag }).collect()
     }
 }
 
@@ -162,6 +228,7 @@ pub struct Report {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a report is made, sent and gone; few are held at a time")]
 pub enum Said {
     /// The opening orders of this link were taken: layer 1 is open, and on a catch-up the confirmed filters too.
     Opened,

@@ -7,7 +7,7 @@ use crate::RelayUrl;
 use crate::item::{Item, RepoAddr};
 use crate::ledger::{LedgerRow, Waiting};
 use crate::link::{BatchId, Epoch, Learned, Method, Resume, Role, UpstreamId, WorkerId};
-use crate::message::{BatchCounts, Discovery, DownClass};
+use crate::message::{Bar, BatchCounts, Discovery, DownClass};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,6 +51,10 @@ pub enum Query {
     Announced {
         identifiers: Vec<String>,
     },
+    /// Which of these keys bar events from home.
+    Bars {
+        keys: Vec<String>,
+    },
     /// Events that home refuses until something arrives are to be kept. Answers with how many are.
     Hold {
         waiting: Vec<Waiting>,
@@ -83,6 +87,7 @@ impl Query {
             Self::Ledger { .. } => "ledger",
             Self::Known { .. } => "known",
             Self::Announced { .. } => "announced",
+            Self::Bars { .. } => "bars",
             Self::Hold { .. } => "hold",
             Self::Released => "released",
             Self::Settle { .. } => "settle",
@@ -104,6 +109,7 @@ impl Query {
             | Self::Ledger { .. }
             | Self::Known { .. }
             | Self::Announced { .. }
+            | Self::Bars { .. }
             | Self::Hold { .. }
             | Self::Released
             | Self::Settle { .. }
@@ -128,6 +134,7 @@ pub enum Answer {
     Ledger(LedgerPage),
     Known(Vec<EventId>),
     Announced(Vec<Announced>),
+    Bars(Vec<Bar>),
     Held(u64),
     Released(Vec<Waiting>),
     Settled(u64),
@@ -201,7 +208,7 @@ pub struct Snapshot {
     pub batches_in_flight: usize,
     /// The newest chunk of each kind of item, and every chunk that a missing item belongs to, with all their members.
     pub tails: Vec<Tail>,
-    /// One above the highest chunk number in use: by repos, by roots. They share one row of numbers.
+    /// One above the highest chunk number in use: by repos, by roots and participants. They share one row of numbers.
     pub chunks: (u32, u32),
     /// Counts the changes of chunks other than growth: each live filter is of one layout.
     #[serde(default)]

@@ -51,6 +51,7 @@ fn settings() -> Settings {
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
         operator: None,
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }
 }
@@ -73,7 +74,8 @@ fn repo(n: usize) -> RepoAddr {
 async fn discoveries(store: &dyn Store) {
     let relays: Vec<RelayUrl> = (0..RELAYS).map(|n| RelayUrl::parse(&format!("wss://relay{n}.example")).unwrap()).collect();
     let created_at = Timestamp::from_secs(NOW);
-    let repos = |n| RepoSeen { addr: repo(n), event: id(n), created_at, relays: relays.clone(), maintainers: vec![] };
+    let repos =
+        |n| RepoSeen { addr: repo(n), event: id(n), created_at, relays: relays.clone(), maintainers: vec![], private: false };
     let window = Discovery { repos: (0..REPOS).map(repos).collect(), ..Discovery::default() };
     time("discover 300 repos on 5 upstreams", store.discover(&window)).await.unwrap();
     let roots = |n| RootSeen { id: id(n), kind: Kind::Custom(1621), created_at, repos: vec![repo(n % REPOS)] };

@@ -2,8 +2,8 @@
 
 use engine::sequence::Applied;
 use model::{
-    Announced, BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LinkView, Outcome, PublicKey, Ref, RefTag,
-    RelayUrl, Resume, Role, Timestamp,
+    Announced, BatchCounts, DownClass, EventId, GateReason, Item, ItemKind, Learned, LedgerScope, LinkView, Outcome, PublicKey,
+    Ref, RefTag, RelayUrl, Resume, Role, Timestamp,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -54,18 +54,16 @@ pub(crate) fn item_kind_code(kind: ItemKind) -> i64 {
     match kind {
         ItemKind::Repo => 0,
         ItemKind::Root => 1,
+        ItemKind::Participant => 2,
+        ItemKind::Named => 3,
     }
 }
 
 /// # Errors
 /// No version of ours wrote this key.
 pub(crate) fn item(kind: i64, key: &str) -> Result<Item, Failure> {
-    let read = match kind {
-        0 => key.parse().ok().map(Item::Repo),
-        1 => EventId::from_hex(key).ok().map(Item::Root),
-        _ => None,
-    };
-    read.ok_or_else(|| unreadable("an item"))
+    let item = Item::read(key).filter(|item| item_kind_code(item.kind()) == kind);
+    item.ok_or_else(|| unreadable("an item"))
 }
 
 pub(crate) fn event_id(bytes: &[u8]) -> Result<EventId, Failure> {
@@ -193,6 +191,16 @@ pub(crate) fn key_of(tag: RefTag, value: &str) -> RefKey {
     (tag_code(tag), hash(value))
 }
 
+/// What the members of a set name, or are by: one tag, or authors. None where the set is made of kinds.
+pub(crate) fn keys_of_scope(scope: &LedgerScope) -> Option<Vec<RefKey>> {
+    let tagged = scope.filter.generic_tags.iter().find_map(|(tag, values)| Some((RefTag::from_name(tag.as_str())?, values)));
+    if let Some((tag, values)) = tagged {
+        return Some(values.iter().map(|value| key_of(tag, value)).collect());
+    }
+    let authors = scope.filter.authors.as_ref()?;
+    Some(authors.iter().map(|author| key_of(RefTag::Author, &author.to_hex())).collect())
+}
+
 fn tag_code(tag: RefTag) -> i64 {
     match tag {
         RefTag::Address => 0,
@@ -200,11 +208,14 @@ fn tag_code(tag: RefTag) -> i64 {
         RefTag::Event => 2,
         RefTag::RootEvent => 3,
         RefTag::Quote => 4,
+        RefTag::Author => 5,
+        RefTag::Own => 6,
+        RefTag::Id => 7,
     }
 }
 
-/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 9, 10, 11, 15,
-/// 16 and 17, and 99 for what it has forgotten.
+/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 9 to 13 and 15 to
+/// 17, and 99 for what it has forgotten.
 const OUTCOMES: [Outcome; 18] = [
     Outcome::Stored,
     Outcome::Duplicate,

@@ -12,6 +12,7 @@ macro_rules! statements {
     };
 }
 
+mod buried;
 mod codec;
 mod failure;
 mod metrics;
@@ -26,10 +27,11 @@ mod turns;
 mod upstreams;
 mod view;
 mod waits;
+mod wanting;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
     LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Timestamp, UpGranted, UpstreamId, Waiting,
 };
 
@@ -94,6 +96,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What home holds under these identifiers, in the order of its addresses.
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError>;
+
+    /// Which of these keys bar events from home: tombstones and private repos.
+    async fn bars(&self, keys: &[String]) -> Result<Vec<Bar>, StateError>;
 
     /// Keeps events that home refuses until something arrives; beyond a bound the oldest is forgotten. Answers with how many
     /// are new here.

@@ -21,6 +21,8 @@ pub(crate) struct Stored {
     pub(crate) removed_until: Option<Timestamp>,
     /// Whom the version names.
     pub(crate) maintainers: Vec<PublicKey>,
+    /// It says of itself that it is private.
+    pub(crate) says_private: bool,
 }
 
 /// A stored repo, as a row.
@@ -31,6 +33,7 @@ pub(crate) struct RepoRow {
     created_at: Option<i64>,
     removed_until: Option<i64>,
     maintainers: String,
+    says_private: bool,
 }
 
 impl RepoRow {
@@ -40,7 +43,8 @@ impl RepoRow {
             _ => None,
         };
         let maintainers = codec::maintainers(&self.maintainers)?;
-        Ok(Stored { version, removed_until: self.removed_until.map(codec::timestamp), maintainers })
+        let (removed_until, says_private) = (self.removed_until.map(codec::timestamp), self.says_private);
+        Ok(Stored { version, removed_until, maintainers, says_private })
     }
 }
 
@@ -49,6 +53,7 @@ pub(crate) struct Change<'a> {
     pub(crate) item: i64,
     /// SHA-256 of the repo's identifier: who else announces it is found by that.
     pub(crate) identifier: [u8; 32],
+    addr: &'a RepoAddr,
     before: Stored,
     pub(crate) after: Stored,
     /// The relays that the repo names from now on; none where they stay as they are.
@@ -67,14 +72,17 @@ pub(crate) fn items_of(discovery: &Discovery) -> impl Iterator<Item = Item> {
     let announced = discovery.repos.iter().map(|repo| &repo.addr);
     let removed = discovery.removals.iter().map(|removal| &removal.addr);
     let tagged = discovery.roots.iter().flat_map(|root| &root.repos);
-    let repos = announced.chain(removed).chain(tagged).cloned().map(Item::Repo);
-    repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id)))
+    let of_participants = discovery.participants.iter().flat_map(|one| &one.repos);
+    let repos = announced.chain(removed).chain(tagged).chain(of_participants).cloned().map(Item::Repo);
+    let participants = discovery.participants.iter().map(|one| Item::Participant(one.author));
+    repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id))).chain(participants)
 }
 
-/// What a discovery says has landed at home, as events wait for it.
-pub(crate) fn keys_of_announced(discovery: &Discovery) -> impl Iterator<Item = String> {
-    let keys = |repo: &RepoSeen| [repo.addr.to_string(), any_announcement_of(&repo.addr.identifier)];
-    discovery.repos.iter().flat_map(keys)
+/// What a discovery says has landed at home, as events wait for it; what it says again is no news.
+pub(crate) fn keys_of_announced(changes: &[Change<'_>]) -> Vec<String> {
+    let is_news = |change: &&Change<'_>| change.after.version.is_some() && change.after.version != change.before.version;
+    let keys = |change: &Change<'_>| [change.addr.to_string(), any_announcement_of(&change.addr.identifier)];
+    changes.iter().filter(is_news).flat_map(keys).collect()
 }
 
 pub(crate) fn seen(discovery: &Discovery) -> Seen<'_> {
@@ -98,11 +106,11 @@ pub(crate) fn numbers_of(seen: &Seen<'_>, numbers: &Numbers) -> Vec<i64> {
 
 /// The newest version wins, at the same second the lowest id (NIP-01); a deletion takes the versions up to its moment.
 pub(crate) fn changes<'a>(seen: Seen<'a>, numbers: &Numbers, stored: &BTreeMap<i64, Stored>) -> Vec<Change<'a>> {
-    let change = |(addr, (repo, removed)): (&RepoAddr, _)| {
+    let change = |(addr, (repo, removed)): (&'a RepoAddr, _)| {
         let item = number_of(numbers, addr);
         let (before, identifier) = (stored.get(&item).cloned().unwrap_or_default(), codec::hash(&addr.identifier));
         let (after, relays) = changed(&before, repo, removed);
-        Change { item, identifier, before, after, relays }
+        Change { item, identifier, addr, before, after, relays }
     };
     seen.into_iter().map(change).filter(|change| change.before != change.after).collect()
 }
@@ -125,12 +133,12 @@ fn changed<'a>(before: &Stored, seen: Option<&'a RepoSeen>, removed: Option<Time
     let is_gone = |at: Timestamp| removed_until.is_some_and(|until| at <= until);
     let kept = before.version.filter(|(at, _)| !is_gone(*at));
     let newer = seen.filter(|repo| !is_gone(repo.created_at) && kept.is_none_or(|kept| is_newer(version(repo), kept)));
-    let maintainers = match (newer, kept) {
-        (Some(repo), _) => repo.maintainers.clone(),
-        (None, Some(_)) => before.maintainers.clone(),
-        (None, None) => Vec::new(),
+    let (maintainers, says_private) = match (newer, kept) {
+        (Some(repo), _) => (repo.maintainers.clone(), repo.private),
+        (None, Some(_)) => (before.maintainers.clone(), before.says_private),
+        (None, None) => (Vec::new(), false),
     };
-    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers };
+    let after = Stored { version: newer.map(version).or(kept), removed_until, maintainers, says_private };
     let relays = match (newer, after.version) {
         (Some(repo), _) => Some(repo.relays.as_slice()),
         (None, None) => Some([].as_slice()),
@@ -152,6 +160,15 @@ pub(crate) fn listed_pairs(listings: &BTreeMap<i64, Vec<&RelayUrl>>, relays: &BT
         urls.iter().map(|url| (*repo, relays[url.as_str()])).collect()
     };
     listings.iter().flat_map(pairs).collect()
+}
+
+/// Who takes part in which repo.
+pub(crate) fn taking_part(discovery: &Discovery, numbers: &Numbers) -> BTreeSet<(i64, i64)> {
+    let pairs = discovery.participants.iter().flat_map(|one| {
+        let item = numbers[&Item::Participant(one.author).key()];
+        one.repos.iter().map(move |addr| (item, number_of(numbers, addr)))
+    });
+    pairs.collect()
 }
 
 /// The roots of a discovery by their numbers.

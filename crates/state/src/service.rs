@@ -154,6 +154,7 @@ async fn answer(store: &dyn Store, query: Query) -> Answer {
         Query::Ledger { scope, after } => store.ledger(&scope, after).await.map(Answer::Ledger),
         Query::Known { ids } => store.known(&ids).await.map(Answer::Known),
         Query::Announced { identifiers } => store.announced(&identifiers).await.map(Answer::Announced),
+        Query::Bars { keys } => store.bars(&keys).await.map(Answer::Bars),
         Query::Hold { waiting } => store.hold(&waiting).await.map(Answer::Held),
         Query::Released => store.released().await.map(Answer::Released),
         Query::Settle { rows } => store.settle(&rows).await.map(Answer::Settled),

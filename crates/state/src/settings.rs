@@ -23,6 +23,8 @@ pub struct Settings {
     pub own_urls: Vec<RelayUrl>,
     /// The operator's key: a relay that states it as its operator's is our own.
     pub operator: Option<PublicKey>,
+    /// Relays with which private repositories are shared (GRASP-08); nobody else is asked for anything of theirs.
+    pub private_peers: Vec<RelayUrl>,
     pub rolls: Rolls,
 }
 

@@ -10,7 +10,9 @@ use crate::codec::{self, LinkColumns};
 use crate::failure::Failure;
 use crate::{Settings, failure};
 
-pub(crate) const KINDS: [ItemKind; 2] = [ItemKind::Repo, ItemKind::Root];
+pub(crate) const KINDS: [ItemKind; 4] = engine::rules::WANTED_ORDER;
+/// The kinds of items that have places in chunks, by their numbers.
+const PLACED: [ItemKind; 3] = [ItemKind::Repo, ItemKind::Root, ItemKind::Participant];
 
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct RelayRow {
@@ -51,8 +53,8 @@ pub(crate) struct Figures {
     pending: u64,
     confirmed: u64,
     /// Items that have a place, and the chunks in use in order, by kind.
-    members: [u64; 2],
-    chunks: [Vec<u32>; 2],
+    members: [u64; 3],
+    chunks: [Vec<u32>; 3],
 }
 
 /// Kind, key and chunk of a covered item.
@@ -75,9 +77,9 @@ impl Figures {
                 codec::PENDING => figures.pending += members,
                 _ => figures.confirmed += members,
             }
-            let kind = usize::from(group.kind != 0);
-            // A wanted item keeps its place, so it counts where it stands.
-            if let Some(chunk) = group.chunk {
+            // A wanted item keeps its place, so it counts where it stands. What is only named has none.
+            let kind = usize::try_from(group.kind).ok().filter(|kind| *kind < PLACED.len());
+            if let (Some(kind), Some(chunk)) = (kind, group.chunk) {
                 figures.members[kind] += members;
                 figures.chunks[kind].push(codec::small(chunk));
             }
@@ -91,21 +93,22 @@ impl Figures {
 
     fn chunks(&self) -> (u32, u32) {
         let top = |chunks: &[u32]| chunks.last().map_or(0, |highest| highest + 1);
-        (top(&self.chunks[0]), top(&self.chunks[1]))
+        (top(&self.chunks[0]), top(&self.chunks[1]).max(top(&self.chunks[2])))
     }
 
     /// Whether the plan may need everything that is covered.
     pub(crate) fn needs_covered(&self, relay: &RelayRow, settings: &Settings) -> Result<bool, Failure> {
         let most = settings.policy.live_limit;
         let limit = codec::learned(&relay.learned)?.live_limit.map_or(most, |allowed| allowed.min(most));
-        let members = (self.members[0], self.members[1]);
+        let members = consolidation::members(self.members[0], self.members[1], self.members[2]);
         Ok(consolidation::needs_covered(&relay.link.view(), relay.rebuild(), (self.chunks(), members), limit))
     }
 
     /// The newest chunk of each kind, and every chunk that a missing item belongs to.
     pub(crate) fn chunks_in_sight(&self, missing: &[Covered]) -> BTreeSet<(ItemKind, u32)> {
-        let newest = KINDS.into_iter().zip(&self.chunks).filter_map(|(kind, chunks)| Some((kind, *chunks.last()?)));
-        let touched = missing.iter().filter_map(|covered| Some((covered.item.kind(), covered.chunk?)));
+        let newest = PLACED.into_iter().zip(&self.chunks).filter_map(|(kind, chunks)| Some((kind, *chunks.last()?)));
+        let placed = missing.iter().filter(|covered| PLACED.contains(&covered.item.kind()));
+        let touched = placed.filter_map(|covered| Some((covered.item.kind(), covered.chunk?)));
         newest.chain(touched).collect()
     }
 }

@@ -27,6 +27,20 @@ pub(crate) fn follows_home(before: Option<String>, home_learned: Option<String>)
     Ok(Some((changes_terms(before.as_deref(), &terms), terms)))
 }
 
+/// Ids that events name and nobody has: forgotten after a week (seconds), after a try a day.
+pub(crate) const NAMED_KEPT_SECS: i64 = 7 * 24 * 3600;
+/// Ids that become items at once.
+pub(crate) const NAMED_AT_ONCE: i64 = 500;
+
+/// Ids that home has lost at once, from which on its upstreams are not left to their daily refresh.
+const MANY_LOST: u64 = 1_000;
+
+/// Whether home has lost so much of what it was said to hold that it must be another one, or an older one: a tenth, or a
+/// thousand. Older versions go every day.
+pub(crate) fn is_a_disaster(lost: u64, held: i64) -> bool {
+    lost >= MANY_LOST || (lost > 0 && lost.saturating_mul(10) >= u64::try_from(held).unwrap_or(0))
+}
+
 /// What home has held since before this moment is forgotten.
 pub(crate) fn held_until(now: i64) -> i64 {
     now.saturating_sub(HELD_SECS)

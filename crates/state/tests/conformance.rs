@@ -5,6 +5,7 @@
 mod cases {
     pub(crate) mod claims;
     pub(crate) mod discovery;
+    pub(crate) mod gone;
     pub(crate) mod leases;
     pub(crate) mod ledger;
     pub(crate) mod links;
@@ -174,6 +175,18 @@ conformance! {
             stored_wins_and_what_was_held_gives_way
             an_id_is_known_whatever_became_of_it
             status_counts_what_became_of_events
+        }
+        gone {
+            participants_are_covered_where_their_repos_are_and_at_home
+            nothing_is_asked_for_before_home_was_read_for_deletions
+            a_set_of_deletions_is_made_of_their_authors_and_kinds
+            scenario_15_what_is_deleted_bars_its_like_for_every_process_and_after_a_restart
+            what_home_gave_up_is_not_asked_for_again_though_it_was_there
+            scenario_13_an_announcement_deleted_by_its_id_or_with_its_author_ends_its_repo
+            a_private_repo_is_covered_by_its_peers_only_and_barred_elsewhere
+            a_repo_is_private_by_the_word_of_whom_it_names
+            the_ids_of_what_is_private_are_in_no_set_for_an_upstream
+            what_an_event_names_and_home_lacks_is_looked_for_once_it_did_not_come_by_itself
         }
         sweeps {
             a_batch_without_progress_goes_back_to_wanted

@@ -2,11 +2,12 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Announced, Answer, Ask, Assignment, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
+    Announced, Answer, Ask, Assignment, Bar, BatchCounts, BatchId, BatchOutcome, Claim, Claimed, Covered, Discovery, DownClass,
     Draft, Epoch, EventId, Family, Filter, GateReason, HangUpReason, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
-    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, NotStated, Order, Outcome, Query,
-    Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot, Snapshot, StateError,
-    Stated, Status, Stored, Tail, Timestamp, UpGranted, UpstreamId, UpstreamStatus, Waiting, WorkerId,
+    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, Method, Nip77, NotStated, Order, Outcome,
+    Participant, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoSeen, Report, Resume, Role, RootSeen, Said, Slot,
+    Snapshot, StateError, Stated, Status, Stored, Tail, Timestamp, Tombstone, UpGranted, UpstreamId, UpstreamStatus, Waiting,
+    WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -32,8 +33,8 @@ macro_rules! variants {
 units! {
     methods: Method = [Negentropy, Req];
     roles: Role = [Home, Bootstrap, Listed];
-    item_kinds: ItemKind = [Repo, Root];
-    ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote];
+    item_kinds: ItemKind = [Repo, Root, Participant, Named];
+    ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote, Author, Own, Id];
     gate_reasons: GateReason = [
         Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
         Expiring,
@@ -50,6 +51,18 @@ variants! {
     items: Item = [
         Item::Repo(_) => Item::Repo(addr()),
         Item::Root(_) => Item::Root(id(1)),
+        Item::Participant(_) => Item::Participant(addr().pubkey),
+        Item::Named(_) => Item::Named(id(2)),
+    ];
+    tombstones: Tombstone = [
+        Tombstone::Event { id: _, author: _ } => Tombstone::Event { id: id(3), author: addr().pubkey },
+        Tombstone::Address { kind: _, author: _, identifier: _, until: _ } => Tombstone::Address {
+            kind: Kind::Custom(30618),
+            author: addr().pubkey,
+            identifier: addr().identifier,
+            until: at(100),
+        },
+        Tombstone::Vanished { author: _, until: _ } => Tombstone::Vanished { author: addr().pubkey, until: at(100) },
     ];
     resumes: Resume = [
         Resume::Fresh => Resume::Fresh,
@@ -123,6 +136,7 @@ variants! {
         Query::Ledger { scope: _, after: _ } => Query::Ledger { scope: scope(), after: Some(cursor()) },
         Query::Known { ids: _ } => Query::Known { ids: vec![id(1), id(2)] },
         Query::Announced { identifiers: _ } => Query::Announced { identifiers: vec![addr().identifier] },
+        Query::Bars { keys: _ } => Query::Bars { keys: tombstones().iter().map(Tombstone::key).collect() },
         Query::Hold { waiting: _ } => Query::Hold { waiting: vec![waiting()] },
         Query::Released => Query::Released,
         Query::Settle { rows: _ } => Query::Settle { rows: rows() },
@@ -141,6 +155,7 @@ variants! {
         Answer::Known(_) => Answer::Known(vec![id(1)]),
         Answer::Announced(_) =>
             Answer::Announced(vec![Announced { addr: addr(), maintainers: vec![addr().pubkey] }]),
+        Answer::Bars(_) => Answer::Bars(tombstones().iter().map(bar).collect()),
         Answer::Held(_) => Answer::Held(1),
         Answer::Released(_) => Answer::Released(vec![waiting()]),
         Answer::Settled(_) => Answer::Settled(1),
@@ -305,10 +320,17 @@ fn discovery() -> Discovery {
             created_at: at(100),
             relays: vec![url()],
             maintainers: vec![addr().pubkey],
+            private: true,
         }],
         roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
         removals: vec![Removal { addr: addr(), until: at(100) }],
+        participants: vec![Participant { author: addr().pubkey, repos: vec![addr()] }],
+        tombstones: tombstones(),
     }
+}
+
+fn bar(tombstone: &Tombstone) -> Bar {
+    Bar { key: tombstone.key(), until: tombstone.until() }
 }
 
 fn claim() -> Claim {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Discovery, Item, RelayUrl, RepoAddr, RepoSeen, Role, Timestamp, UpstreamId};
+use model::{Discovery, Item, Participant, RelayUrl, RepoAddr, RepoSeen, Role, Timestamp, UpstreamId};
 
 use super::{Book, Relay};
 use crate::targets::is_newer;
@@ -47,6 +47,10 @@ impl Book {
             self.roots.entry(root.id).or_insert_with(|| root.clone());
             touched.insert(Item::Root(root.id));
         }
+        for Participant { author, repos } in &discovery.participants {
+            self.participants.entry(*author).or_default().extend(repos.iter().cloned());
+            touched.insert(Item::Participant(*author));
+        }
         self.retarget(&touched, now)
     }
 
@@ -63,13 +67,16 @@ impl Book {
 
     pub(super) fn retarget_all(&mut self, now: Timestamp) {
         let repos = self.repos.keys().cloned().map(Item::Repo);
-        let all = repos.chain(self.roots.keys().copied().map(Item::Root)).collect();
+        let participants = self.participants.keys().copied().map(Item::Participant);
+        let all = repos.chain(self.roots.keys().copied().map(Item::Root)).chain(participants).collect();
         self.retarget(&all, now);
     }
 
     fn touch(&self, addr: &RepoAddr, touched: &mut BTreeSet<Item>) {
         touched.insert(Item::Repo(addr.clone()));
         touched.extend(self.roots_of.get(addr).into_iter().flatten().copied().map(Item::Root));
+        let theirs = self.participants.iter().filter(|(_, repos)| repos.contains(addr));
+        touched.extend(theirs.map(|(author, _)| Item::Participant(*author)));
     }
 
     fn retarget(&mut self, items: &BTreeSet<Item>, now: Timestamp) -> Vec<UpstreamId> {
@@ -92,13 +99,21 @@ impl Book {
 
     /// The relays that should cover `item`: those that its repo lists, or the repos that it tags.
     fn listing(&self, item: &Item) -> BTreeSet<RelayUrl> {
-        let relays_of = |addr: &RepoAddr| self.repos.get(addr).and_then(|kept| kept.seen.as_ref()).map(|seen| &seen.relays);
+        let seen_of = |addr: &RepoAddr| self.repos.get(addr).and_then(|kept| kept.seen.as_ref());
+        let relays_of = |addr: &RepoAddr| seen_of(addr).filter(|seen| !seen.private).map(|seen| &seen.relays);
         match item {
             Item::Repo(addr) => relays_of(addr).into_iter().flatten().cloned().collect(),
             Item::Root(id) => {
-                let repos = self.roots.get(id).into_iter().flat_map(|root| &root.repos);
+                let repos = || self.roots.get(id).into_iter().flat_map(|root| &root.repos);
+                let is_private = repos().filter_map(seen_of).any(|seen| seen.private);
+                repos().filter(|_| !is_private).filter_map(relays_of).flatten().cloned().collect()
+            }
+            Item::Participant(author) => {
+                let repos = self.participants.get(author).into_iter().flatten();
                 repos.filter_map(relays_of).flatten().cloned().collect()
             }
+            // Found by the ledger, which is not kept here.
+            Item::Named(_) => BTreeSet::new(),
         }
     }
 
@@ -106,6 +121,8 @@ impl Book {
         match item {
             Item::Repo(addr) => self.repos.get(addr).is_some_and(|kept| kept.seen.is_some()),
             Item::Root(id) => self.roots.contains_key(id),
+            Item::Participant(author) => self.participants.contains_key(author),
+            Item::Named(_) => false,
         }
     }
 }

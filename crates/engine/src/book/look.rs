@@ -6,7 +6,7 @@ use model::{Covered, Item, ItemKind, LinkView, Role, Snapshot, StateError, Tail,
 
 use super::{Book, Relay, Row, Status};
 use crate::consolidation;
-use crate::rules::{HOME_FIRST_SECS, MISSING_PER_LOOK, Policy};
+use crate::rules::{HOME_FIRST_SECS, MISSING_PER_LOOK, Policy, WANTED_ORDER};
 
 impl Book {
     /// One look at `upstream`.
@@ -54,11 +54,12 @@ impl Book {
         !opened || relay.rebuild().is_some() || is_refresh_due || is_empty || (may_ask && is_missing)
     }
 
-    /// What may be asked for now: repos before roots, items that have a place before those that need one; cut at a bound.
+    /// What may be asked for now: participants, repos, roots; items that have a place before those that need one; cut at a bound.
     fn missing(&self, relay: &Relay, now: Timestamp) -> Vec<Covered> {
         let is_missing = |(item, row): &(&Item, &Row)| self.may_be_asked_for(relay, item, row, now);
         let mut missing: Vec<Covered> = relay.rows.iter().filter(is_missing).map(placed).collect();
-        missing.sort_by_key(|covered| (covered.item.kind(), covered.chunk.is_none(), covered.chunk));
+        let place = |kind| WANTED_ORDER.iter().position(|wanted| *wanted == kind);
+        missing.sort_by_key(|covered| (place(covered.item.kind()), covered.chunk.is_none(), covered.chunk));
         missing.truncate(MISSING_PER_LOOK);
         missing
     }
@@ -67,7 +68,12 @@ impl Book {
     fn may_be_asked_for(&self, relay: &Relay, item: &Item, row: &Row, now: Timestamp) -> bool {
         let home = self.relays.values().find(|relay| relay.role == Role::Home);
         let at_home = home.and_then(|home| home.rows.get(item));
-        let waits_for_home = relay.role != Role::Home && at_home.is_some_and(|row| row.status != Status::Confirmed);
+        let is_open = |row: &Row| row.status != Status::Confirmed;
+        // What home has deleted is known before anything is written that it may be.
+        let deletes =
+            |(item, row): (&Item, &Row)| item.kind() == ItemKind::Participant && is_open(row) && relay.rows.contains_key(item);
+        let knows_deletions = || !home.is_some_and(|home| home.rows.iter().any(deletes));
+        let waits_for_home = relay.role != Role::Home && (at_home.is_some_and(is_open) || !knows_deletions());
         let has_waited = now.as_secs() >= row.wanted_at.as_secs() + HOME_FIRST_SECS;
         row.status == Status::Wanted && (has_waited || !waits_for_home)
     }
@@ -84,7 +90,10 @@ fn limit(policy: &Policy, relay: &Relay) -> usize {
 /// The highest chunk of each kind and every chunk that misses something, each with all its members: a live filter names
 /// them all, whatever their state.
 fn tails(relay: &Relay, missing: &[Covered]) -> Vec<Tail> {
-    [ItemKind::Repo, ItemKind::Root].into_iter().flat_map(|kind| tails_of(relay, kind, missing)).collect()
+    [ItemKind::Repo, ItemKind::Root, ItemKind::Participant]
+        .into_iter()
+        .flat_map(|kind| tails_of(relay, kind, missing))
+        .collect()
 }
 
 fn tails_of(relay: &Relay, kind: ItemKind, missing: &[Covered]) -> Vec<Tail> {

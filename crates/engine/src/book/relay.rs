@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BatchId, Epoch, Item, ItemKind, Learned, LinkView, RelayUrl, Role, Timestamp};
 
+use crate::consolidation;
 use crate::health::Health;
 use crate::sequence::Applied;
 
@@ -200,16 +201,16 @@ impl Relay {
         true
     }
 
-    /// One above the highest chunk number in use, for each kind of item; both kinds share one row of numbers.
+    /// One above the highest chunk number in use: by repos, by roots and participants; they share one row of numbers.
     pub(super) fn chunks(&self) -> (u32, u32) {
         let above = |kind| self.placed(kind).map(|(chunk, _)| chunk + 1).max().unwrap_or(0);
-        (above(ItemKind::Repo), above(ItemKind::Root))
+        (above(ItemKind::Repo), above(ItemKind::Root).max(above(ItemKind::Participant)))
     }
 
-    /// Items that have a place, for each kind.
+    /// Items that have a place.
     pub(super) fn members(&self) -> (u64, u64) {
         let count = |kind| self.placed(kind).count() as u64;
-        (count(ItemKind::Repo), count(ItemKind::Root))
+        consolidation::members(count(ItemKind::Repo), count(ItemKind::Root), count(ItemKind::Participant))
     }
 
     /// Every item of `kind` that has a place, with its chunk, whatever its state.

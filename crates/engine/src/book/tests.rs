@@ -11,7 +11,14 @@ const A: UpstreamId = UpstreamId(1);
 
 fn seen(identifier: &str, version: u32, relays: &[&str]) -> RepoSeen {
     let relays = relays.iter().map(|relay| url(relay)).collect();
-    RepoSeen { addr: addr(identifier), event: id(version), created_at: at(u64::from(version)), relays, maintainers: vec![] }
+    RepoSeen {
+        addr: addr(identifier),
+        event: id(version),
+        created_at: at(u64::from(version)),
+        relays,
+        maintainers: vec![],
+        private: false,
+    }
 }
 
 fn issue(n: u32, repos: &[&str]) -> RootSeen {

@@ -20,6 +20,7 @@ fn book(pending: u32, wanted: u32) -> Book {
         created_at: at(1),
         relays: vec![url("wss://a.example")],
         maintainers: vec![],
+        private: false,
     };
     book.discover(&Discovery { repos: (0..pending + wanted).map(seen).collect(), ..Discovery::default() }, at(NOW));
     let epoch = book.up(A, at(NOW), 0).expect("known").epoch;

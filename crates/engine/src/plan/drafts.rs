@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use model::{Ask, BatchId, Draft, Filter, Item, ItemKind, LiveFilter, Snapshot};
+use model::{Ask, BatchId, Draft, Filter, Item, ItemKind, LiveFilter, Method, Snapshot};
 
 use super::{Reason, method};
 use crate::consolidation;
 use crate::filters;
+use crate::rules::REFS_PER_FILTER;
 
 /// A batch before it is claimed: what it takes, and the order it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) fn draft(look: &Snapshot, free: usize, live_limit: usize) -> Vec<Batc
     let mut joined: BTreeMap<(ItemKind, u32), Vec<Item>> = BTreeMap::new();
     for missing in &look.missing {
         let kind = missing.item.kind();
-        let chunk = missing.chunk.unwrap_or_else(|| chunks.join(&missing.item));
+        let chunk = missing.chunk.filter(|_| kind != ItemKind::Named).unwrap_or_else(|| chunks.join(&missing.item));
         if joined.contains_key(&(kind, chunk)) || joined.len() < free {
             joined.entry((kind, chunk)).or_default().push(missing.item.clone());
         } else {
@@ -61,6 +62,8 @@ struct Chunks {
     members: BTreeMap<(ItemKind, u32), Vec<Item>>,
     /// The number of the next new chunk, of whatever kind.
     next: u32,
+    /// What is read once: batches, not chunks.
+    named: u32,
 }
 
 impl Chunks {
@@ -72,12 +75,16 @@ impl Chunks {
             .filter_map(|chunk| kind_of(&chunk.items).map(|kind| ((kind, chunk.chunk), chunk.items.clone())))
             .collect();
         let above_tails = members.keys().map(|(_, chunk)| chunk + 1).max().unwrap_or(0);
-        Self { members, next: above_tails.max(look.chunks.0).max(look.chunks.1) }
+        Self { members, next: above_tails.max(look.chunks.0).max(look.chunks.1), named: 0 }
     }
 
     /// The chunk that `item` joins.
     fn join(&mut self, item: &Item) -> u32 {
         let kind = item.kind();
+        if kind == ItemKind::Named {
+            self.named += 1;
+            return (self.named - 1) / REFS_PER_FILTER;
+        }
         let last = self.members.range((kind, 0)..=(kind, u32::MAX)).next_back().map(|((_, chunk), members)| (*chunk, members));
         let chunk = match last {
             Some((chunk, members)) if filters::has_room(members) && !filters::stands_alone(item) => chunk,
@@ -96,7 +103,9 @@ impl Chunks {
         members.sort();
         let (live, polled) = consolidation::parted(filters::live(kind, chunk, &members), live_limit);
         let history = filters::history(kind, &items);
-        let draft = Draft { items, chunk, method: method(look) };
+        // Ids are asked for as they are: there is nothing to reconcile.
+        let method = if kind == ItemKind::Named { Method::Req } else { method(look) };
+        let draft = Draft { items, chunk, method };
         BatchPlan { draft, live, polled, history, layout: look.layout }
     }
 }

@@ -208,12 +208,12 @@ fn covered(look: &Snapshot) -> &[Covered] {
     look.covered.as_deref().unwrap_or_default()
 }
 
-/// Repos and roots among the covered items; where they are not listed, as many as fill their chunks.
+/// Repos, roots and participants among the covered items; where they are not listed, as many as fill their chunks.
 fn members(look: &Snapshot) -> (u64, u64) {
     let full = |chunks: u32| u64::from(chunks) * u64::from(crate::rules::REFS_PER_FILTER);
     let Some(covered) = &look.covered else { return (full(look.chunks.0), full(look.chunks.1)) };
     let count = |kind| covered.iter().filter(|covered| covered.item.kind() == kind).count() as u64;
-    (count(ItemKind::Repo), count(ItemKind::Root))
+    consolidation::members(count(ItemKind::Repo), count(ItemKind::Root), count(ItemKind::Participant))
 }
 
 #[cfg(test)]

@@ -220,6 +220,32 @@ fn a_cap_below_20_is_found_out_by_what_it_leaves_out() {
 }
 
 #[test]
+fn an_event_that_comes_between_two_pages_is_no_cut_for_good() {
+    let events = tagged(2, |n| 1000 - n as u64 * 100, 1);
+    let (mut manners, mut walk) = (Manners::default(), Walk::new(by_values(1), Manners::default()));
+    let mut ends = Vec::new();
+    for n in 0.. {
+        // The older one is stored after the first two pages.
+        let held = if n < 2 { &events[..1] } else { &events[..] };
+        let relay = Relay { events: held.to_vec(), cap: 500, excludes_until: false };
+        for event in relay.page(&walk.request()) {
+            walk.event(event.id, event.created_at);
+        }
+        match walk.page_ended(EoseHint::None, &mut manners) {
+            Step::Page(_) => assert!(n < 50, "it never ends"),
+            end => {
+                ends.push(end);
+                walk = Walk::new(by_values(1), manners);
+            }
+        }
+        if ends.len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(ends[1], Step::Complete, "the first ended {:?}", ends[0]);
+}
+
+#[test]
 fn a_relay_with_a_single_event_ends_complete() {
     for events in [tagged(1, |_| 1000, 1), tagged(7, |_| 1000, 1)] {
         let relay = Relay { events: events.clone(), cap: 500, excludes_until: false };

@@ -149,7 +149,12 @@ impl ModelRelay {
                 Request::NegOpen { sub, .. } if guard.exchanges => {
                     return guard.refusal(Frame::NegErr { sub: sub.clone(), text });
                 }
-                _ => {}
+                Request::Req { .. }
+                | Request::Close { .. }
+                | Request::NegOpen { .. }
+                | Request::NegMsg { .. }
+                | Request::NegClose { .. }
+                | Request::Auth { .. } => {}
             }
         }
         match request {

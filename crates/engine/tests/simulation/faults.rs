@@ -41,17 +41,29 @@ pub(crate) enum Fault {
     Moody {
         relay: usize,
     },
+    /// Home loses a few events, as one does that is restored from a backup.
+    HomeLoses {
+        count: usize,
+    },
 }
 
-/// Faults with their moments, within `span_ms`. Relay 0 is home.
-pub(crate) fn faults(chance: &mut Chance, span_ms: u64, relays: usize, workers: usize, planners: usize) -> Vec<(u64, Fault)> {
+/// How many there are of what may fail. Relay 0 is home.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) relays: usize,
+    pub(crate) workers: usize,
+    pub(crate) planners: usize,
+}
+
+/// Faults with their moments, within `span_ms`. `may_lose`: home may lose what it held, for refreshes come soon.
+pub(crate) fn faults(chance: &mut Chance, span_ms: u64, size: Size, may_lose: bool) -> Vec<(u64, Fault)> {
     let count = chance.index(9);
-    (0..count).map(|_| (chance.between(2_000, span_ms), fault(chance, relays, workers, planners))).collect()
+    (0..count).map(|_| (chance.between(2_000, span_ms), fault(chance, size, may_lose))).collect()
 }
 
-fn fault(chance: &mut Chance, relays: usize, workers: usize, planners: usize) -> Fault {
+fn fault(chance: &mut Chance, Size { relays, workers, planners }: Size, may_lose: bool) -> Fault {
     let (relay, worker) = (chance.index(relays), chance.index(workers));
-    match chance.index(9) {
+    match chance.index(10) {
         0 | 1 => Fault::Cut { relay, is_silent: chance.once_in(4) },
         2 => Fault::Away { relay, ms: chance.between(1_000, 1_500_000) },
         3 => Fault::Stall { worker, ms: chance.between(1_000, 60_000) },
@@ -59,6 +71,7 @@ fn fault(chance: &mut Chance, relays: usize, workers: usize, planners: usize) ->
         5 => Fault::KillPlanner { planner: chance.index(planners), ms: chance.between(500, 60_000) },
         6 => Fault::BusAway { ms: chance.between(500, 60_000) },
         7 => Fault::Skew { worker, secs: i64::try_from(chance.between(0, 240)).unwrap() - 120 },
-        _ => Fault::Moody { relay },
+        8 if may_lose => Fault::HomeLoses { count: 1 + chance.index(4) },
+        _ => Fault::Moody { relay: relay.max(1) },
     }
 }

@@ -1,7 +1,7 @@
 //! Workers and their sessions between the bus and the relays.
 
-use engine::session::{Input, Output, Session, Verdict};
-use model::{Assignment, BatchCounts, DownClass, Event, Order, Outcome, Report, Role, Said, UpGranted, UpstreamId};
+use engine::session::{Input, Output, Session, UnitId, Verdict};
+use model::{Assignment, BatchCounts, DownClass, Event, EventId, Order, Outcome, Report, Role, Said, UpGranted, UpstreamId};
 
 use super::common::relay::{Negentropy, Reply};
 use super::network::SocketNo;
@@ -332,7 +332,10 @@ impl Sim {
                     self.within(1, 60, Happening::Worked { worker: no, upstream, socket, input });
                 }
                 Output::Reconcile { unit, .. } => {
-                    let input = self.reconciled(up, socket, unit);
+                    let (input, lost) = self.reconciled(up, socket, unit);
+                    if role == Role::Home && !lost.is_empty() {
+                        self.say(no, upstream, link, Said::Lost { ids: lost });
+                    }
                     self.within(1, 20, Happening::Worked { worker: no, upstream, socket, input });
                 }
                 Output::DropSet { unit } => {
@@ -370,14 +373,19 @@ impl Sim {
         }
     }
 
-    fn reconciled(&self, up: &Up, socket: SocketNo, unit: engine::session::UnitId) -> Input {
+    /// The difference of the two sets, in one round; with what only ours has.
+    fn reconciled(&self, up: &Up, socket: SocketNo, unit: UnitId) -> (Input, Vec<EventId>) {
         let side = self.sockets.get(&socket).and_then(|relay| self.relays[*relay].side(socket));
         let (Some((filter, ours)), Some(side)) = (up.sets.get(&unit), side) else {
-            return Input::ReconcileFailed { unit, why: "the link is gone".into() };
+            return (Input::ReconcileFailed { unit, why: "the link is gone".into() }, Vec::new());
         };
         let never_ends = side.negentropy == Negentropy::AnswersOnce;
-        let need = if never_ends { Vec::new() } else { side.advertised(filter).difference(ours).copied().collect() };
-        Input::Reconciled { unit, need, reply: never_ends.then(|| "61".to_owned()) }
+        if never_ends {
+            return (Input::Reconciled { unit, need: Vec::new(), reply: Some("61".to_owned()) }, Vec::new());
+        }
+        let theirs = side.advertised(filter);
+        let need = theirs.difference(ours).copied().collect();
+        (Input::Reconciled { unit, need, reply: None }, ours.difference(&theirs).copied().collect())
     }
 
     fn say_progress(&mut self, no: WorkerNo, upstream: UpstreamId, link: &mut Link) {

@@ -72,6 +72,12 @@ impl Served {
         self.relay.events.iter()
     }
 
+    /// It has lost these, and does not know that it ever had them.
+    pub(crate) fn lose(&mut self, ids: &[EventId]) {
+        self.came.retain(|id, _| !ids.contains(id));
+        self.change(|side| side.events.retain(|event| !ids.contains(&event.id)));
+    }
+
     /// Its manners change: it now refuses what it granted, or the reverse.
     pub(crate) fn change(&mut self, change: impl Fn(&mut ModelRelay)) {
         change(&mut self.relay);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use model::{Event, EventId, Kind};
 
 use super::chance::Chance;
-use super::common::relay::{ModelRelay, Negentropy};
+use super::common::relay::{ModelRelay, Negentropy, Which};
 use super::common::{START, addr, announcement, event, issue, reply};
 
 /// History lies in the two weeks before the start (seconds).
@@ -85,6 +85,10 @@ fn relay_of_manners(chance: &mut Chance) -> ModelRelay {
     relay.most_records = *chance.pick(&[30, usize::MAX, usize::MAX]);
     relay.excludes_until = chance.once_in(6);
     relay.most_open = *chance.pick(&[12, 20, 500, 500]);
+    if chance.once_in(4) {
+        let text = *chance.pick(&["rate-limited: slow down", "error: busy", ""]);
+        relay.refusals = vec![(*chance.pick(&[Which::Live, Which::Page, Which::Ids]), 1 + chance.index(3), text.to_owned())];
+    }
     relay
 }
 

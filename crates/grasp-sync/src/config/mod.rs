@@ -35,6 +35,8 @@ pub struct Config {
     pub home: Option<Home>,
     /// Other URLs of home, without repeats.
     pub home_aliases: Vec<RelayUrl>,
+    /// Relays with which private repositories are shared.
+    pub private_peers: Vec<RelayUrl>,
     /// The operator's word: any scheme, port and host may be dialed. Without repeats; never home.
     pub bootstrap: Vec<RelayUrl>,
     /// Passed to [`RelayUrl::dialable`] for announced upstreams.

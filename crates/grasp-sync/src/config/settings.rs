@@ -13,6 +13,7 @@ use super::secret::Secret;
 pub enum Key {
     Home,
     HomeAliases,
+    PrivatePeers,
     Bootstrap,
     AllowNonPublic,
     LookUpNames,
@@ -152,7 +153,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 38] = [
+pub static SETTINGS: [Setting; 39] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -173,6 +174,17 @@ pub static SETTINGS: [Setting; 38] = [
         default: Some(Value::List(Vec::new())),
         unit: "relay URLs",
         doc: "other URLs of home; never dialed as an upstream",
+        kind: Kind::RelayUrls,
+    },
+    Setting {
+        key: Key::PrivatePeers,
+        name: "private_peers",
+        section: "relays",
+        env: "GRASP_SYNC_PRIVATE_PEERS",
+        flag: None,
+        default: Some(Value::List(Vec::new())),
+        unit: "relay URLs",
+        doc: "relays with which private repositories are shared; no other is asked for anything of theirs (GRASP-08)",
         kind: Kind::RelayUrls,
     },
     Setting {

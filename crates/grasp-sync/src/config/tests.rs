@@ -107,6 +107,7 @@ fn the_defaults_are_those_of_the_rules() {
     let expected = Config {
         home: Some(Home::Builtin),
         home_aliases: vec![],
+        private_peers: vec![],
         bootstrap: vec![],
         allow_non_public: Vec::new(),
         look_up_names: true,
@@ -401,6 +402,7 @@ fn the_shown_file_names_the_origin_on_every_line() {
 [relays]
 # home =  # not set; relay URL, or builtin
 home_aliases = []  # default
+private_peers = []  # default
 bootstrap = [\"wss://a.example/\"]  # environment GRASP_SYNC_BOOTSTRAP
 allow_non_public = []  # default
 look_up_names = true  # default

@@ -86,6 +86,7 @@ impl Effective {
         let config = Config {
             home: judge.home(),
             home_aliases: judge.relay_urls(Key::HomeAliases),
+            private_peers: judge.relay_urls(Key::PrivatePeers),
             bootstrap: judge.relay_urls(Key::Bootstrap),
             allow_non_public: judge.networks(Key::AllowNonPublic),
             look_up_names: judge.truth(Key::LookUpNames),

@@ -123,6 +123,7 @@ pub(crate) async fn recorded(data_dir: &Path) -> Status {
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
         operator: None,
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     };
     let store = SqliteStore::open(&data_dir.join("grasp-sync.db"), settings).await.unwrap();

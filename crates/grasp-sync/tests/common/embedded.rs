@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use grasp_sync::config::{Config, Home};
 use grasp_sync::system::System;
-use model::{LinkView, RelayUrl, Resume, Role, Status, UpstreamStatus};
+use model::{LinkView, PublicKey, RelayUrl, Resume, Role, Status, UpstreamStatus};
 use tempfile::TempDir;
 use testkit::wait_for;
 
@@ -40,6 +40,11 @@ impl Totals {
 impl Embedded {
     /// A system for this home that is not started yet.
     pub(crate) fn keeping(home: &Relay) -> Self {
+        Self::keeping_url(home.relay_url())
+    }
+
+    /// The same, by the URL of home.
+    pub(crate) fn keeping_url(home: RelayUrl) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -48,9 +53,9 @@ impl Embedded {
         let config = Config {
             allow_non_public: vec!["127.0.0.0/8".parse().unwrap()],
             discovery_window: Duration::from_millis(200),
-            ..Config::with_home(Home::Relay(home.relay_url()), directory.path().to_owned())
+            ..Config::with_home(Home::Relay(home.clone()), directory.path().to_owned())
         };
-        Self { config, home: home.relay_url(), running: None, _directory: directory }
+        Self { config, home, running: None, _directory: directory }
     }
 
     pub(crate) fn pulling_from<'a>(self, bootstrap: impl IntoIterator<Item = &'a Relay>) -> Self {
@@ -71,6 +76,18 @@ impl Embedded {
 
     pub(crate) fn with_quick_reconnect(mut self, longest_outage: Duration) -> Self {
         self.config.quick_reconnect = longest_outage;
+        self
+    }
+
+    /// Private repositories are shared with these.
+    pub(crate) fn sharing_with(mut self, peers: &[String]) -> Self {
+        self.config.private_peers = peers.iter().map(|url| RelayUrl::parse(url).unwrap()).collect();
+        self
+    }
+
+    /// Nothing of these authors (keys in hex) comes home.
+    pub(crate) fn blocking(mut self, authors: &[String]) -> Self {
+        self.config.block.authors = authors.iter().map(|key| PublicKey::from_hex(key).unwrap()).collect();
         self
     }
 
@@ -104,10 +121,19 @@ impl Embedded {
         self.running.as_ref().expect("the system runs").status().await.unwrap()
     }
 
-    /// What is known of one upstream by this URL.
+    /// What is known of one upstream.
     pub(crate) async fn upstream(&self, relay: &Relay) -> UpstreamStatus {
-        let url = relay.relay_url();
-        self.status().await.upstreams.into_iter().find(|one| one.url == url).expect("the upstream is known")
+        self.upstream_at(&relay.relay_url()).await
+    }
+
+    /// The same, by its URL.
+    pub(crate) async fn upstream_at(&self, url: &RelayUrl) -> UpstreamStatus {
+        self.status().await.upstreams.into_iter().find(|one| one.url == *url).expect("the upstream is known")
+    }
+
+    /// Events with this outcome.
+    pub(crate) async fn outcomes(&self, outcome: &str) -> u64 {
+        self.status().await.outcomes.iter().find(|(word, _)| word == outcome).map_or(0, |(_, n)| *n)
     }
 
     /// EVENT frames that ever came from this upstream.

@@ -165,6 +165,34 @@ impl Project {
         self.owner_says(5, &[&["a", &address], &["k", "30617"]], "")
     }
 
+    /// NIP-09, by id and by nothing else, of what the contributor said.
+    pub(crate) fn deletion_of(&mut self, event: &Signed) -> Signed {
+        self.contributor_says(5, &[&["e", &event.hex()], &["k", "1111"]], "")
+    }
+
+    /// The same of what the owner said.
+    pub(crate) fn deletion_by_owner(&mut self, event: &Signed) -> Signed {
+        self.owner_says(5, &[&["e", &event.hex()]], "")
+    }
+
+    /// The announcement of a private repository (GRASP-08).
+    pub(crate) fn private_announcement(&mut self, relays: &[String]) -> Signed {
+        let relays: Vec<&str> = std::iter::once("relays").chain(relays.iter().map(String::as_str)).collect();
+        let identifier = self.identifier.clone();
+        self.owner_says(30617, &[&["d", &identifier], &["private", "true"], &relays], "")
+    }
+
+    /// A patch that goes on from another one, which it names and nothing else does.
+    pub(crate) fn patch_after(&mut self, before: &Signed, text: &str) -> Signed {
+        let address = self.address();
+        self.contributor_says(1617, &[&["a", &address], &["e", &before.hex(), "", "reply"]], text)
+    }
+
+    /// One without any tag that names the repository: only its id leads to it.
+    pub(crate) fn stray_patch(&mut self, text: &str) -> Signed {
+        self.contributor_says(1617, &[&["t", "root"]], text)
+    }
+
     /// A history that uses every way in which events hang together, with this many comments.
     pub(crate) fn history(&mut self, relays: &[String], comments: usize) -> Vec<Signed> {
         let mut history = vec![self.announcement(relays), self.state()];

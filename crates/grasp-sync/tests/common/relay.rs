@@ -182,6 +182,15 @@ impl Relay {
         self.start_again().await;
     }
 
+    /// Ours: comes back on the same port with these events and no others, as from a backup.
+    pub(crate) async fn is_restored_with(&mut self, backup: Vec<Event>) {
+        self.goes_down().await;
+        if let Self::Builtin(relay) = self {
+            relay.kept = backup;
+        }
+        self.start_again().await;
+    }
+
     pub(crate) fn speaks_negentropy(&self) -> bool {
         match self {
             Self::Local(_) => true,

@@ -1,10 +1,11 @@
 //! Coverage: one row per upstream and item of its target, in exactly one state.
 //!
 //! The target is never stored: it is what these statements join together (S3). Upstreams cover the repos that list them and
-//! the roots of these; home covers everything. Whoever calls these holds the rows of the upstreams; [`retarget`] locks them.
+//! the roots and members of these; home covers everything. What is private is covered on the peers that it is shared with. Whoever calls these holds the rows of the upstreams; [`retarget`] locks them.
 
 use std::collections::BTreeSet;
 
+use engine::rules::PARTICIPANTS_PER_REPO;
 use sqlx::PgConnection;
 
 use super::Failure;
@@ -18,16 +19,24 @@ statements! {
         WHERE role = 'home'
            OR id IN (SELECT relay FROM repo_relay WHERE repo = ANY($1))
            OR id IN (SELECT rr.relay FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo WHERE x.root = ANY($1))
+           OR id IN (SELECT rr.relay FROM member m JOIN repo_relay rr ON rr.repo = m.repo WHERE m.item = ANY($1))
            OR id IN (SELECT relay FROM coverage WHERE item = ANY($1))
         ORDER BY id FOR UPDATE";
     ADD_ITEMS_OF_UPSTREAMS = "
         WITH added AS (
             INSERT INTO coverage (relay, item, kind, status, wanted_at)
             SELECT t.relay, t.item, t.kind, 0, $2 FROM (
-                SELECT rr.relay, rr.repo AS item, 0 AS kind FROM repo_relay rr WHERE rr.repo = ANY($1)
+                SELECT rr.relay, rr.repo AS item, 0 AS kind, b.private
+                FROM repo_relay rr JOIN repo b ON b.item = rr.repo WHERE rr.repo = ANY($1)
                 UNION
-                SELECT rr.relay, x.root, 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo WHERE x.root = ANY($1)
-            ) t JOIN relay r ON r.id = t.relay AND r.role <> 'home' AND NOT r.refused
+                SELECT rr.relay, x.root, 1, EXISTS (
+                    SELECT 1 FROM root_repo o JOIN repo b ON b.item = o.repo AND b.private WHERE o.root = x.root)
+                FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo WHERE x.root = ANY($1)
+                UNION
+                SELECT rr.relay, m.item, m.kind, bool_and(b.private)
+                FROM member m JOIN repo_relay rr ON rr.repo = m.repo JOIN repo b ON b.item = m.repo
+                WHERE m.item = ANY($1) GROUP BY rr.relay, m.item, m.kind
+            ) t JOIN relay r ON r.id = t.relay AND r.role <> 'home' AND NOT r.refused AND t.private <= r.private_peer
             ORDER BY t.relay, t.item
             ON CONFLICT DO NOTHING RETURNING relay)
         SELECT DISTINCT relay FROM added";
@@ -37,10 +46,16 @@ statements! {
             SELECT home.id, t.item, t.kind, 0, $2 FROM (
                 SELECT item, 0 AS kind FROM repo WHERE item = ANY($1) AND event IS NOT NULL
                 UNION ALL SELECT item, 1 FROM root WHERE item = ANY($1)
+                UNION ALL SELECT DISTINCT item, kind FROM member WHERE item = ANY($1)
             ) t JOIN relay home ON home.role = 'home'
             ORDER BY t.item
             ON CONFLICT DO NOTHING RETURNING relay)
         SELECT DISTINCT relay FROM added";
+    ADD_MEMBERS = "
+        INSERT INTO member (item, repo, kind)
+        SELECT n.item, n.repo, $3 FROM UNNEST($1::bigint[], $2::bigint[]) n (item, repo)
+        WHERE (SELECT count(*) FROM member m WHERE m.repo = n.repo AND m.kind = $3) < $4
+        ORDER BY n.item, n.repo ON CONFLICT DO NOTHING RETURNING item";
     DROP_WHAT_IS_NO_TARGET = "
         WITH dropped AS (
             DELETE FROM coverage c USING relay r
@@ -49,12 +64,19 @@ statements! {
                 WHEN r.role = 'home' THEN
                     EXISTS (SELECT 1 FROM repo WHERE repo.item = c.item AND repo.event IS NOT NULL)
                     OR EXISTS (SELECT 1 FROM root WHERE root.item = c.item)
+                    OR EXISTS (SELECT 1 FROM member m WHERE m.item = c.item)
                 ELSE
-                    EXISTS (SELECT 1 FROM repo_relay rr WHERE rr.repo = c.item AND rr.relay = c.relay)
-                    OR EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
-                               WHERE x.root = c.item AND rr.relay = c.relay)
+                    EXISTS (SELECT 1 FROM repo_relay rr JOIN repo b ON b.item = rr.repo AND b.private <= r.private_peer
+                            WHERE rr.repo = c.item AND rr.relay = c.relay)
+                    OR (EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
+                                WHERE x.root = c.item AND rr.relay = c.relay)
+                        AND (r.private_peer OR NOT EXISTS (
+                            SELECT 1 FROM root_repo o JOIN repo b ON b.item = o.repo AND b.private WHERE o.root = c.item)))
+                    OR EXISTS (SELECT 1 FROM member m JOIN repo_relay rr ON rr.repo = m.repo
+                               JOIN repo b ON b.item = m.repo AND b.private <= r.private_peer
+                               WHERE m.item = c.item AND rr.relay = c.relay)
                 END
-            RETURNING c.relay, c.chunk IS NOT NULL AS had_place)
+            RETURNING c.relay, (c.chunk IS NOT NULL AND c.kind <> 3) AS had_place)
         SELECT relay, bool_or(had_place) FROM dropped GROUP BY relay";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE link = 'up' AND id = ANY($1)";
     MARK_EMPTY = "
@@ -62,7 +84,7 @@ statements! {
             WHEN EXISTS (SELECT 1 FROM coverage c WHERE c.relay = relay.id) THEN NULL
             ELSE coalesce(empty_since, $2) END
         WHERE id = ANY($1)";
-    ALL_ITEMS = "SELECT item FROM repo UNION ALL SELECT item FROM root";
+    ALL_ITEMS = "SELECT item FROM repo UNION ALL SELECT item FROM root UNION SELECT item FROM member";
     RELEASE_PENDING = "
         UPDATE coverage SET status = 0, batch = NULL, epoch = NULL, method = NULL WHERE status = 1 AND relay = ANY($1)";
     RELEASE_BATCHES = "
@@ -77,6 +99,22 @@ statements! {
 pub(super) async fn alone(conn: &mut PgConnection) -> Result<(), Failure> {
     sqlx::query(ALONE).execute(conn).await?;
     Ok(())
+}
+
+/// Makes items members of repos; answers with those for which one of these is new. Members of one repo have a bound, more or
+/// less: those of one statement are not counted against each other.
+pub(super) async fn add_members(
+    conn: &mut PgConnection,
+    pairs: &BTreeSet<(i64, i64)>,
+    kind: i64,
+) -> Result<BTreeSet<i64>, Failure> {
+    if pairs.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let (items, repos): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
+    let add = sqlx::query_scalar(ADD_MEMBERS).bind(items).bind(repos).bind(kind).bind(i64::from(PARTICIPANTS_PER_REPO));
+    let added: Vec<i64> = add.fetch_all(conn).await?;
+    Ok(added.into_iter().collect())
 }
 
 /// Brings the coverage of `items` in line with the targets (S3); answers with the upstreams where rows came or went.

@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Announced, Discovery, RootSeen, UpstreamId};
+use model::{Announced, Discovery, ItemKind, RootSeen, UpstreamId};
 use sqlx::PgConnection;
 
-use super::{Failure, Time, codec, coverage, item, relay, waiting};
+use super::{Failure, Time, bars, codec, coverage, item, relay, waiting};
 use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
 statements! {
-    REPOS = "SELECT item, event, created_at, removed_until, maintainers FROM repo WHERE item = ANY($1)";
+    REPOS = "SELECT item, event, created_at, removed_until, maintainers, says_private FROM repo WHERE item = ANY($1)";
     WRITE_REPOS = "
-        INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier)
-        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[])
+        INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier, says_private)
+        SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::boolean[])
         ON CONFLICT (item) DO UPDATE SET
             event = excluded.event, created_at = excluded.created_at, removed_until = excluded.removed_until,
-            maintainers = excluded.maintainers";
+            maintainers = excluded.maintainers, says_private = excluded.says_private";
     ANNOUNCED = "
         SELECT i.key, r.maintainers FROM repo r JOIN item i ON i.id = r.item
         WHERE r.event IS NOT NULL AND r.identifier = ANY($1) ORDER BY i.key";
@@ -28,6 +28,7 @@ statements! {
     ADD_ROOTS = "
         INSERT INTO root (item, kind, created_at) SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[])
         ON CONFLICT DO NOTHING RETURNING item";
+    MEMBERS_OF_REPOS = "SELECT DISTINCT item FROM member WHERE repo = ANY($1)";
     REPOS_OF_ROOTS = "SELECT root, repo FROM root_repo WHERE root = ANY($1)";
     TAG = "INSERT INTO root_repo (root, repo) SELECT * FROM UNNEST($1::bigint[], $2::bigint[])";
     ROOTS_OF_REPOS = "SELECT DISTINCT root FROM root_repo WHERE repo = ANY($1)";
@@ -48,16 +49,23 @@ pub(super) async fn discover(
 ) -> Result<Vec<UpstreamId>, Failure> {
     coverage::alone(conn).await?;
     let now = time.now(conn).await?;
+    let discovery = &bars::bury(conn, discovery).await?;
     let numbers = item::numbers(conn, repos::items_of(discovery)).await?;
     let seen = repos::seen(discovery);
     let stored = stored(conn, &repos::numbers_of(&seen, &numbers)).await?;
     let changes = repos::changes(seen, &numbers, &stored);
     write_repos(conn, &changes).await?;
-    waiting::arrived(conn, repos::keys_of_announced(discovery)).await?;
+    waiting::arrived(conn, repos::keys_of_announced(&changes).into_iter()).await?;
     let relisted = relist(conn, settings, &changes, now).await?;
+    let shown = bars::judge_private(conn, changes.iter().map(|change| change.identifier).collect()).await?;
+    let moved: BTreeSet<i64> = relisted.union(&shown).copied().collect();
     let mut touched = add_roots(conn, &discovery.roots, &numbers).await?;
-    touched.extend(roots_of(conn, &relisted).await?);
-    touched.extend(relisted);
+    let taking_part = repos::taking_part(discovery, &numbers);
+    touched.extend(coverage::add_members(conn, &taking_part, codec::item_kind_code(ItemKind::Participant)).await?);
+    for dependent in [ROOTS_OF_REPOS, MEMBERS_OF_REPOS] {
+        touched.extend(items_of(conn, dependent, &moved).await?);
+    }
+    touched.extend(moved);
     touched.extend(changes.iter().filter(|change| change.is_of_announcement()).map(|change| change.item));
     let dirty = coverage::retarget(conn, &touched, now).await?;
     Ok(dirty.into_iter().map(UpstreamId).collect())
@@ -75,6 +83,7 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
     let created: Vec<Option<i64>> = versions().map(|version| Some(codec::secs(version?.0))).collect();
     let removed: Vec<Option<i64>> = changes.iter().map(|change| change.after.removed_until.map(codec::secs)).collect();
     let named: Vec<String> = changes.iter().map(|change| codec::maintainers_text(&change.after.maintainers)).collect();
+    let private: Vec<bool> = changes.iter().map(|change| change.after.says_private).collect();
     let identifiers: Vec<Vec<u8>> = changes.iter().map(|change| change.identifier.to_vec()).collect();
     sqlx::query(WRITE_REPOS)
         .bind(items)
@@ -83,6 +92,7 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
         .bind(removed)
         .bind(named)
         .bind(identifiers)
+        .bind(private)
         .execute(conn)
         .await?;
     Ok(())
@@ -126,9 +136,10 @@ async fn add_roots(conn: &mut PgConnection, roots: &[RootSeen], numbers: &Number
     Ok(touched)
 }
 
-async fn roots_of(conn: &mut PgConnection, repos: &BTreeSet<i64>) -> Result<Vec<i64>, Failure> {
+/// Roots, or members, of repos.
+async fn items_of(conn: &mut PgConnection, sql: &'static str, repos: &BTreeSet<i64>) -> Result<Vec<i64>, Failure> {
     let repos: Vec<i64> = repos.iter().copied().collect();
-    Ok(sqlx::query_scalar(ROOTS_OF_REPOS).bind(repos).fetch_all(conn).await?)
+    Ok(sqlx::query_scalar(sql).bind(repos).fetch_all(conn).await?)
 }
 
 async fn pairs_of(conn: &mut PgConnection, sql: &'static str, items: &[i64]) -> Result<BTreeSet<(i64, i64)>, Failure> {

@@ -6,7 +6,8 @@ use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, RefTag, S
 use sqlx::PgConnection;
 
 use super::codec::RefKey;
-use super::{Failure, codec, text, waiting};
+use super::{Failure, codec, named, text, waiting};
+use crate::waits::is_a_disaster;
 
 /// Rows of one page: about 200 kB in flight.
 const ROWS_PER_PAGE: usize = 5000;
@@ -31,7 +32,8 @@ statements! {
         ORDER BY n.id
         ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, seen_at = excluded.seen_at
         WHERE (excluded.outcome = 0 AND event.outcome <> 0)
-           OR (event.outcome IN (3, 5, 99) AND excluded.outcome <> event.outcome)";
+           OR (event.outcome IN (3, 5, 99) AND excluded.outcome <> event.outcome)
+        RETURNING id";
     WRITE_REFS = "
         INSERT INTO event_ref (ref, created_at, id)
         SELECT n.ref, n.created_at, n.id FROM UNNEST($1::bigint[], $2::bigint[], $3::bytea[]) n (ref, created_at, id)
@@ -41,13 +43,19 @@ statements! {
         SELECT created_at, id FROM event
         WHERE kind = ANY($1) AND created_at BETWEEN $2 AND $3 AND (created_at, id) > ($4, $5)
           AND outcome <> 99 AND (NOT $6 OR outcome IN (0, 1))
+          AND ($6 OR NOT EXISTS (
+            SELECT 1 FROM event_ref o WHERE o.ref = ANY($8) AND o.created_at = event.created_at AND o.id = event.id))
         ORDER BY created_at, id LIMIT $7";
     PAGE_OF_REFS = "
         SELECT r.created_at, r.id FROM event_ref r
         WHERE r.ref = ANY($1) AND r.created_at BETWEEN $2 AND $3 AND (r.created_at, r.id) > ($4, $5)
-          AND EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome <> 99 AND (NOT $6 OR e.outcome IN (0, 1)))
+          AND EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome <> 99 AND (NOT $6 OR e.outcome IN (0, 1))
+                      AND (cardinality($8::bigint[]) = 0 OR e.kind = ANY($8)))
         ORDER BY r.created_at, r.id LIMIT $7";
+    // GRASP-08: an exchange would show their ids.
+    PRIVATE_REPOS = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.private";
     KNOWN = "SELECT id FROM event WHERE id = ANY($1) AND outcome <> 99";
+    AT_HOME = "SELECT coalesce(sum(n), 0)::bigint FROM outcome_count WHERE outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id = ANY($1) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= $1";
@@ -61,9 +69,13 @@ statements! {
 }
 
 /// What home was said to hold, and does not: it is asked for again by whoever still has it.
-pub(super) async fn lost(conn: &mut PgConnection, ids: &[EventId]) -> Result<(), Failure> {
+pub(super) async fn lost(conn: &mut PgConnection, ids: &[EventId], now: i64) -> Result<(), Failure> {
     let ids: Vec<Vec<u8>> = ids.iter().map(|id| id.as_bytes().to_vec()).collect();
-    sqlx::query(LOST).bind(ids).execute(conn).await?;
+    let held: i64 = sqlx::query_scalar(AT_HOME).fetch_one(&mut *conn).await?;
+    let lost = sqlx::query(LOST).bind(ids).execute(&mut *conn).await?.rows_affected();
+    if is_a_disaster(lost, held) {
+        waiting::hurry(conn, now).await?;
+    }
     Ok(())
 }
 
@@ -75,18 +87,23 @@ pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], now: i64)
         return Ok(());
     }
     let refs = ref_numbers(conn, rows).await?;
+    let mut changed = BTreeSet::new();
     let mut left: Vec<&LedgerRow> = rows.iter().collect();
     while !left.is_empty() {
         let mut seen = BTreeSet::new();
         let (once, again): (Vec<&LedgerRow>, Vec<&LedgerRow>) = left.into_iter().partition(|row| seen.insert(row.id));
-        write_once(conn, &once, now).await?;
+        changed.extend(write_once(conn, &once, now).await?);
         left = again;
     }
     write_refs(conn, rows, &refs).await?;
-    waiting::arrived(conn, rows.iter().filter(|row| row.outcome.is_at_home()).map(|row| row.id.to_hex())).await
+    // What is said again is no news to those who wait.
+    let news: Vec<&LedgerRow> = rows.iter().filter(|row| changed.contains(&row.id) && row.outcome.is_at_home()).collect();
+    named::note(conn, &news, now).await?;
+    waiting::arrived(conn, news.iter().map(|row| row.id.to_hex())).await
 }
 
-async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<(), Failure> {
+/// Answers with the rows that are new, or say something else than before.
+async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<Vec<EventId>, Failure> {
     let ids: Vec<Vec<u8>> = rows.iter().map(|row| row.id.as_bytes().to_vec()).collect();
     let created: Vec<i64> = rows.iter().map(|row| codec::secs(row.created_at)).collect();
     let kinds: Vec<i64> = rows.iter().map(|row| i64::from(row.kind.as_u16())).collect();
@@ -94,9 +111,10 @@ async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> R
     let reasons: Vec<Option<String>> = rows.iter().map(|row| row.reason.as_deref().map(text)).collect();
     let upstreams: Vec<i64> = rows.iter().map(|row| row.upstream.0).collect();
     let batches: Vec<Option<i64>> = rows.iter().map(|row| row.batch.map(|batch| batch.0)).collect();
-    let write = sqlx::query(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
-    write.bind(reasons).bind(upstreams).bind(batches).bind(now).execute(conn).await?;
-    Ok(())
+    let write = sqlx::query_scalar(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
+    let written = write.bind(reasons).bind(upstreams).bind(batches).bind(now);
+    let written: Vec<Vec<u8>> = written.fetch_all(conn).await?;
+    written.iter().map(|id| codec::event_id(id)).collect()
 }
 
 async fn write_refs(conn: &mut PgConnection, rows: &[LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {
@@ -149,12 +167,12 @@ pub(super) async fn page(
     scope: &LedgerScope,
     after: Option<LedgerCursor>,
 ) -> Result<LedgerPage, Failure> {
-    let (sql, members) = members(conn, scope).await?;
+    let Members { sql, members, apart } = members(conn, scope).await?;
     let since = scope.filter.since.map_or(0, codec::secs);
     let until = scope.filter.until.map_or(i64::MAX, codec::secs);
     let (after_at, after_id) = after.map_or((-1, Vec::new()), |at| (codec::secs(at.created_at), at.id.as_bytes().to_vec()));
     let rows = sqlx::query_as(sql).bind(members).bind(since.max(after_at)).bind(until).bind(after_at).bind(after_id);
-    let rows = rows.bind(scope.at_home).bind(codec::size(ROWS_PER_PAGE));
+    let rows = rows.bind(scope.at_home).bind(codec::size(ROWS_PER_PAGE)).bind(apart);
     let rows: Vec<(i64, Vec<u8>)> = rows.fetch_all(conn).await?;
     let is_last = rows.len() < ROWS_PER_PAGE;
     let cursor = |(at, id): (i64, Vec<u8>)| Ok(LedgerCursor { created_at: codec::timestamp(at), id: codec::event_id(&id)? });
@@ -164,17 +182,28 @@ pub(super) async fn page(
     Ok(LedgerPage { rows, is_last })
 }
 
-/// Which statement reads the set, and the numbers that it is made of.
-async fn members(conn: &mut PgConnection, scope: &LedgerScope) -> Result<(&'static str, Vec<i64>), Failure> {
-    let tagged = scope.filter.generic_tags.iter().find_map(|(tag, values)| Some((RefTag::from_name(tag.as_str())?, values)));
-    if let Some((tag, values)) = tagged {
-        let keys: BTreeSet<RefKey> = values.iter().map(|value| codec::key_of(tag, value)).collect();
-        return Ok((PAGE_OF_REFS, known_refs(conn, keys.iter()).await?.into_values().collect()));
+/// Which statement reads a set, the numbers that it is made of, and those that are apart: of references, the kinds that count
+/// (all, where it is empty); of kinds, the references of what is private.
+struct Members {
+    sql: &'static str,
+    members: Vec<i64>,
+    apart: Vec<i64>,
+}
+
+async fn members(conn: &mut PgConnection, scope: &LedgerScope) -> Result<Members, Failure> {
+    let kinds: Vec<i64> = scope.filter.kinds.iter().flatten().map(|kind| i64::from(kind.as_u16())).collect();
+    if let Some(keys) = codec::keys_of_scope(scope) {
+        let members = known_refs(conn, keys.iter()).await?.into_values().collect();
+        return Ok(Members { sql: PAGE_OF_REFS, members, apart: kinds });
     }
-    let Some(kinds) = &scope.filter.kinds else {
-        return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
-    };
-    Ok((PAGE_OF_KINDS, kinds.iter().map(|kind| i64::from(kind.as_u16())).collect()))
+    if kinds.is_empty() {
+        return Err(StateError::Store("a ledger set is named by kinds, authors or one tag".to_owned()).into());
+    }
+    let private: Vec<Vec<u8>> = sqlx::query_scalar(PRIVATE_REPOS).fetch_all(&mut *conn).await?;
+    let own = |addr: &Vec<u8>| codec::key_of(RefTag::Own, &String::from_utf8_lossy(addr));
+    let private: Vec<RefKey> = private.iter().map(own).collect();
+    let apart = known_refs(conn, private.iter()).await?.into_values().collect();
+    Ok(Members { sql: PAGE_OF_KINDS, members: kinds, apart })
 }
 
 /// Forgets what became of `ids`, unless home holds them.

@@ -13,6 +13,7 @@
 //! hosts can matter. The statements take it as a parameter all the same: tests turn a clock by hand ([`Time::Given`]), and
 //! run the SQL that production runs.
 
+mod bars;
 mod claim;
 mod connect;
 mod coverage;
@@ -21,6 +22,7 @@ mod item;
 mod lease;
 mod ledger;
 mod link;
+mod named;
 mod relay;
 mod report;
 mod schema;
@@ -32,7 +34,7 @@ mod waiting;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
     LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 use sqlx::{PgConnection, PgPool};
@@ -217,6 +219,7 @@ impl Store for PostgresStore {
 
     async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError> {
         transaction!(self.pool, |conn| sweep::follow_what_is_stated(conn, &self.settings, &self.time))?;
+        transaction!(self.pool, |conn| named::look_for(conn, &self.time))?;
         transaction!(self.pool, |conn| sweep::sweep(conn, &self.time))
     }
 
@@ -233,6 +236,11 @@ impl Store for PostgresStore {
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
         Ok(discover::announced(&mut conn, identifiers).await?)
+    }
+
+    async fn bars(&self, keys: &[String]) -> Result<Vec<Bar>, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(bars::bars(&mut conn, keys).await?)
     }
 
     async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {

@@ -6,7 +6,7 @@ use model::{DownClass, RelayUrl, Role};
 use sqlx::PgConnection;
 
 use super::item::{by_hash, named};
-use super::{Failure, Time, codec, coverage, link};
+use super::{Failure, Time, bars, codec, coverage, link};
 use crate::Settings;
 use crate::upstreams::{self, Known, Listing};
 
@@ -60,6 +60,7 @@ pub(super) async fn name_all(
         is_changed |= role == Role::Home && !new.is_empty();
     }
     is_changed |= !judge(conn, settings, now).await?.is_empty();
+    is_changed |= bars::mark_peers(conn, &settings.private_peers).await?;
     if is_changed {
         coverage::retarget_all(conn, now).await?;
     }
@@ -95,7 +96,8 @@ async fn forget_unlisted(conn: &mut PgConnection, homes: &[i64]) -> Result<(), F
 pub(super) async fn judge_all(conn: &mut PgConnection, settings: &Settings, time: &Time) -> Result<(), Failure> {
     coverage::alone(conn).await?;
     let now = time.now(conn).await?;
-    if !judge(conn, settings, now).await?.is_empty() {
+    let is_judged = !judge(conn, settings, now).await?.is_empty();
+    if bars::mark_peers(conn, &settings.private_peers).await? || is_judged {
         coverage::retarget_all(conn, now).await?;
     }
     Ok(())
@@ -145,6 +147,9 @@ pub(super) async fn numbers(
     let is_new = |url: &&&RelayUrl| !numbers.contains_key(url.as_str());
     let new: Vec<RelayUrl> = urls.iter().filter(is_new).map(|url| (*url).clone()).collect();
     let added = add(conn, (Role::Listed, now), &new, |url| settings.refusal(url)).await?;
+    if !added.is_empty() {
+        bars::mark_peers(conn, &settings.private_peers).await?;
+    }
     numbers.extend(named(added, &hashes));
     Ok(numbers)
 }

@@ -12,12 +12,16 @@ use crate::Settings;
 use crate::view::{self, Figures, Group, Lists, RelayRow, waited_since};
 
 /// What home holds is known before it is asked for elsewhere: an item waits for home's own coverage of it, but not long.
-/// `$2` is the moment before which an item has waited long enough.
+/// Nor is anything asked for before home has been read for the deletions of those who take part there (kind 2): what they name is
+/// not to be written again. `$2` is the moment before which an item has waited long enough.
 macro_rules! may_be_asked_for {
     () => {
         "(c.wanted_at <= $2 OR c.relay = (SELECT id FROM relay WHERE role = 'home') OR NOT EXISTS (
             SELECT 1 FROM coverage h
-            WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.item = c.item AND h.status <> 2))"
+            WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.item = c.item AND h.status <> 2)
+          AND NOT EXISTS (
+            SELECT 1 FROM coverage h JOIN coverage p ON p.relay = c.relay AND p.item = h.item
+            WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.status IN (0, 1) AND h.kind = 2))"
     };
 }
 pub(super) use may_be_asked_for;
@@ -43,7 +47,7 @@ statements! {
         WHERE c.relay = $1 AND c.status IN (0, 1, 2) AND c.kind = $2 AND c.chunk = $3 ORDER BY i.key";
     COVERED = "
         SELECT c.kind::bigint, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
-        WHERE c.relay = $1 AND c.status IN (1, 2) ORDER BY c.kind, c.chunk NULLS FIRST, i.key";
+        WHERE c.relay = $1 AND c.status IN (1, 2) AND c.kind <> 3 ORDER BY c.kind, c.chunk NULLS FIRST, i.key";
 }
 
 pub(super) async fn take(
@@ -68,7 +72,7 @@ pub(super) async fn take(
     view::snapshot(upstream, &relay, &figures, in_flight, (Lists { missing, tails, covered }, now))
 }
 
-/// What may be asked for now: repos before roots. The cut is made by age, which the index gives for nothing.
+/// What may be asked for now, kind by kind. The cut is made by age, which the index gives for nothing.
 async fn missing(conn: &mut PgConnection, relay: i64, now: i64) -> Result<Vec<Covered>, Failure> {
     let mut missing: Vec<Covered> = Vec::new();
     for kind in view::KINDS {

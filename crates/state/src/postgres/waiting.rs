@@ -124,7 +124,7 @@ pub(super) async fn policy(conn: &mut PgConnection, time: &Time, fingerprint: &s
     let now = time.now(conn).await?;
     ledger::forget_declined(conn).await?;
     sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
-    sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
+    hurry(conn, now).await?;
     Ok(true)
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn follow_home(conn: &mut PgConnection, time: &Time) -> Result<
         let now = time.now(conn).await?;
         ledger::forget_home_terms(conn).await?;
         sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
-        sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
+        hurry(conn, now).await?;
     }
     Ok(())
 }
@@ -148,6 +148,12 @@ pub(super) async fn follow_home(conn: &mut PgConnection, time: &Time) -> Result<
 async fn news_of_home(conn: &mut PgConnection) -> Result<Option<(bool, String)>, Failure> {
     let told: Option<(Option<String>, Option<String>)> = sqlx::query_as(HOME_TERMS).fetch_optional(conn).await?;
     told.map_or(Ok(None), |(before, learned)| follows_home(before, learned))
+}
+
+/// Every upstream is refreshed within the hour, not all at once.
+pub(super) async fn hurry(conn: &mut PgConnection, now: i64) -> Result<(), Failure> {
+    sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
+    Ok(())
 }
 
 async fn remove(conn: &mut PgConnection, gone: &[Vec<u8>]) -> Result<(), Failure> {

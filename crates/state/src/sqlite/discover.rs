@@ -2,29 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Announced, Discovery, RootSeen, UpstreamId};
+use model::{Announced, Discovery, ItemKind, RootSeen, UpstreamId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::item::{self, ROWS_PER_STATEMENT};
-use super::{Failure, codec, coverage, relay, waiting};
+use super::{Failure, bars, codec, coverage, relay, waiting};
 use crate::Settings;
 use crate::repos::{self, Change, Numbers, RepoRow, Stored};
 
 statements! {
     REPOS = "
-        SELECT item, event, created_at, removed_until, maintainers FROM repo WHERE item IN (SELECT value FROM json_each(?1))";
+        SELECT item, event, created_at, removed_until, maintainers, says_private FROM repo WHERE item IN (SELECT value FROM json_each(?1))";
     ANNOUNCED = "
         SELECT i.key, r.maintainers FROM repo r JOIN item i ON i.id = r.item
         WHERE r.event IS NOT NULL AND r.identifier IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY i.key";
     RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo IN (SELECT value FROM json_each(?1))";
     UNLIST = "
         DELETE FROM repo_relay WHERE (repo, relay) IN (SELECT e.value ->> 0, e.value ->> 1 FROM json_each(?1) e)";
+    MEMBERS_OF_REPOS = "SELECT DISTINCT item FROM member WHERE repo IN (SELECT value FROM json_each(?1))";
     REPOS_OF_ROOTS = "SELECT root, repo FROM root_repo WHERE root IN (SELECT value FROM json_each(?1))";
     ROOTS_OF_REPOS = "SELECT DISTINCT root FROM root_repo WHERE repo IN (SELECT value FROM json_each(?1))";
 }
 
 /// Its values are pushed.
-const WRITE_REPOS: &str = "INSERT OR REPLACE INTO repo (item, event, created_at, removed_until, maintainers, identifier) ";
+const WRITE_REPOS: &str = "INSERT INTO repo (item, event, created_at, removed_until, maintainers, identifier, says_private) ";
+const WRITE_OVER: &str = " ON CONFLICT (item) DO UPDATE SET event = excluded.event, created_at = excluded.created_at,
+    removed_until = excluded.removed_until, maintainers = excluded.maintainers, says_private = excluded.says_private";
 
 /// What home holds under `identifiers`.
 pub(super) async fn announced(conn: &mut SqliteConnection, identifiers: &[String]) -> Result<Vec<Announced>, Failure> {
@@ -39,16 +42,23 @@ pub(super) async fn discover(
     discovery: &Discovery,
     now: i64,
 ) -> Result<Vec<UpstreamId>, Failure> {
+    let discovery = &bars::bury(conn, discovery).await?;
     let numbers = item::numbers(conn, repos::items_of(discovery)).await?;
     let seen = repos::seen(discovery);
     let stored = stored(conn, &repos::numbers_of(&seen, &numbers)).await?;
     let changes = repos::changes(seen, &numbers, &stored);
     write_repos(conn, &changes).await?;
-    waiting::arrived(conn, repos::keys_of_announced(discovery)).await?;
+    waiting::arrived(conn, repos::keys_of_announced(&changes).into_iter()).await?;
     let relisted = relist(conn, settings, &changes, now).await?;
+    let shown = bars::judge_private(conn, changes.iter().map(|change| change.identifier).collect()).await?;
+    let moved: BTreeSet<i64> = relisted.union(&shown).copied().collect();
     let mut touched = add_roots(conn, &discovery.roots, &numbers).await?;
-    touched.extend(roots_of(conn, &relisted).await?);
-    touched.extend(relisted);
+    let taking_part = repos::taking_part(discovery, &numbers);
+    touched.extend(coverage::add_members(conn, &taking_part, codec::item_kind_code(ItemKind::Participant)).await?);
+    for dependent in [ROOTS_OF_REPOS, MEMBERS_OF_REPOS] {
+        touched.extend(items_of(conn, dependent, &moved).await?);
+    }
+    touched.extend(moved);
     touched.extend(changes.iter().filter(|change| change.is_of_announcement()).map(|change| change.item));
     let dirty = coverage::retarget(conn, &touched, now).await?;
     Ok(dirty.into_iter().map(UpstreamId).collect())
@@ -72,8 +82,9 @@ async fn write_repos(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Res
             row.push_bind(*item).push_bind(after.version.map(|(_, event)| event.as_bytes().to_vec()));
             row.push_bind(after.version.map(|(at, _)| codec::secs(at))).push_bind(after.removed_until.map(codec::secs));
             row.push_bind(codec::maintainers_text(&after.maintainers)).push_bind(identifier.as_slice());
+            row.push_bind(after.says_private);
         });
-        sql.build().execute(&mut *conn).await?;
+        sql.push(WRITE_OVER).build().execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -133,11 +144,12 @@ async fn insert_roots(conn: &mut SqliteConnection, roots: &BTreeMap<i64, &RootSe
     Ok(new)
 }
 
-async fn roots_of(conn: &mut SqliteConnection, repos: &BTreeSet<i64>) -> Result<Vec<i64>, Failure> {
+/// Roots, or members, of repos.
+async fn items_of(conn: &mut SqliteConnection, sql: &'static str, repos: &BTreeSet<i64>) -> Result<Vec<i64>, Failure> {
     let repos: Vec<i64> = repos.iter().copied().collect();
     let mut roots = Vec::new();
     for chunk in repos.chunks(ROWS_PER_STATEMENT) {
-        let found: Vec<i64> = sqlx::query_scalar(ROOTS_OF_REPOS).bind(super::json(chunk)).fetch_all(&mut *conn).await?;
+        let found: Vec<i64> = sqlx::query_scalar(sql).bind(super::json(chunk)).fetch_all(&mut *conn).await?;
         roots.extend(found);
     }
     Ok(roots)

@@ -7,7 +7,8 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::codec::RefKey;
 use super::item::ROWS_PER_STATEMENT;
-use super::{Failure, codec, waiting};
+use super::{Failure, codec, named, waiting};
+use crate::waits::is_a_disaster;
 
 /// Rows of one page: about 200 kB in flight.
 const ROWS_PER_PAGE: usize = 5000;
@@ -21,16 +22,22 @@ statements! {
         SELECT created_at, id FROM event
         WHERE kind IN (SELECT value FROM json_each(?1)) AND created_at BETWEEN ?2 AND ?3
           AND (created_at > ?4 OR (created_at = ?4 AND id > ?5)) AND outcome <> 99 AND (?6 = 0 OR outcome IN (0, 1))
+          AND (?6 = 1 OR NOT EXISTS (
+            SELECT 1 FROM json_each(?8) p JOIN event_ref o ON o.ref = p.value AND o.created_at = event.created_at AND o.id = event.id))
         ORDER BY created_at, id LIMIT ?7";
     PAGE_OF_REFS = "
         SELECT r.created_at, r.id FROM event_ref r
         WHERE r.ref IN (SELECT value FROM json_each(?1)) AND r.created_at BETWEEN ?2 AND ?3
           AND (r.created_at > ?4 OR (r.created_at = ?4 AND r.id > ?5))
-          AND EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome <> 99 AND (?6 = 0 OR e.outcome IN (0, 1)))
+          AND EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome <> 99 AND (?6 = 0 OR e.outcome IN (0, 1))
+                      AND (?8 = '[]' OR e.kind IN (SELECT value FROM json_each(?8))))
         ORDER BY r.created_at, r.id LIMIT ?7";
+    // GRASP-08: an exchange would show their ids.
+    PRIVATE_REPOS = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.private = 1";
     KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
     // 0 stored, 1 duplicate: what home was said to hold.
     LOST = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
+    AT_HOME = "SELECT coalesce(sum(n), 0) FROM outcome_count WHERE outcome IN (0, 1)";
     FORGET = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 0";
     // Held (3): home drops it when nothing comes of it, and is asked again later.
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= ?1";
@@ -53,6 +60,7 @@ const ON_CONFLICT: &str =
 /// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
 pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
     let refs = ref_numbers(conn, rows).await?;
+    let mut changed: BTreeSet<EventId> = BTreeSet::new();
     let mut sorted: Vec<&LedgerRow> = rows.iter().collect();
     sorted.sort_by_key(|row| row.id);
     for chunk in sorted.chunks(ROWS_PER_STATEMENT) {
@@ -64,16 +72,25 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
             values.push_bind(row.reason.clone()).push_bind(row.upstream.0).push_bind(row.batch.map(|batch| batch.0));
             values.push_bind(now);
         });
-        sql.push(ON_CONFLICT).build().execute(&mut *conn).await?;
+        let written = sql.push(ON_CONFLICT).push(" RETURNING id").build_query_scalar();
+        let written: Vec<Vec<u8>> = written.fetch_all(&mut *conn).await?;
+        changed.extend(written.iter().map(|id| codec::event_id(id)).collect::<Result<Vec<_>, Failure>>()?);
     }
     write_refs(conn, &sorted, &refs).await?;
-    waiting::arrived(conn, rows.iter().filter(|row| row.outcome.is_at_home()).map(|row| row.id.to_hex())).await
+    // What is said again is no news to those who wait.
+    let news: Vec<&LedgerRow> = rows.iter().filter(|row| changed.contains(&row.id) && row.outcome.is_at_home()).collect();
+    named::note(conn, &news, now).await?;
+    waiting::arrived(conn, news.iter().map(|row| row.id.to_hex())).await
 }
 
 /// What home was said to hold, and does not: it is asked for again by whoever still has it.
-pub(super) async fn lost(conn: &mut SqliteConnection, ids: &[EventId]) -> Result<(), Failure> {
+pub(super) async fn lost(conn: &mut SqliteConnection, ids: &[EventId], now: i64) -> Result<(), Failure> {
     let ids: Vec<String> = ids.iter().map(EventId::to_hex).collect();
-    sqlx::query(LOST).bind(super::json(&ids)).execute(conn).await?;
+    let held: i64 = sqlx::query_scalar(AT_HOME).fetch_one(&mut *conn).await?;
+    let lost = sqlx::query(LOST).bind(super::json(&ids)).execute(&mut *conn).await?.rows_affected();
+    if is_a_disaster(lost, held) {
+        waiting::hurry(conn, now).await?;
+    }
     Ok(())
 }
 
@@ -138,12 +155,12 @@ pub(super) async fn page(
     scope: &LedgerScope,
     after: Option<LedgerCursor>,
 ) -> Result<LedgerPage, Failure> {
-    let (sql, members) = members(conn, scope).await?;
+    let Members { sql, members, apart } = members(conn, scope).await?;
     let since = scope.filter.since.map_or(0, codec::secs);
     let until = scope.filter.until.map_or(i64::MAX, codec::secs);
     let (after_at, after_id) = after.map_or((-1, Vec::new()), |at| (codec::secs(at.created_at), at.id.as_bytes().to_vec()));
     let rows = sqlx::query_as(sql).bind(members).bind(since.max(after_at)).bind(until).bind(after_at).bind(after_id);
-    let rows = rows.bind(scope.at_home).bind(codec::size(ROWS_PER_PAGE));
+    let rows = rows.bind(scope.at_home).bind(codec::size(ROWS_PER_PAGE)).bind(apart);
     let rows: Vec<(i64, Vec<u8>)> = rows.fetch_all(conn).await?;
     let is_last = rows.len() < ROWS_PER_PAGE;
     let cursor = |(at, id): (i64, Vec<u8>)| Ok(LedgerCursor { created_at: codec::timestamp(at), id: codec::event_id(&id)? });
@@ -153,22 +170,35 @@ pub(super) async fn page(
     Ok(LedgerPage { rows, is_last })
 }
 
-/// Which statement reads the set, and the numbers that it is made of.
-async fn members(conn: &mut SqliteConnection, scope: &LedgerScope) -> Result<(&'static str, String), Failure> {
-    let tagged = scope.filter.generic_tags.iter().find_map(|(tag, values)| Some((RefTag::from_name(tag.as_str())?, values)));
-    if let Some((tag, values)) = tagged {
-        let keys: Vec<RefKey> = values.iter().map(|value| codec::key_of(tag, value)).collect();
-        let mut numbers = Vec::new();
-        for chunk in keys.chunks(ROWS_PER_STATEMENT) {
-            numbers.extend(known_refs(conn, chunk).await?.into_iter().map(|(_, id)| id));
-        }
-        return Ok((PAGE_OF_REFS, super::json(&numbers)));
+/// Which statement reads a set, the numbers that it is made of, and those that are apart: of references, the kinds that count
+/// (all, where it is empty); of kinds, the references of what is private.
+struct Members {
+    sql: &'static str,
+    members: String,
+    apart: String,
+}
+
+async fn members(conn: &mut SqliteConnection, scope: &LedgerScope) -> Result<Members, Failure> {
+    let kinds: Vec<i64> = scope.filter.kinds.iter().flatten().map(|kind| i64::from(kind.as_u16())).collect();
+    if let Some(keys) = codec::keys_of_scope(scope) {
+        let members = super::json(&numbers_of(conn, &keys).await?);
+        return Ok(Members { sql: PAGE_OF_REFS, members, apart: super::json(&kinds) });
     }
-    let Some(kinds) = &scope.filter.kinds else {
-        return Err(StateError::Store("a ledger set is named by kinds or by one tag".to_owned()).into());
-    };
-    let kinds: Vec<i64> = kinds.iter().map(|kind| i64::from(kind.as_u16())).collect();
-    Ok((PAGE_OF_KINDS, super::json(&kinds)))
+    if kinds.is_empty() {
+        return Err(StateError::Store("a ledger set is named by kinds, authors or one tag".to_owned()).into());
+    }
+    let private: Vec<String> = sqlx::query_scalar(PRIVATE_REPOS).fetch_all(&mut *conn).await?;
+    let private: Vec<RefKey> = private.iter().map(|addr| codec::key_of(RefTag::Own, addr)).collect();
+    let apart = super::json(&numbers_of(conn, &private).await?);
+    Ok(Members { sql: PAGE_OF_KINDS, members: super::json(&kinds), apart })
+}
+
+async fn numbers_of(conn: &mut SqliteConnection, keys: &[RefKey]) -> Result<Vec<i64>, Failure> {
+    let mut numbers = Vec::new();
+    for chunk in keys.chunks(ROWS_PER_STATEMENT) {
+        numbers.extend(known_refs(conn, chunk).await?.into_iter().map(|(_, id)| id));
+    }
+    Ok(numbers)
 }
 
 /// Forgets what became of `ids`, unless home holds them.

@@ -3,6 +3,7 @@
 //! Owns: the file, one connection that writes and a few that read; each method of [`Store`] is one transaction, and each
 //! noun has a module of its own. Never: a decision that `engine` can make, a row at a time where many may come.
 
+mod bars;
 mod checkpoint;
 mod claim;
 mod coverage;
@@ -11,6 +12,7 @@ mod item;
 mod lease;
 mod ledger;
 mod link;
+mod named;
 mod open;
 mod relay;
 mod report;
@@ -23,7 +25,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
     LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 use sqlx::{Sqlite, SqlitePool, Transaction};
@@ -186,6 +188,11 @@ impl Store for SqliteStore {
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         let mut tx = self.read().await?;
         Ok(discover::announced(&mut tx, identifiers).await?)
+    }
+
+    async fn bars(&self, keys: &[String]) -> Result<Vec<Bar>, StateError> {
+        let mut tx = self.read().await?;
+        Ok(bars::bars(&mut tx, keys).await?)
     }
 
     async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {

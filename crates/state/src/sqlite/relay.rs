@@ -6,7 +6,7 @@ use model::{DownClass, RelayUrl, Role};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::item::ROWS_PER_STATEMENT;
-use super::{Failure, coverage, link};
+use super::{Failure, bars, coverage, link};
 use crate::Settings;
 use crate::upstreams::{self, Known, Listing};
 
@@ -45,6 +45,7 @@ pub(super) async fn name_all(
         is_changed |= *role == Role::Home;
     }
     is_changed |= !judge(conn, settings, now).await?.is_empty();
+    is_changed |= bars::mark_peers(conn, &settings.private_peers).await?;
     if is_changed {
         coverage::retarget_all(conn, now).await?;
     }
@@ -71,7 +72,8 @@ async fn rename(conn: &mut SqliteConnection, relay: &Known, role: Option<Role>, 
 
 /// Judges every relay by the dial policy of today, which may be another than yesterday's.
 pub(super) async fn judge_all(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<(), Failure> {
-    if !judge(conn, settings, now).await?.is_empty() {
+    let is_changed = !judge(conn, settings, now).await?.is_empty();
+    if bars::mark_peers(conn, &settings.private_peers).await? || is_changed {
         coverage::retarget_all(conn, now).await?;
     }
     Ok(())
@@ -121,6 +123,7 @@ pub(super) async fn numbers(
         let new: Vec<&RelayUrl> = chunk.iter().copied().filter(|url| !numbers.contains_key(url.as_str())).collect();
         if !new.is_empty() {
             numbers.extend(add_listed(conn, settings, &new, now).await?);
+            bars::mark_peers(conn, &settings.private_peers).await?;
         }
     }
     Ok(numbers)

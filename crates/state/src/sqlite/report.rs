@@ -82,7 +82,7 @@ pub(super) async fn apply(
         Said::Rebuilt { layout } => applied.rebuilt(*layout).await,
         Said::CaughtUp => applied.caught_up().await,
         Said::Down { class, detail } => applied.down(*class, detail, (settings.rolls)()).await,
-        Said::Lost { ids } => ledger::lost(applied.conn, ids).await.map(|()| Vec::new()),
+        Said::Lost { ids } => ledger::lost(applied.conn, ids, applied.now).await.map(|()| Vec::new()),
         Said::Learned { facts } => applied.learned(facts).await,
         Said::RateLimited { seconds } => applied.rate_limited(*seconds).await,
     }

@@ -4,7 +4,7 @@ use model::UpstreamId;
 use sqlx::SqliteConnection;
 
 use super::snapshot::may_be_asked_for;
-use super::{Failure, coverage, lease, ledger, relay, waiting};
+use super::{Failure, coverage, lease, ledger, named, relay, waiting};
 use crate::Settings;
 use crate::view::waited_since;
 use crate::waits::held_until;
@@ -32,6 +32,7 @@ pub(super) async fn sweep(conn: &mut SqliteConnection, settings: &Settings, now:
     ledger::forget_past(conn, now).await?;
     waiting::follow_home(conn, now).await?;
     relay::judge_stated(conn, settings, now).await?;
+    named::look_for(conn, now).await?;
     let due: Vec<i64> = sqlx::query_scalar(DUE).bind(now).bind(waited_since(now)).fetch_all(conn).await?;
     Ok(due.into_iter().map(UpstreamId).collect())
 }

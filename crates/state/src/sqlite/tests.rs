@@ -15,12 +15,14 @@ fn settings() -> Settings {
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
         operator: None,
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }
 }
 
 fn all_statements() -> Vec<(&'static str, &'static str)> {
     [
+        bars::STATEMENTS,
         claim::STATEMENTS,
         coverage::STATEMENTS,
         discover::STATEMENTS,
@@ -28,6 +30,7 @@ fn all_statements() -> Vec<(&'static str, &'static str)> {
         lease::STATEMENTS,
         ledger::STATEMENTS,
         link::STATEMENTS,
+        named::STATEMENTS,
         open::STATEMENTS,
         relay::STATEMENTS,
         report::STATEMENTS,
@@ -140,12 +143,20 @@ async fn ended_batches_are_kept_for_seven_days_and_the_last_twenty_for_ever() {
     assert_eq!(kept, (14..=33).collect::<Vec<i64>>());
 }
 
+/// The number of the newest migration.
+fn newest() -> i64 {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/sqlite");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name.split_once('_').unwrap().0.parse().unwrap()).max().unwrap()
+}
+
 #[tokio::test]
 async fn a_file_is_brought_up_to_date_once_and_keeps_what_it_holds() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
-    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: None, after: 1 });
-    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: Some(1), after: 1 });
+    let newest = newest();
+    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: None, after: newest });
+    assert_eq!(migrate(&path).await.unwrap(), Migrated { before: Some(newest), after: newest });
     SqliteStore::open(&path, settings()).await.unwrap().close().await;
     assert!(migrate(Path::new("/no/such/directory/state.db")).await.is_err());
 }

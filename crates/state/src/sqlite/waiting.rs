@@ -127,7 +127,7 @@ pub(super) async fn policy(conn: &mut SqliteConnection, fingerprint: &str, now: 
     }
     ledger::forget_declined(conn).await?;
     sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
-    sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
+    hurry(conn, now).await?;
     Ok(true)
 }
 
@@ -140,8 +140,14 @@ pub(super) async fn follow_home(conn: &mut SqliteConnection, now: i64) -> Result
     if is_changed {
         ledger::forget_home_terms(conn).await?;
         sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
-        sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
+        hurry(conn, now).await?;
     }
+    Ok(())
+}
+
+/// Every upstream is refreshed within the hour, not all at once.
+pub(super) async fn hurry(conn: &mut SqliteConnection, now: i64) -> Result<(), Failure> {
+    sqlx::query(HURRY).bind(now).bind(REFRESHED_WITHIN_SECS).execute(conn).await?;
     Ok(())
 }
 

@@ -100,6 +100,7 @@ pub(crate) fn windows(history: &History, dice: &mut Dice) -> Vec<Discovery> {
             repos: repos.split_off(repos.len().saturating_sub(dice.roll(12))),
             roots: roots.split_off(roots.len().saturating_sub(dice.roll(20))),
             removals: removals.split_off(removals.len().saturating_sub(dice.roll(3))),
+            ..Discovery::default()
         });
     }
     windows
@@ -129,7 +130,7 @@ pub(crate) async fn s03_repeating_a_discovery_changes_nothing(world: World) {
     play(&world, &history, &mut dice).await;
     let before = targets(&world).await;
     let (repos, roots, removals) = history;
-    let again = Discovery { repos, roots, removals };
+    let again = Discovery { repos, roots, removals, ..Discovery::default() };
     assert_eq!(world.window(&again).await, [], "nothing is dirty");
     assert_eq!(targets(&world).await, before);
 }

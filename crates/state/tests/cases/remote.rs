@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{AskError, Bus, Nats, NatsSettings, StateClient};
 use model::{
-    Announced, Assignment, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
+    Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow,
     LedgerScope, RelayUrl, Report, Role, Said, Snapshot, StateError, Status, UpGranted, UpstreamId, Waiting,
 };
 use state::{Settings, Store};
@@ -191,6 +191,10 @@ impl Store for Remote {
         said(self.state.announced(identifiers.to_vec()).await)
     }
 
+    async fn bars(&self, keys: &[String]) -> Result<Vec<Bar>, StateError> {
+        said(self.state.bars(keys.to_vec()).await)
+    }
+
     async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {
         said(self.state.hold(waiting.to_vec()).await)
     }
@@ -277,6 +281,10 @@ impl Store for Spy {
 
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
         self.store.announced(identifiers).await
+    }
+
+    async fn bars(&self, keys: &[String]) -> Result<Vec<Bar>, StateError> {
+        self.store.bars(keys).await
     }
 
     async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {

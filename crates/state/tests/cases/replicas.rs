@@ -243,7 +243,7 @@ async fn reports_discoveries_leases_and_sweeps_at_once_lose_nothing() {
             for turn in 0..TURNS {
                 let all: Vec<usize> = (0..UPSTREAMS).collect();
                 let (repos, roots) = (vec![announced(2 + n, turn as u64 + 1, &all[turn % 4..])], vec![root(turn, &[2 + n])]);
-                store.discover(&model::Discovery { repos, roots, removals: vec![] }).await.unwrap();
+                store.discover(&model::Discovery { repos, roots, ..model::Discovery::default() }).await.unwrap();
                 store.sweep().await.unwrap();
                 beat(&store, &super::world::worker("one")).await;
             }
@@ -283,6 +283,7 @@ async fn connect(url: &str, time: Time) -> Arc<dyn Store> {
         allow_non_public: vec![],
         own_urls: vec![home()],
         operator: None,
+        private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     };
     Arc::new(PostgresStore::connect(url, settings, time).await.unwrap())

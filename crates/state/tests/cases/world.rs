@@ -53,6 +53,7 @@ impl World {
             allow_non_public: Vec::new(),
             own_urls: vec![home(), url("wss://alias.example")],
             operator: None,
+            private_peers: Vec::new(),
             rolls: Arc::new(|| 0),
         };
         let store = backend.open("0", settings.clone()).await;
@@ -102,7 +103,7 @@ impl World {
 
     /// One discovery window; answers with the URLs of the upstreams that it changed, sorted.
     pub(crate) async fn discover(&self, repos: &[RepoSeen], roots: &[RootSeen]) -> Vec<RelayUrl> {
-        self.window(&Discovery { repos: repos.to_vec(), roots: roots.to_vec(), removals: vec![] }).await
+        self.window(&Discovery { repos: repos.to_vec(), roots: roots.to_vec(), ..Discovery::default() }).await
     }
 
     pub(crate) async fn remove(&self, addr: RepoAddr, until: u64) -> Vec<RelayUrl> {
@@ -274,6 +275,7 @@ pub(crate) fn announced(n: usize, at: u64, relays: &[usize]) -> RepoSeen {
         created_at: Timestamp::from_secs(at),
         relays: relays.iter().copied().map(relay).collect(),
         maintainers: vec![],
+        private: false,
     }
 }
 

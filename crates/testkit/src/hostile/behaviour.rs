@@ -54,6 +54,8 @@ pub enum Behaviour {
     OneKeyOnly,
     /// An event that is offered gets OK with this verdict and text, and is not kept.
     AnswersOffers(bool, &'static str),
+    /// The same, for events whose content holds the first text; of several of these, the first counts.
+    AnswersOffersOf(&'static str, bool, &'static str),
     /// An event that is offered gets its OK this much later; the next is read only then.
     LateOk(Duration),
     /// An event that is offered gets no OK, and is not kept.

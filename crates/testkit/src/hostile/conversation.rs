@@ -180,9 +180,17 @@ impl Conversation {
         }
         let late = scripted!(self.script, Behaviour::LateOk(late) => Step::Wait(*late));
         let answer = scripted!(self.script, Behaviour::AnswersOffers(verdict, text) => (*verdict, *text));
+        let answer = answer.or_else(|| self.answer_of(event["content"].as_str().unwrap_or_default()));
         let kept = answer.is_none().then(|| Step::Keep(event.clone()));
         let (verdict, text) = answer.unwrap_or((true, ""));
         late.into_iter().chain([say(json!(["OK", event["id"], verdict, text]))]).chain(kept).collect()
+    }
+
+    fn answer_of(&self, content: &str) -> Option<(bool, &'static str)> {
+        let mut answers = self.script.iter().filter_map(|behaviour| {
+            if let Behaviour::AnswersOffersOf(part, verdict, text) = behaviour { Some((*part, *verdict, *text)) } else { None }
+        });
+        answers.find(|(part, ..)| content.contains(part)).map(|(_, verdict, text)| (verdict, text))
     }
 
     fn neg_open(&mut self, id: &str) -> Vec<Step> {
