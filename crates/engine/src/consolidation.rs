@@ -1,40 +1,49 @@
 //! Live subscriptions and their number (S14): how many a link has, when rebuilding them makes fewer.
 
-use model::{Item, ItemKind, LinkView, LiveFilter, Resume};
+use model::{Item, ItemKind, LinkView, LiveFilter, Resume, Slot};
 
 use crate::filters;
 use crate::rules::REFS_PER_FILTER;
 
-/// One above the highest chunk number, and the items that have a place: each by repos, and by roots and participants.
+/// One above the highest chunk number, and the items that have a place: each by repos and by roots.
 pub type Crowd = ((u32, u32), (u64, u64));
 
-/// Live subscriptions of a link: layer 1, and three for each chunk. All kinds of items share one row of chunk numbers;
-/// `chunks` is one above the highest number in use. A chunk of participants opens one subscription and is counted as three:
-/// a number says alone what it may take (I3), and a hundred participants are many.
+/// Live subscriptions of a link: layer 1, and three for each chunk. Repos and roots share one row of chunk numbers;
+/// `chunks` is one above the highest number in use by each. Participants have a row of their own ([`for_deletions`]).
 #[must_use]
 pub fn live_count(chunks: (u32, u32)) -> usize {
     1 + 3 * chunks.0.max(chunks.1) as usize
 }
 
+/// Live subscriptions that are kept for deletions: one for each hundred participants, so two are the people of any project. A
+/// relay that allows few has none to spare: there deletions are asked for in rotation, and what people say stays live.
+#[must_use]
+pub fn for_deletions(limit: usize) -> usize {
+    limit / 35
+}
+
 /// Whether the live subscriptions of this chunk fit under the limit (I3). It depends on the number alone, so that what is
 /// open on a link stays within the limit however chunks come and go.
 #[must_use]
-pub fn is_live(chunk: u32, limit: usize) -> bool {
-    let above = 3 * (chunk as usize + 1);
+pub fn is_live(slot: Slot, limit: usize) -> bool {
+    let chunk = slot.chunk as usize;
+    if slot.family.items == ItemKind::Participant {
+        return chunk < for_deletions(limit);
+    }
     // Layer 1 takes one of them.
-    above < limit
+    3 * (chunk + 1) + for_deletions(limit) < limit
 }
 
 /// The filters that are open, and those that are asked for in rotation because there is no room for them (I3).
 #[must_use]
 pub fn parted(filters: Vec<LiveFilter>, limit: usize) -> (Vec<LiveFilter>, Vec<LiveFilter>) {
-    filters.into_iter().partition(|filter| is_live(filter.slot.chunk, limit))
+    filters.into_iter().partition(|filter| is_live(filter.slot, limit))
 }
 
 /// The lowest chunk that has no room under the limit.
 #[must_use]
 pub fn first_polled(limit: usize) -> u32 {
-    u32::try_from(limit.saturating_sub(1) / 3).unwrap_or(u32::MAX)
+    u32::try_from(limit.saturating_sub(1 + for_deletions(limit)) / 3).unwrap_or(u32::MAX)
 }
 
 /// One above the highest chunk number that `members` (repos, roots) would need without holes.
@@ -44,19 +53,12 @@ pub fn dense_chunks(members: (u64, u64)) -> u32 {
     chunks(members.0).saturating_add(chunks(members.1))
 }
 
-/// Items that have a place, as [`dense_chunks`] takes them. Participants begin behind the last full chunk of roots, for the two
-/// never share one.
-#[must_use]
-pub fn members(repos: u64, roots: u64, participants: u64) -> (u64, u64) {
-    if participants == 0 { (repos, roots) } else { (repos, roots.next_multiple_of(REFS_PER_FILTER.into()) + participants) }
-}
-
 /// S14: whether the link would pass `limit` with one more chunk, and rebuilding gives room.
 ///
 /// Members leave chunks when their repo drops the upstream, so chunks grow holes; without holes a rebuild gains nothing.
 #[must_use]
 pub fn is_due(chunks: (u32, u32), members: (u64, u64), limit: usize) -> bool {
-    live_count(chunks) + 3 > limit && dense_chunks(members) < chunks.0.max(chunks.1)
+    live_count(chunks) + 3 + for_deletions(limit) > limit && dense_chunks(members) < chunks.0.max(chunks.1)
 }
 
 /// Whether a plan needs every covered item: to catch up a new link, or to rebuild its live filters, because chunks changed or
@@ -70,11 +72,11 @@ pub fn needs_covered(link: &LinkView, rebuild: Option<u64>, (chunks, members): C
     }
 }
 
-/// S14: new chunks without holes, in the order of the items: repos, roots, participants, then what stands alone. What is read
-/// once has no place.
+/// S14: new chunks without holes, in the order of the items: repos, then roots, then what stands alone. Participants stay where
+/// they are.
 #[must_use]
 pub fn rechunked(covered: impl IntoIterator<Item = Item>) -> Vec<(Item, u32)> {
-    let mut items: Vec<Item> = covered.into_iter().filter(|item| item.kind() != ItemKind::Named).collect();
+    let mut items: Vec<Item> = covered.into_iter().filter(is_packed).collect();
     items.sort_by_cached_key(|item| (filters::stands_alone(item), item.clone()));
     let mut placed: Vec<(Item, u32)> = Vec::with_capacity(items.len());
     let mut members = 0;
@@ -95,6 +97,13 @@ pub fn rechunked(covered: impl IntoIterator<Item = Item>) -> Vec<(Item, u32)> {
     placed
 }
 
+fn is_packed(item: &Item) -> bool {
+    match item.kind() {
+        ItemKind::Repo | ItemKind::Root => true,
+        ItemKind::Participant | ItemKind::Named => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,13 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn s14_participants_fill_chunks_of_their_own() {
-        assert_eq!(dense_chunks(members(150, 30, 0)), 3);
-        assert_eq!(dense_chunks(members(150, 30, 1)), 4);
-        assert_eq!(dense_chunks(members(150, 100, 101)), 5);
+    fn s14_participants_stay_in_the_chunks_that_they_have() {
         let items = [root(1), Item::Participant(crate::testing::author()), Item::Named(crate::testing::id(1))];
-        let chunks: Vec<u32> = rechunked(items).into_iter().map(|(_, chunk)| chunk).collect();
-        assert_eq!(chunks, [0, 1], "what is read once has no place");
+        assert_eq!(rechunked(items), [(root(1), 0)]);
     }
 
     #[test]
@@ -126,12 +131,20 @@ mod tests {
         assert_eq!((sizes, placed.last()), (vec![100, 50, 30, 1], Some(&(long, 3))));
     }
 
+    fn slot(items: ItemKind, chunk: u32) -> Slot {
+        Slot { family: model::Family::of(items)[0], chunk }
+    }
+
     #[test]
-    fn i03_as_many_chunks_are_live_as_fit_beside_layer_1() {
-        assert_eq!((0..100).filter(|chunk| is_live(*chunk, 70)).count(), 23);
-        assert_eq!((0..100).filter(|chunk| is_live(*chunk, 3)).count(), 0);
-        for limit in 0..80 {
-            assert_eq!((0..100).find(|chunk| !is_live(*chunk, limit)), Some(first_polled(limit)), "{limit}");
+    fn i03_as_many_chunks_are_live_as_fit_beside_layer_1_and_deletions() {
+        let live = |items, limit| (0..100).filter(|chunk| is_live(slot(items, *chunk), limit)).count();
+        assert_eq!((live(ItemKind::Repo, 70), live(ItemKind::Participant, 70)), (22, 2));
+        assert_eq!((live(ItemKind::Root, 20), live(ItemKind::Participant, 20)), (6, 0));
+        assert_eq!((live(ItemKind::Root, 3), live(ItemKind::Participant, 3)), (0, 0));
+        for limit in 1..80 {
+            let open = 1 + 3 * live(ItemKind::Root, limit) + live(ItemKind::Participant, limit);
+            assert!(open <= limit, "{open} of {limit}");
+            assert_eq!(live(ItemKind::Root, limit), first_polled(limit) as usize, "{limit}");
         }
     }
 }

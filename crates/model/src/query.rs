@@ -208,7 +208,7 @@ pub struct Snapshot {
     pub batches_in_flight: usize,
     /// The newest chunk of each kind of item, and every chunk that a missing item belongs to, with all their members.
     pub tails: Vec<Tail>,
-    /// One above the highest chunk number in use: by repos, by roots and participants. They share one row of numbers.
+    /// One above the highest chunk number in use: by repos, by roots. They share one row of numbers.
     pub chunks: (u32, u32),
     /// Counts the changes of chunks other than growth: each live filter is of one layout.
     #[serde(default)]

@@ -93,14 +93,14 @@ impl Figures {
 
     fn chunks(&self) -> (u32, u32) {
         let top = |chunks: &[u32]| chunks.last().map_or(0, |highest| highest + 1);
-        (top(&self.chunks[0]), top(&self.chunks[1]).max(top(&self.chunks[2])))
+        (top(&self.chunks[0]), top(&self.chunks[1]))
     }
 
     /// Whether the plan may need everything that is covered.
     pub(crate) fn needs_covered(&self, relay: &RelayRow, settings: &Settings) -> Result<bool, Failure> {
         let most = settings.policy.live_limit;
         let limit = codec::learned(&relay.learned)?.live_limit.map_or(most, |allowed| allowed.min(most));
-        let members = consolidation::members(self.members[0], self.members[1], self.members[2]);
+        let members = (self.members[0], self.members[1]);
         Ok(consolidation::needs_covered(&relay.link.view(), relay.rebuild(), (self.chunks(), members), limit))
     }
 

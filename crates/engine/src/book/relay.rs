@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BatchId, Epoch, Item, ItemKind, Learned, LinkView, RelayUrl, Role, Timestamp};
 
-use crate::consolidation;
 use crate::health::Health;
 use crate::sequence::Applied;
 
@@ -173,7 +172,7 @@ impl Relay {
             return;
         }
         self.layout += 1;
-        for row in self.rows.values_mut() {
+        for (_, row) in self.rows.iter_mut().filter(|(item, _)| item.kind() != ItemKind::Participant) {
             row.chunk = None;
         }
         for (item, chunk) in places {
@@ -201,16 +200,16 @@ impl Relay {
         true
     }
 
-    /// One above the highest chunk number in use: by repos, by roots and participants; they share one row of numbers.
+    /// One above the highest chunk number in use: by repos, by roots; they share one row of numbers.
     pub(super) fn chunks(&self) -> (u32, u32) {
         let above = |kind| self.placed(kind).map(|(chunk, _)| chunk + 1).max().unwrap_or(0);
-        (above(ItemKind::Repo), above(ItemKind::Root).max(above(ItemKind::Participant)))
+        (above(ItemKind::Repo), above(ItemKind::Root))
     }
 
     /// Items that have a place.
     pub(super) fn members(&self) -> (u64, u64) {
         let count = |kind| self.placed(kind).count() as u64;
-        consolidation::members(count(ItemKind::Repo), count(ItemKind::Root), count(ItemKind::Participant))
+        (count(ItemKind::Repo), count(ItemKind::Root))
     }
 
     /// Every item of `kind` that has a place, with its chunk, whatever its state.

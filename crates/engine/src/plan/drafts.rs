@@ -60,7 +60,7 @@ pub(super) fn reason(look: &Snapshot, batches: usize, items: u64) -> Reason {
 /// The chunks in sight, growing as items join.
 struct Chunks {
     members: BTreeMap<(ItemKind, u32), Vec<Item>>,
-    /// The number of the next new chunk, of whatever kind.
+    /// The number of the next new chunk, of repos or of roots.
     next: u32,
     /// What is read once: batches, not chunks.
     named: u32,
@@ -74,7 +74,8 @@ impl Chunks {
             .iter()
             .filter_map(|chunk| kind_of(&chunk.items).map(|kind| ((kind, chunk.chunk), chunk.items.clone())))
             .collect();
-        let above_tails = members.keys().map(|(_, chunk)| chunk + 1).max().unwrap_or(0);
+        let shared = members.keys().filter(|(kind, _)| *kind != ItemKind::Participant);
+        let above_tails = shared.map(|(_, chunk)| chunk + 1).max().unwrap_or(0);
         Self { members, next: above_tails.max(look.chunks.0).max(look.chunks.1), named: 0 }
     }
 
@@ -88,9 +89,14 @@ impl Chunks {
         let last = self.members.range((kind, 0)..=(kind, u32::MAX)).next_back().map(|((_, chunk), members)| (*chunk, members));
         let chunk = match last {
             Some((chunk, members)) if filters::has_room(members) && !filters::stands_alone(item) => chunk,
+            // Participants have a row of numbers of their own.
+            Some((chunk, _)) if kind == ItemKind::Participant => chunk + 1,
+            None if kind == ItemKind::Participant => 0,
             Some(_) | None => self.next,
         };
-        self.next = self.next.max(chunk + 1);
+        if kind != ItemKind::Participant {
+            self.next = self.next.max(chunk + 1);
+        }
         self.members.entry((kind, chunk)).or_default().push(item.clone());
         chunk
     }

@@ -169,7 +169,7 @@ fn consolidate(look: &Snapshot, policy: &Policy) -> Option<Plan> {
     }
     let rechunk = consolidation::rechunked(covered(look).iter().map(|covered| covered.item.clone()));
     let top = rechunk.last().map_or(0, |(_, chunk)| chunk + 1);
-    if top >= look.chunks.0.max(look.chunks.1) {
+    if rechunk.is_empty() || top >= look.chunks.0.max(look.chunks.1) {
         // What stands alone in its filters fills no chunk: a rebuild would gain nothing, again and again.
         return None;
     }
@@ -208,12 +208,12 @@ fn covered(look: &Snapshot) -> &[Covered] {
     look.covered.as_deref().unwrap_or_default()
 }
 
-/// Repos, roots and participants among the covered items; where they are not listed, as many as fill their chunks.
+/// Repos and roots among the covered items; where they are not listed, as many as fill their chunks.
 fn members(look: &Snapshot) -> (u64, u64) {
     let full = |chunks: u32| u64::from(chunks) * u64::from(crate::rules::REFS_PER_FILTER);
     let Some(covered) = &look.covered else { return (full(look.chunks.0), full(look.chunks.1)) };
     let count = |kind| covered.iter().filter(|covered| covered.item.kind() == kind).count() as u64;
-    consolidation::members(count(ItemKind::Repo), count(ItemKind::Root), count(ItemKind::Participant))
+    (count(ItemKind::Repo), count(ItemKind::Root))
 }
 
 #[cfg(test)]

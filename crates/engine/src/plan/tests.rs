@@ -152,9 +152,9 @@ fn i03_a_chunk_beyond_the_live_limit_is_polled_and_the_report_says_so() {
     let tail = Tail { chunk: 24, items: (100..150).map(root).collect() };
     let plan = planned(&Snapshot { tails: vec![tail], ..look });
     assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len()), (0, 3));
-    assert_eq!(plan.report.reasons[1], Reason::Polled { first: 23, last: 24, limit: 70 });
+    assert_eq!(plan.report.reasons[1], Reason::Polled { first: 22, last: 24, limit: 70 });
     let words = plan.report.reasons[1].to_string();
-    assert_eq!(words, "chunks 23 to 24 are polled: 70 live subscriptions are allowed");
+    assert_eq!(words, "chunks 22 to 24 are polled: 70 live subscriptions are allowed");
 }
 
 #[test]
@@ -214,5 +214,25 @@ fn i03_a_catch_up_opens_no_more_than_the_limit() {
     let covered = (0..40).map(|n| Covered { item: root(n), chunk: Some(n) }).collect();
     let plan = planned(&Snapshot { link, covered: Some(covered), chunks: (0, 40), ..up() });
     let [Ask::OpenAnnouncements { .. }, Ask::CatchUp { live, polled, .. }] = &plan.asks[..] else { panic!("{plan:?}") };
-    assert_eq!((live.len() + 1, polled.len()), (70, 51), "three filters of each of 40 chunks");
+    assert_eq!((live.len() + 1, polled.len()), (67, 54), "three filters of each of 40 chunks");
+}
+
+#[test]
+fn i03_participants_have_one_live_filter_where_there_is_room_and_are_polled_where_there_is_none() {
+    let participant = || Item::Participant(crate::testing::author());
+    let tail = |chunk| Tail { chunk, items: vec![participant(); 100] };
+    let plan = planned(&Snapshot { chunks: (10, 40), tails: vec![tail(0)], ..missing([participant()]) });
+    assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len(), plan.batches[0].history.len()), (1, 0, 1));
+    let plan = planned(&Snapshot { chunks: (10, 40), tails: vec![tail(1)], ..missing([participant()]) });
+    assert_eq!((plan.batches[0].live.len(), plan.batches[0].polled.len(), plan.batches[0].history.len()), (0, 1, 1));
+}
+
+#[test]
+fn named_events_are_asked_for_by_a_hundred_ids_at_a_time_and_take_no_place() {
+    let named = (0..150).map(|n| Item::Named(crate::testing::id(n)));
+    let plan = planned(&Snapshot { chunks: (1, 2), ..missing(named.chain([root(1)])) });
+    let batches: Vec<(usize, usize, Method)> =
+        plan.batches.iter().map(|one| (one.draft.items.len(), one.live.len(), one.draft.method)).collect();
+    assert_eq!(batches, [(1, 3, Method::Negentropy), (100, 0, Method::Req), (50, 0, Method::Req)]);
+    assert_eq!(plan.batches[0].draft.chunk, 2, "the chunk after the two that there are");
 }

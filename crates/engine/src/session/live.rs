@@ -304,13 +304,13 @@ impl Session {
     }
 
     /// I3: whether the limit that was learned leaves room for the live subscriptions of this chunk.
-    pub(super) fn allows_live(&self, chunk: u32) -> bool {
-        self.learned.live_limit.is_none_or(|limit| is_live(chunk, limit))
+    pub(super) fn allows_live(&self, slot: Slot) -> bool {
+        self.learned.live_limit.is_none_or(|limit| is_live(slot, limit))
     }
 
     /// I3: what the planner would not open under this limit is closed, so that history has room, and polled.
     pub(super) fn keep_live_within(&mut self, limit: usize, now: Now) {
-        let is_surplus = |key: &LiveKey| matches!(key, LiveKey::Slot(slot) if !is_live(slot.chunk, limit));
+        let is_surplus = |key: &LiveKey| matches!(key, LiveKey::Slot(slot) if !is_live(*slot, limit));
         let surplus: Vec<LiveKey> = self.lives.keys().filter(|key| is_surplus(key)).copied().collect();
         for key in surplus {
             self.poll_instead(key, now);

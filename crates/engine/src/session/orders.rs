@@ -89,7 +89,7 @@ impl Session {
         }
         // The order may be older than what the link has learned since.
         let (live, surplus): (Vec<LiveFilter>, Vec<LiveFilter>) =
-            live.into_iter().partition(|live| self.allows_live(live.slot.chunk));
+            live.into_iter().partition(|live| self.allows_live(live.slot));
         for filter in polled.into_iter().chain(surplus) {
             // Its history is read now: what comes is to be read from now on.
             self.join_poll(filter, now.wall, true);

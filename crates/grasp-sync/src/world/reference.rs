@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nostr::event::{Event, EventId};
+use nostr::key::PublicKey;
 
 /// Seconds ahead of `now` from which an event is kept from home (it may be a clock gone wrong).
 pub const FAR_FUTURE: u64 = 24 * 3_600;
@@ -39,7 +40,8 @@ pub fn held(events: &[Event], now: u64) -> Vec<Event> {
 /// `upstreams` are the URL and the held events of each, `bootstrap` the URLs known from the start.
 /// An upstream is known when it is one of these or is listed by the newest announcement that home
 /// holds of some repository. From each known one comes: every 30617 and 30618; what tags (`a`, `A`,
-/// `q`) a repository that lists it; what tags (`e`, `E`, `q`) a root of such a repository.
+/// `q`) a repository that lists it; what tags (`e`, `E`, `q`) a root of such a repository; every deletion (5) and request to
+/// vanish (62) by who takes part in such a repository.
 #[must_use]
 pub fn expected_home(
     upstreams: &[(String, Vec<Event>)],
@@ -73,32 +75,44 @@ struct Wanted {
     repos: BTreeMap<String, BTreeSet<String>>,
     /// Root id in hex to the relays of all its repositories.
     roots: BTreeMap<String, BTreeSet<String>>,
+    /// Who announced a repository, is named by it as a maintainer, or opened a root in it, to its relays.
+    participants: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Wanted {
     fn of(home: &[Event]) -> Self {
         let mut repos: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut participants: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for event in home.iter().filter(|event| kind(event) == 30617) {
             let Some(address) = address(event) else {
                 continue;
             };
             let lists = event.tags.iter().filter(|tag| tag.kind() == "relays");
             let relays = lists.flat_map(|tag| tag.as_slice()[1..].iter().map(|url| plain(url)));
-            repos.insert(address, relays.collect());
+            let relays: BTreeSet<String> = relays.collect();
+            let named = event.tags.iter().filter(|tag| tag.kind() == "maintainers").flat_map(|tag| tag.as_slice()[1..].iter());
+            let named = named.filter_map(|key| PublicKey::parse(key).ok()).chain([event.pubkey]);
+            for author in named {
+                participants.entry(author.to_hex()).or_default().extend(relays.iter().cloned());
+            }
+            repos.insert(address, relays);
         }
         let mut roots: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for event in home.iter().filter(|event| matches!(kind(event), 1617 | 1618 | 1619 | 1621)) {
             let relays = first_values(event, &["a"]).filter_map(|address| repos.get(address)).flatten();
-            roots.insert(event.id.to_hex(), relays.cloned().collect());
+            let relays: BTreeSet<String> = relays.cloned().collect();
+            participants.entry(event.pubkey.to_hex()).or_default().extend(relays.iter().cloned());
+            roots.insert(event.id.to_hex(), relays);
         }
         let relays = repos.values().flatten().cloned().collect();
-        Self { relays, repos, roots }
+        Self { relays, repos, roots, participants }
     }
 
     fn takes(&self, event: &Event, url: &str) -> bool {
         let lists =
             |names: &BTreeMap<String, BTreeSet<String>>, name: &str| names.get(name).is_some_and(|relays| relays.contains(url));
         matches!(kind(event), 30617 | 30618)
+            || (matches!(kind(event), 5 | 62) && lists(&self.participants, &event.pubkey.to_hex()))
             || first_values(event, &["a", "A", "q"]).any(|address| lists(&self.repos, address))
             || first_values(event, &["e", "E", "q"]).any(|id| lists(&self.roots, id))
     }

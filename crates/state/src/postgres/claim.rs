@@ -21,7 +21,7 @@ statements! {
     LEARN = "UPDATE relay SET learned = $2 WHERE id = $1";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = $1";
     // Their old chunk may be another one's number from now on.
-    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = $1 AND status = 0 AND chunk IS NOT NULL";
+    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = $1 AND status = 0 AND kind < 2 AND chunk IS NOT NULL";
     RECHUNK = "
         UPDATE coverage SET chunk = n.chunk FROM UNNEST($2::bigint[], $3::bigint[]) n (item, chunk)
         WHERE coverage.relay = $1 AND coverage.item = n.item";

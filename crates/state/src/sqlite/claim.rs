@@ -22,7 +22,7 @@ statements! {
         WHERE id = ?1 AND json_extract(learned, '$.nip77.refused') IS NOT NULL";
     NEW_LAYOUT = "UPDATE relay SET layout = layout + 1 WHERE id = ?1";
     // Their old chunk may be another one's number from now on.
-    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND chunk IS NOT NULL";
+    UNPLACE_WANTED = "UPDATE coverage SET chunk = NULL WHERE relay = ?1 AND status = 0 AND kind < 2 AND chunk IS NOT NULL";
     RECHUNK = "UPDATE coverage SET chunk = ?3 WHERE relay = ?1 AND item IN (SELECT value FROM json_each(?2))";
     // The plus sign keeps SQLite from reading all wanted rows instead of looking up these.
     WANTED = "

@@ -64,8 +64,9 @@ async fn plan_of(store: &SqliteStore, sql: &str) -> String {
 async fn no_statement_reads_all_coverage_items_or_events() {
     let store = SqliteStore::open_in_memory(settings()).await.unwrap();
     for (name, sql) in all_statements() {
-        // Status is asked for by people, and counts everything.
-        if name == "ITEMS" {
+        // Status is asked for by people, and counts everything. Who is over a cap is judged over all that is listed, when that
+        // changes.
+        if name == "ITEMS" || name == "LISTINGS" {
             continue;
         }
         let plan = plan_of(&store, sql).await;
