@@ -25,6 +25,8 @@ impl Session {
                 }
                 Some((_, Owner::Exchange(_))) | None => {}
             },
+            Frame::Auth { challenge } => self.challenged(challenge, now),
+            Frame::Ok { id } => self.answered(id, now),
             Frame::Closed { sub, text } => self.closed(&sub, &text, now),
             Frame::Notice { text } => self.notice(&text, now),
             Frame::NegMsg { sub, message } => {

@@ -375,7 +375,7 @@ impl World {
 fn filter_of(request: &Request) -> Option<&Filter> {
     match request {
         Request::Req { filter, .. } | Request::NegOpen { filter, .. } => Some(filter),
-        Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } => None,
+        Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } | Request::Auth { .. } => None,
     }
 }
 
@@ -449,7 +449,17 @@ fn words_of_report(said: &Said) -> Option<String> {
 }
 
 fn words_of_facts(facts: &model::Learned) -> String {
-    let model::Learned { nip77, page_cap, ids_per_req, live_limit, excludes_until, ignores_limit_zero, stated, faulty } = facts;
+    let model::Learned {
+        nip77,
+        page_cap,
+        ids_per_req,
+        live_limit,
+        excludes_until,
+        ignores_limit_zero,
+        stated,
+        not_stated,
+        faulty,
+    } = facts;
     let nip77 = nip77.as_ref().map(|nip77| match nip77 {
         model::Nip77::Works { .. } => "negentropy works".to_owned(),
         model::Nip77::Refused { reason, .. } => format!("negentropy is refused ({reason})"),
@@ -465,6 +475,7 @@ fn words_of_facts(facts: &model::Learned) -> String {
         found(*ignores_limit_zero, "limit 0 is ignored"),
         stated.as_ref().and_then(|stated| stated.software.clone()),
         faulty.map(|faulty| format!("{} forged, {} unreadable", faulty.forged, faulty.unreadable)),
+        not_stated.as_ref().map(|note| format!("no document ({})", note.why)),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -476,6 +487,7 @@ fn short_request(request: &Request) -> String {
         Request::NegOpen { sub, filter, .. } => format!("NEG-OPEN {sub} {}", short_filter(filter)),
         Request::NegMsg { sub, .. } => format!("NEG-MSG {sub}"),
         Request::NegClose { sub } => format!("NEG-CLOSE {sub}"),
+        Request::Auth { .. } => "AUTH".to_owned(),
     }
 }
 

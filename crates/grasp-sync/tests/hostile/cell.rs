@@ -57,10 +57,12 @@ pub(crate) struct Cell {
     pub(crate) ends: Ends,
     pub(crate) bound: Duration,
     pub(crate) announcement: Signed,
-    url: RelayUrl,
+    pub(crate) url: RelayUrl,
     holds: BTreeSet<EventId>,
+    /// Whether it may know who we are.
+    pub(crate) is_told: bool,
     /// Kept: it serves as long as it lives.
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 /// How a cell looks at one moment.
@@ -118,7 +120,21 @@ impl Cell {
             announcement: history[0].clone(),
             url: RelayUrl::parse(&url).unwrap(),
             holds: ids(&history),
-            _upstream: upstream,
+            is_told: false,
+            upstream,
+        }
+    }
+
+    /// The same, and it may know who we are.
+    pub(crate) fn told(self) -> Self {
+        Self { is_told: true, ..self }
+    }
+
+    /// How often it was told who we are.
+    pub(crate) fn times_told(&self) -> usize {
+        match &self.upstream {
+            Upstream::Hostile(relay) => relay.heard().iter().filter(|message| message[0] == "AUTH").count(),
+            Upstream::Fine(_) | Upstream::Nobody(_) => 0,
         }
     }
 
