@@ -1,25 +1,33 @@
-//! From a URL to an open WebSocket. One resolution, every address judged, the judged address connected to, TLS by name,
-//! no redirects, a deadline over all of it.
+//! From a URL to an open stream, and to a WebSocket on it. One resolution, every address judged, the judged address connected
+//! to, TLS by name, no redirects, a deadline for each step and one over all of it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{DownClass, RelayUrl, Role, is_public_address};
+use model::{DownClass, RelayUrl, Role, Scheme, is_public_address};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header::USER_AGENT};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
 use url::Host;
 
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// A connection to a judged address, encrypted where the URL says so.
+pub(crate) type Stream = MaybeTlsStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<Stream>;
 
 /// DNS, TCP, TLS and upgrade together.
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
 const DNS_LIMIT: Duration = Duration::from_secs(3);
+/// One address; the next one is tried after it.
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 /// Replies of an exchange come as up to 500,000 bytes in hex (NIP-77 in use); events are far smaller.
 const MESSAGE_BYTES: usize = 1_250_000;
 /// The library's default (128 KiB) is most of what an idle link costs.
@@ -59,6 +67,13 @@ impl DialError {
     }
 }
 
+/// Dials relays, each on the word that named it, and says who is calling.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    reach: Reach,
+    user_agent: HeaderValue,
+}
+
 /// How far the word of an announcement goes.
 #[derive(Debug)]
 pub(crate) struct Reach {
@@ -70,7 +85,7 @@ pub(crate) struct Reach {
 
 /// On whose word a relay is dialed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Word<'a> {
+enum Word<'a> {
     /// The operator's: any address.
     Operator,
     /// An announcement's, which anybody can sign: public addresses, and what is within reach.
@@ -78,13 +93,6 @@ pub(crate) enum Word<'a> {
 }
 
 impl<'a> Word<'a> {
-    pub(crate) fn of(role: Role, reach: &'a Reach) -> Self {
-        match role {
-            Role::Home | Role::Bootstrap => Self::Operator,
-            Role::Listed => Self::Announcement(reach),
-        }
-    }
-
     fn may_look_up(self) -> bool {
         match self {
             Self::Operator => true,
@@ -102,27 +110,78 @@ impl<'a> Word<'a> {
     }
 }
 
-/// Opens a WebSocket.
-pub(crate) async fn dial(url: &RelayUrl, word: Word<'_>) -> Result<Socket, DialError> {
-    if let Word::Announcement(reach) = word {
-        url.dialable(&reach.allow_non_public).map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
+impl Dialer {
+    /// `contact`: where whoever runs a relay reaches us.
+    pub(crate) fn new(reach: Reach, contact: Option<&str>) -> Self {
+        Self { reach, user_agent: user_agent(contact) }
     }
-    timeout(DIAL_LIMIT, open(url, word)).await.unwrap_or(Err(DialError::Timeout))
+
+    /// Opens a WebSocket to a relay in this role.
+    pub(crate) async fn dial(&self, url: &RelayUrl, role: Role) -> Result<Socket, DialError> {
+        timeout(DIAL_LIMIT, self.upgrade(url, role)).await.unwrap_or(Err(DialError::Timeout))
+    }
+
+    /// Connects to a relay in this role, for a conversation of the caller's. Has limits for its steps, and none over all.
+    pub(crate) async fn connect(&self, url: &RelayUrl, role: Role) -> Result<Stream, DialError> {
+        let word = self.word(role);
+        if let Word::Announcement(reach) = word {
+            url.dialable(&reach.allow_non_public).map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
+        }
+        let stream = connect(&resolve(url, word).await?).await?;
+        match url.scheme() {
+            Scheme::Ws => Ok(MaybeTlsStream::Plain(stream)),
+            Scheme::Wss => encrypt(url, stream).await,
+        }
+    }
+
+    pub(crate) fn user_agent(&self) -> &HeaderValue {
+        &self.user_agent
+    }
+
+    /// On whose word a relay in this role is dialed.
+    fn word(&self, role: Role) -> Word<'_> {
+        match role {
+            Role::Home | Role::Bootstrap => Word::Operator,
+            Role::Listed => Word::Announcement(&self.reach),
+        }
+    }
+
+    async fn upgrade(&self, url: &RelayUrl, role: Role) -> Result<Socket, DialError> {
+        let stream = self.connect(url, role).await?;
+        let mut request = url.as_str().into_client_request().map_err(|error| DialError::Upgrade(error.to_string()))?;
+        request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_message_size(Some(MESSAGE_BYTES))
+            .max_frame_size(Some(MESSAGE_BYTES));
+        let (socket, _) = client_async_with_config(request, stream, Some(config)).await.map_err(|error| classify(&error))?;
+        Ok(socket)
+    }
 }
 
-async fn open(url: &RelayUrl, word: Word<'_>) -> Result<Socket, DialError> {
-    let addresses = resolve(url, word).await?;
-    let stream = connect(&addresses).await?;
-    let mut request = url.as_str().into_client_request().map_err(|error| DialError::Upgrade(error.to_string()))?;
-    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(concat!("grasp-sync/", env!("CARGO_PKG_VERSION"))));
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(Some(MESSAGE_BYTES))
-        .max_frame_size(Some(MESSAGE_BYTES));
-    let (socket, _) =
-        client_async_tls_with_config(request, stream, Some(config), None).await.map_err(|error| classify(&error))?;
-    Ok(socket)
+/// Name, version and, where it is known, who may be asked about us.
+fn user_agent(contact: Option<&str>) -> HeaderValue {
+    const NAME: &str = concat!("grasp-sync/", env!("CARGO_PKG_VERSION"));
+    let whole = contact.and_then(|contact| HeaderValue::from_str(&format!("{NAME} ({contact})")).ok());
+    whole.unwrap_or(HeaderValue::from_static(NAME))
+}
+
+/// TLS by the name in the URL, with the roots of the web.
+async fn encrypt(url: &RelayUrl, stream: TcpStream) -> Result<Stream, DialError> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    });
+    let name = ServerName::try_from(host(url)).map_err(|error| DialError::Tls(error.to_string()))?;
+    let encrypted = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+    Ok(MaybeTlsStream::Rustls(encrypted.map_err(|error| DialError::Tls(error.to_string()))?))
+}
+
+/// The host as resolvers and certificates know it: an IPv6 address without its brackets.
+fn host(url: &RelayUrl) -> String {
+    url.host().to_string().trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
 /// All addresses of the host. One bad address refuses the whole name: a rebinding resolver mixes them.
@@ -130,8 +189,7 @@ async fn resolve(url: &RelayUrl, word: Word<'_>) -> Result<Vec<SocketAddr>, Dial
     if matches!(url.host(), Host::Domain(_)) && !word.may_look_up() {
         return Err(DialError::Dns("names are not looked up".to_owned()));
     }
-    let host = url.host().to_string();
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host(url);
     let looked_up = timeout(DNS_LIMIT, lookup_host((host.as_str(), url.port()))).await;
     let addresses: Vec<SocketAddr> = match looked_up {
         Ok(Ok(addresses)) => addresses.collect(),
@@ -148,28 +206,24 @@ async fn resolve(url: &RelayUrl, word: Word<'_>) -> Result<Vec<SocketAddr>, Dial
 }
 
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
-    let mut last = String::new();
+    let mut last = DialError::Timeout;
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+        match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
                 // Requests are small and wait for answers.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(error) => last = error.to_string(),
+            Ok(Err(error)) => last = DialError::Refused(error.to_string()),
+            Err(_) => {}
         }
     }
-    Err(DialError::Refused(last))
+    Err(last)
 }
 
 fn classify(error: &WsError) -> DialError {
     if let WsError::Http(response) = error {
         return DialError::Status(response.status().as_u16());
-    }
-    // A failed handshake of rustls arrives as an IO error of this kind.
-    let is_tls_io = matches!(error, WsError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData);
-    if is_tls_io || matches!(error, WsError::Tls(_)) {
-        return DialError::Tls(error.to_string());
     }
     DialError::Upgrade(error.to_string())
 }
@@ -200,6 +254,15 @@ mod tests {
             (DownClass::Dns, "name not resolved: names are not looked up")
         );
         assert!(resolved("ws://localhost:7777", &reach(true)).await.is_ok());
+    }
+
+    #[test]
+    fn who_calls_is_said_with_a_contact_that_a_header_can_hold() {
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(user_agent(None), format!("grasp-sync/{version}"));
+        let contact = "https://sync.example; ops@sync.example";
+        assert_eq!(user_agent(Some(contact)), format!("grasp-sync/{version} ({contact})"));
+        assert_eq!(user_agent(Some("a\r\nHost: evil.example")), format!("grasp-sync/{version}"));
     }
 
     #[tokio::test]

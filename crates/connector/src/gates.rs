@@ -3,14 +3,14 @@
 //! The decisions are `engine`'s; here is only the memory that they are made from, shared by all sessions.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bus::StateClient;
 use engine::admission::{Admission, Verdict};
 use engine::gate::{AtTheGate, Limits, gate};
 use engine::tombstones::{Tombstones, is_barred, keys_of};
-use model::{Announced, Bar, Event, GateReason, Outcome, RelayUrl, Timestamp};
+use model::{Announced, Bar, Event, GateReason, Outcome, RelayUrl, Stated, Timestamp};
 use tokio::time::sleep;
 use tracing::debug;
 
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Gates {
     admission: Admission,
-    limits: Limits,
+    limits: RwLock<Limits>,
     tombstones: Mutex<Tombstones>,
     private_peers: Vec<RelayUrl>,
 }
@@ -31,7 +31,7 @@ impl Gates {
     /// `own_urls`: home and its aliases. `private_peers`: with whom private repositories are shared.
     pub(crate) fn new(admission: Admission, own_urls: Vec<RelayUrl>, private_peers: Vec<RelayUrl>) -> Self {
         let tombstones = Mutex::new(Tombstones::new(own_urls));
-        Self { admission, limits: Limits::default(), tombstones, private_peers }
+        Self { admission, limits: RwLock::new(Limits::default()), tombstones, private_peers }
     }
 
     /// Whether private repositories may come from there.
@@ -56,13 +56,19 @@ impl Gates {
         self.lock().learn(event);
     }
 
+    /// What home says it takes holds from now on.
+    pub(crate) fn heed(&self, stated: &Stated) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Limits::of(stated);
+    }
+
     /// The outcome of an event that is not to be offered to home. `bars`: what the store knows against it and others.
     pub(crate) fn judge(&self, offered: AtTheGate<'_>, bars: &[Bar]) -> Option<Outcome> {
         let barred = || match is_barred(offered.event, bars) {
             Some(GateReason::Private) if offered.from_private_peer => None,
             reason => reason.map(Outcome::Gated),
         };
-        gate(offered, &self.limits, &self.lock(), Timestamp::now()).or_else(barred)
+        let limits = self.limits.read().unwrap_or_else(PoisonError::into_inner).clone();
+        gate(offered, &limits, &self.lock(), Timestamp::now()).or_else(barred)
     }
 
     /// Whether the operator has blocked it: then nothing of it is looked for either.
@@ -70,9 +76,9 @@ impl Gates {
         self.admission.is_blocked(event)
     }
 
-    /// What is let in, as one text. Home's NIP-11 is not read yet.
+    /// What is let in, as one text. Home's own terms are told with its document.
     pub(crate) fn fingerprint(&self) -> String {
-        self.admission.fingerprint(None)
+        self.admission.fingerprint()
     }
 
     /// The identifier that [`Gates::admit`] has to know home's announcements of.

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) desk: Desk<Offer>,
     pub(crate) verifier: Verifier,
     pub(crate) hosts: Hosts,
-    pub(crate) gates: Gates,
+    pub(crate) gates: Arc<Gates>,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
     pub(crate) git_news: GitNews,

@@ -6,12 +6,16 @@
 mod desk;
 mod dial;
 mod discoveries;
+mod document;
 mod endings;
 mod fence;
 mod gates;
 mod git_news;
+mod home_terms;
 mod hosts;
+mod identity;
 mod intake;
+mod means;
 mod metrics;
 mod releases;
 mod session;
@@ -28,9 +32,10 @@ use bus::{Bus, StateClient};
 use engine::admission::Admission;
 use engine::discovery::Window;
 use ipnet::IpNet;
-use model::{DownClass, RelayUrl};
+use model::{DownClass, RelayUrl, Role};
 use tokio_util::sync::CancellationToken;
 
+pub use identity::Identity;
 pub use worker::{LeaseSign, LeaseTerms};
 
 /// What a connector needs to know.
@@ -54,6 +59,12 @@ pub struct Settings {
     pub allow_non_public: Vec<IpNet>,
     /// Whether the names of announced upstreams are looked up. Without it only those named by address are dialed.
     pub look_up_names: bool,
+    /// Who we are to relays that may know.
+    pub identity: Identity,
+    /// Where whoever runs a relay reaches us: an address or a URL.
+    pub contact: Option<String>,
+    /// New links that are begun in a minute, by this process; at least 1.
+    pub dials_per_minute: usize,
     /// Shows whether the lease is held.
     pub lease: LeaseSign,
 }
@@ -69,9 +80,20 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let (discoveries, gathering) =
         discoveries::Discoveries::begin(state.clone(), window, settings.discovery_window, after_sessions.clone());
     let sink = sink::Sink::new();
-    let gates = gates::Gates::new(settings.admission, own_urls, settings.private_peers);
+    let gates = Arc::new(gates::Gates::new(settings.admission, own_urls, settings.private_peers));
+    let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
+    let dialer = dial::Dialer::new(reach, settings.contact.as_deref());
+    let means = Arc::new(means::Means::new(dialer, settings.identity, settings.dials_per_minute));
+    let reading = means.home_terms.clone().read(
+        Arc::clone(&means.documents),
+        settings.home.clone(),
+        Arc::clone(&gates),
+        after_sessions.clone(),
+    );
+    let reading = tokio::spawn(reading);
     let write_terms = sink::Terms { links: settings.write_links, window: settings.write_window };
-    let writing = tokio::spawn(sink.clone().write(settings.home, write_terms, after_sessions.clone()));
+    let written_with = (write_terms, Arc::clone(&means));
+    let writing = tokio::spawn(sink.clone().write(settings.home, written_with, after_sessions.clone()));
     let (git_news, telling) =
         git_news::GitNews::begin(state.clone(), Arc::clone(&bus), git_news::Pace::default(), after_sessions.clone());
     let shared = Arc::new(intake::Shared {
@@ -85,11 +107,10 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         sink,
         discoveries,
     });
-    let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
     let releasing = tokio::spawn(releases::run(Arc::clone(&shared), after_sessions.clone()));
-    worker::Worker::new(shared, settings.terms, reach, settings.lease).run(stop).await;
+    worker::Worker::new(shared, settings.terms, means, settings.lease).run(stop).await;
     after_sessions.cancel();
-    for task in [gathering, writing, releasing, telling] {
+    for task in [gathering, writing, releasing, reading, telling] {
         // A task that panicked has said so; there is nothing left to end.
         let _ = task.await;
     }
@@ -103,13 +124,14 @@ pub struct Unreachable {
     pub detail: String,
 }
 
-/// Dials `url` once, on the operator's word, and hangs up: whether a relay answers there.
+/// Dials `url` once, on the operator's word, and hangs up: whether a relay answers there. `contact`: as in [`Settings`].
 ///
 /// # Errors
 /// It does not, and why.
-pub async fn knock(url: &RelayUrl) -> Result<(), Unreachable> {
+pub async fn knock(url: &RelayUrl, contact: Option<&str>) -> Result<(), Unreachable> {
     install_crypto();
-    match dial::dial(url, dial::Word::Operator).await {
+    let reach = dial::Reach { allow_non_public: Vec::new(), look_up_names: true };
+    match dial::Dialer::new(reach, contact).dial(url, Role::Bootstrap).await {
         Ok(mut socket) => {
             // A close frame is a courtesy.
             let _ = tokio::time::timeout(Duration::from_millis(500), socket.close(None)).await;

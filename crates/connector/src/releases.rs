@@ -156,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::git_news::{GitNews, Pace};
+    use crate::identity::Identity;
     use crate::sink::tests::{Does, Home};
     use crate::{desk, discoveries, gates, sink, verify};
 
@@ -200,7 +201,7 @@ mod tests {
             Duration::from_millis(10),
             CancellationToken::new(),
         );
-        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new());
+        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let (git_news, _) =
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
@@ -231,7 +232,11 @@ mod tests {
         let mut heard = state(&bus, released).await;
         let (shared, stop) = (shared(bus), CancellationToken::new());
         let terms = sink::Terms { links: 1, window: 8 };
-        tokio::spawn(shared.sink.clone().write(home.url.clone(), terms, stop.clone()));
+        tokio::spawn(shared.sink.clone().write(
+            home.url.clone(),
+            (terms, sink::tests::means(Identity::default())),
+            stop.clone(),
+        ));
         let running = tokio::spawn(run(shared, stop.clone()));
         let expected = [(state_event.id, Outcome::Stored), (comment.id, Outcome::NeedsParent)];
         assert_eq!(settled(&mut heard).await, expected);

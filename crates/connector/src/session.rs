@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bus::{Origin, Received};
 use engine::gate::CopyFault;
-use engine::session::{Input, Output, Request, Session, Verdict};
+use engine::session::{Frame, Input, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
     Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
@@ -19,12 +19,16 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::dial::{Reach, Socket, Word, dial};
+use crate::dial::Socket;
+use crate::document::News;
 use crate::fence::Fence;
 use crate::hosts::HostShare;
+use crate::identity::Signer;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
+use crate::means::Means;
 use crate::metrics;
 use crate::sets::Sets;
 use crate::wire::{self, Incoming};
@@ -76,7 +80,7 @@ pub(crate) struct Leash {
 }
 
 /// Runs one link of an assigned upstream: waits for its moment, dials, works until the link ends, says why.
-pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<Reach>, leash: Leash) {
+pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, means: Arc<Means>, leash: Leash) {
     let stop = leash.stop.clone();
     let wait = assignment.dial_at.as_secs().saturating_sub(Timestamp::now().as_secs());
     tokio::select! {
@@ -85,10 +89,10 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<
     }
     let dialed = tokio::select! {
         () = stop.cancelled() => return,
-        dialed = dial(&assignment.url, Word::of(assignment.role, &reach)) => dialed,
+        dialed = means.dialer.dial(&assignment.url, assignment.role) => dialed,
     };
     let (epoch, class, detail, sequence) = match dialed {
-        Ok(socket) => match open(&shared, &assignment, socket, leash).await {
+        Ok(socket) => match open(&shared, &assignment, (socket, &means), leash).await {
             Ok(mut link) => {
                 let _counted = metrics::link_up(assignment.role);
                 let ended = link.work().await;
@@ -117,7 +121,7 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, reach: Arc<
 async fn open<'a>(
     shared: &'a Arc<Shared>,
     assignment: &'a Assignment,
-    socket: Socket,
+    (socket, means): (Socket, &Means),
     leash: Leash,
 ) -> Result<Link<'a>, String> {
     let coming = Epoch(assignment.epoch.0 + 1);
@@ -132,12 +136,17 @@ async fn open<'a>(
     let (settled_to, settled) = mpsc::unbounded_channel();
     tokio::spawn(take_in(Arc::clone(shared), assignment.role, taken));
     let now = Instant::now();
+    let (news, asking) = means.news(assignment, &shared.gates);
+    let signer = means.identity.signer(assignment.role, &assignment.url);
     Ok(Link {
         shared,
         assignment,
         epoch,
-        session: Session::new(resume, assignment.learned.clone()),
+        session: Session::new(resume, assignment.learned.clone()).with_auth(signer.policy()),
         host: shared.hosts.share(&assignment.url, assignment.role),
+        signer,
+        news,
+        _asking: asking,
         socket,
         orders,
         sets: Sets::new(shared.state.clone(), assignment.role == Role::Home, &assignment.learned),
@@ -165,6 +174,9 @@ struct Link<'a> {
     epoch: Epoch,
     session: Session,
     host: HostShare,
+    signer: Signer,
+    news: News,
+    _asking: Option<AbortOnDropHandle<()>>,
     socket: Socket,
     orders: mpsc::Receiver<Received<Order>>,
     sets: Sets,
@@ -208,6 +220,8 @@ enum Happened {
     Settled(Option<Settled>),
     Worked(Input),
     Frame(Option<Result<Message, WsError>>),
+    /// Something became known of the relay beside the link.
+    News,
     Deadline,
 }
 
@@ -244,6 +258,7 @@ impl Link<'_> {
             order = self.orders.recv() => Happened::Order(order),
             input = self.sets.next() => Happened::Worked(input),
             frame = self.socket.next(), if may_read => Happened::Frame(frame),
+            Ok(()) = self.news.changed() => Happened::News,
             () = sleep_until(wake) => Happened::Deadline,
         };
         match happened {
@@ -259,6 +274,7 @@ impl Link<'_> {
                 self.report_lost().await?;
             }
             Happened::Frame(frame) => self.read(frame).await?,
+            Happened::News => self.take_news(),
             Happened::Deadline => self.tick().await?,
             Happened::Settled(None) | Happened::Order(None) => {
                 return Err(Ended::because(DownClass::Released, "the bus is closed"));
@@ -271,6 +287,13 @@ impl Link<'_> {
     fn handle(&mut self, input: Input) {
         let now = self.shared.hosts.now();
         self.host.lent_to(&mut self.session, |session| session.handle(input, now));
+    }
+
+    fn take_news(&mut self) {
+        let news = self.news.borrow_and_update().clone();
+        if let Some(facts) = news {
+            self.handle(Input::Learned { facts });
+        }
     }
 
     fn take_order(&mut self, Received { message: order, origin }: Received<Order>) {
@@ -343,7 +366,8 @@ impl Link<'_> {
                 }
             }
             Incoming::Frame(frame) => self.handle(Input::Frame(frame)),
-            Incoming::Ok { .. } | Incoming::Auth | Incoming::Unknown => {}
+            Incoming::Ok { id, .. } => self.handle(Input::Frame(Frame::Ok { id })),
+            Incoming::Unknown => {}
             Incoming::UnreadableEvent { sub, frame } => {
                 self.session.unreadable(&sub, frame, self.shared.hosts.now());
                 metrics::dropped(self.assignment.role, CopyFault::Malformed);
@@ -423,6 +447,11 @@ impl Link<'_> {
                 Output::LoadSet { unit, filter, again, most } => self.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => self.sets.reconcile(unit, message),
                 Output::DropSet { unit } => self.sets.drop_set(unit),
+                Output::Sign { challenge } => {
+                    if let Some((id, json)) = self.signer.sign(&challenge) {
+                        self.handle(Input::Signed { id, json });
+                    }
+                }
                 Output::Report(said) => {
                     // Outcomes come before the word that depends on them (I8).
                     self.report_progress().await?;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::endings::Endings;
+use crate::means::Means;
 use queue::{Done, Queue};
 use writer::{Rate, Writer};
 
@@ -67,10 +68,10 @@ impl Sink {
     }
 
     /// Writes to `home` until `stop`.
-    pub(crate) async fn write(self, home: RelayUrl, terms: Terms, stop: CancellationToken) {
+    pub(crate) async fn write(self, home: RelayUrl, (terms, means): (Terms, Arc<Means>), stop: CancellationToken) {
         let mut links = JoinSet::new();
         for link in 0..terms.links.max(1) {
-            let writing = keep_link(self.clone(), home.clone(), link, terms.window);
+            let writing = keep_link(self.clone(), home.clone(), link, (terms.window, Arc::clone(&means)));
             links.spawn(stop.clone().run_until_cancelled_owned(writing));
         }
         while links.join_next().await.is_some() {}
@@ -78,11 +79,11 @@ impl Sink {
 }
 
 /// Keeps one link to home up.
-async fn keep_link(sink: Sink, home: RelayUrl, link: usize, window: usize) {
+async fn keep_link(sink: Sink, home: RelayUrl, link: usize, (window, means): (usize, Arc<Means>)) {
     let mut wait = Duration::from_secs(1);
     let mut rate = Rate::of(window);
     loop {
-        let why = match Writer::connect(&home, &sink.queue, link, &mut rate).await {
+        let why = match Writer::connect(&home, &sink.queue, link, (&mut rate, &means)).await {
             Ok(mut writer) => {
                 wait = Duration::from_secs(1);
                 writer.work().await

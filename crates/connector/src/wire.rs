@@ -21,8 +21,6 @@ pub(crate) enum Incoming {
         accepted: bool,
         text: String,
     },
-    /// NIP-42: not answered yet; what needs it is refused and reported as such.
-    Auth,
     /// An EVENT whose event cannot be read.
     UnreadableEvent {
         sub: String,
@@ -49,7 +47,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming, BadFrame> {
         "NEG-MSG" => Incoming::Frame(Frame::NegMsg { sub: string(&parts, 1)?, message: string(&parts, 2)? }),
         "NEG-ERR" => Incoming::Frame(Frame::NegErr { sub: string(&parts, 1)?, text: string(&parts, 2).unwrap_or_default() }),
         "OK" => read_ok(&parts)?,
-        "AUTH" => Incoming::Auth,
+        "AUTH" => Incoming::Frame(Frame::Auth { challenge: string(&parts, 1)? }),
         _ => Incoming::Unknown,
     })
 }
@@ -101,7 +99,13 @@ pub(crate) fn write(request: &Request) -> String {
         Request::NegOpen { sub, filter, message } => format!(r#"["NEG-OPEN","{sub}",{},"{message}"]"#, filter_json(filter)),
         Request::NegMsg { sub, message } => format!(r#"["NEG-MSG","{sub}","{message}"]"#),
         Request::NegClose { sub } => format!(r#"["NEG-CLOSE","{sub}"]"#),
+        Request::Auth { json } => write_auth(json),
     }
+}
+
+/// The text that says who we are: a signed event as JSON.
+pub(crate) fn write_auth(json: &str) -> String {
+    format!(r#"["AUTH",{json}]"#)
 }
 
 /// The text that offers an event, given as it came over the wire.
@@ -123,6 +127,8 @@ mod tests {
         let closed = read(r#"["CLOSED","s1","error: x",{"more":1}]"#).unwrap();
         assert!(matches!(closed, Incoming::Frame(Frame::Closed { sub, text }) if sub == "s1" && text == "error: x"));
         assert!(matches!(read(r#"["LIMITS",{}]"#).unwrap(), Incoming::Unknown));
+        let asked = read(r#"["AUTH","who are you"]"#).unwrap();
+        assert!(matches!(asked, Incoming::Frame(Frame::Auth { challenge }) if challenge == "who are you"));
         assert!(matches!(read(r#"["CLOSED","s1"]"#).unwrap(), Incoming::Frame(Frame::Closed { .. })));
     }
 

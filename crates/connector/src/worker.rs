@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use engine::caps::Dials;
 use engine::rules::REDIAL_SECS;
 use model::{Assignment, Epoch, LeaseRequest, Timestamp, UpstreamId, WorkerId};
 use tokio::sync::mpsc;
@@ -15,9 +16,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::dial::Reach;
 use crate::fence::Fence;
 use crate::intake::Shared;
+use crate::means::Means;
 use crate::session::{self, Leash, Pulse};
 
 /// New dials are spread: at most this many in one beat.
@@ -65,19 +66,22 @@ struct Running {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     terms: LeaseTerms,
-    reach: Arc<Reach>,
+    means: Arc<Means>,
     fence: Arc<Fence>,
     sign: LeaseSign,
+    dials: Dials,
+    began: Instant,
     sessions: HashMap<UpstreamId, Running>,
     /// When upstreams whose session has ended may have the next one: by then its end is in the store.
     resting: HashMap<UpstreamId, Instant>,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, reach: Reach, sign: LeaseSign) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, means: Arc<Means>, sign: LeaseSign) -> Self {
         let fence = Arc::new(Fence::new(terms.ttl + terms.grace));
         let (sessions, resting) = (HashMap::new(), HashMap::new());
-        Self { shared, terms, reach: Arc::new(reach), fence, sign, sessions, resting }
+        let (dials, began) = (Dials::new(means.dials_per_minute, 0), Instant::now());
+        Self { shared, terms, means, fence, sign, dials, began, sessions, resting }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
@@ -165,7 +169,9 @@ impl Worker {
         }
         let mut fresh: Vec<Assignment> = mine.into_values().filter(|one| self.may_start(one.upstream)).collect();
         fresh.sort_by_key(|one| (one.role, one.dial_at, one.upstream));
-        for assignment in fresh.into_iter().take(DIALS_PER_BEAT) {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let may_begin = self.dials.take(fresh.len().min(DIALS_PER_BEAT), now_ms);
+        for assignment in fresh.into_iter().take(may_begin) {
             self.start(assignment);
         }
     }
@@ -187,7 +193,7 @@ impl Worker {
         let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
         let (upstream, epoch) = (assignment.upstream, assignment.epoch);
         let leash = Leash { pulse: Arc::clone(&pulse), fence: Arc::clone(&self.fence), stop: stop.clone() };
-        let link = session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.reach), leash);
+        let link = session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.means), leash);
         self.sessions.insert(upstream, Running { epoch, task: tokio::spawn(link), stop, pulse });
     }
 
@@ -213,6 +219,8 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::dial::{Dialer, Reach};
+    use crate::identity::Identity;
     use crate::{desk, discoveries, gates, sink, verify};
 
     const TTL: Duration = Duration::from_secs(6);
@@ -229,7 +237,7 @@ mod tests {
             CancellationToken::new(),
         );
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let gates = gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new());
+        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
         let (state, pace) = (StateClient::new(Arc::clone(&bus)), crate::git_news::Pace::default());
         let (git_news, _) = crate::git_news::GitNews::begin(state.clone(), Arc::clone(&bus), pace, CancellationToken::new());
         let hosts = crate::hosts::Hosts::new();
@@ -237,7 +245,8 @@ mod tests {
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
-        (Worker::new(Arc::new(shared), terms, reach, LeaseSign::default()), questions)
+        let means = Arc::new(Means::new(Dialer::new(reach, None), Identity::default(), 6));
+        (Worker::new(Arc::new(shared), terms, means, LeaseSign::default()), questions)
     }
 
     /// An upstream that nobody dials before the test is over.
@@ -271,6 +280,24 @@ mod tests {
         assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL, 1), "the lease is over, the grace is not");
         worker.beat(Instant::now()).await;
         assert_eq!((Instant::now(), worker.sessions.len()), (began + TTL + GRACE, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_links_are_begun_a_few_a_minute_and_home_first() {
+        let (mut worker, _questions) = worker().await;
+        let many: Vec<Assignment> = (1..=10)
+            .map(|n| {
+                let role = if n == 9 { Role::Home } else { Role::Listed };
+                Assignment { upstream: UpstreamId(n), role, ..assignment(5) }
+            })
+            .collect();
+        worker.follow(many.clone());
+        assert_eq!(worker.sessions.keys().collect::<Vec<_>>(), [&UpstreamId(9)]);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        for _ in 0..3 {
+            worker.follow(many.clone());
+        }
+        assert_eq!(worker.sessions.len(), 2, "what was not used is not saved up");
     }
 
     #[tokio::test]

@@ -89,9 +89,10 @@ impl Admission {
         }
     }
 
-    /// A text that changes with every change of what is let in, and with home's own word on it (its NIP-11, once it is read).
+    /// A text that changes with every change of what is let in. Home's own word on it is apart (`nip11::changes_terms`): it comes
+    /// later, by whoever has read it, and silence is not to change anything.
     #[must_use]
-    pub fn fingerprint(&self, home_says: Option<&str>) -> String {
+    pub fn fingerprint(&self) -> String {
         let Self { mode, blocked } = self;
         let mode = match mode {
             Mode::HomeDecides => "home-decides".to_owned(),
@@ -101,7 +102,7 @@ impl Admission {
             }
             Mode::Archive { allowed } => format!("archive {allowed}"),
         };
-        format!("{mode}; blocked {blocked}; home {}", home_says.unwrap_or_default())
+        format!("{mode}; blocked {blocked}")
     }
 }
 

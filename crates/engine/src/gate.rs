@@ -3,12 +3,15 @@
 //! Owns: the order of the gates and their reasons. Never: what home's operator wants (that is `admission`), or anything
 //! that home has to be asked for.
 
-use model::{Event, GateReason, Outcome, Timestamp, first_values};
+use model::{Event, GateReason, Outcome, Stated, Timestamp, first_values};
 
 use crate::tombstones::{Gone, Tombstones};
 
 /// NIP-40: an event that expires within this time (seconds) would be gone before anybody reads it.
 const EXPIRES_SOON_SECS: u64 = 60;
+
+/// What stands around an event in its message, `["EVENT",…]`, in bytes.
+const EVENT_FRAME_BYTES: usize = 10;
 
 /// Why one copy of an event goes no further. A fault of the copy: the ledger learns nothing from it, for a true one may
 /// follow.
@@ -60,12 +63,32 @@ pub struct Limits {
     pub ahead_secs: u64,
     /// How far it may lie back, in seconds, where home has a bound.
     pub back_secs: Option<u64>,
+    /// Length of its content, in characters, where home has a bound.
+    pub content_chars: Option<usize>,
+    /// Whether events that expire one day are offered: home honours NIP-40, or does not say what it honours.
+    pub takes_expiring: bool,
 }
 
 impl Default for Limits {
     /// Four times what most relays take; a claim of time that no honest clock makes; as old as may be.
     fn default() -> Self {
-        Self { event_bytes: 256 * 1024, ahead_secs: 24 * 3600, back_secs: None }
+        Self { event_bytes: 256 * 1024, ahead_secs: 24 * 3600, back_secs: None, content_chars: None, takes_expiring: true }
+    }
+}
+
+impl Limits {
+    /// What home's own document (NIP-11) adds to the defaults: it narrows them, and never widens one.
+    #[must_use]
+    pub fn of(stated: &Stated) -> Self {
+        let most = Self::default();
+        let of_message = stated.max_message_length.map(|bytes| bytes.saturating_sub(EVENT_FRAME_BYTES));
+        Self {
+            event_bytes: of_message.map_or(most.event_bytes, |bytes| bytes.min(most.event_bytes)),
+            ahead_secs: stated.newest.map_or(most.ahead_secs, |secs| secs.min(most.ahead_secs)),
+            back_secs: stated.oldest,
+            content_chars: stated.max_content_length,
+            takes_expiring: stated.nips.is_empty() || stated.nips.contains(&40),
+        }
     }
 }
 
@@ -95,7 +118,8 @@ pub fn gate(offered: AtTheGate<'_>, limits: &Limits, tombstones: &Tombstones, no
 /// The gates that need no memory.
 fn shut(AtTheGate { event, bytes, .. }: AtTheGate<'_>, limits: &Limits, now: Timestamp) -> Option<GateReason> {
     let (created, now) = (event.created_at.as_secs(), now.as_secs());
-    if bytes > limits.event_bytes {
+    let is_long = limits.content_chars.is_some_and(|most| event.content.len() > most && event.content.chars().count() > most);
+    if bytes > limits.event_bytes || is_long {
         Some(GateReason::TooLarge)
     } else if event.kind.is_ephemeral() {
         Some(GateReason::Ephemeral)
@@ -103,6 +127,8 @@ fn shut(AtTheGate { event, bytes, .. }: AtTheGate<'_>, limits: &Limits, now: Tim
         Some(GateReason::Protected)
     } else if expires_by(event).is_some_and(|expiry| expiry <= now.saturating_add(EXPIRES_SOON_SECS)) {
         Some(GateReason::Expired)
+    } else if !limits.takes_expiring && expires_by(event).is_some() {
+        Some(GateReason::Expiring)
     } else if created > now.saturating_add(limits.ahead_secs) {
         Some(GateReason::Future)
     } else if limits.back_secs.is_some_and(|back| created < now.saturating_sub(back)) {
@@ -193,6 +219,35 @@ mod tests {
             let offered = AtTheGate { event: &event, bytes, from_private_peer: false };
             assert_eq!(gate(offered, &Limits::default(), &tombstones, at(NOW)), outcome);
         }
+    }
+
+    #[test]
+    fn home_s_own_document_narrows_what_is_offered() {
+        let states = |stated: &Stated, event: &Event| {
+            shut(AtTheGate { event, bytes: 500, from_private_peer: false }, &Limits::of(stated), at(NOW))
+        };
+        let base = Stated::default;
+        let later = (NOW + 3600).to_string();
+        let expiring = event(1621, NOW, &[&["expiration", &later]]);
+        let long = crate::testing::event_with_content("é".repeat(200), NOW);
+        let cases = [
+            (Stated { max_message_length: Some(510), ..base() }, event(1621, NOW, &[]), None),
+            (Stated { max_message_length: Some(509), ..base() }, event(1621, NOW, &[]), Some(GateReason::TooLarge)),
+            (Stated { max_content_length: Some(200), ..base() }, long.clone(), None),
+            (Stated { max_content_length: Some(199), ..base() }, long, Some(GateReason::TooLarge)),
+            (Stated { oldest: Some(60), ..base() }, event(1621, NOW - 60, &[]), None),
+            (Stated { oldest: Some(60), ..base() }, event(1621, NOW - 61, &[]), Some(GateReason::TooOld)),
+            (Stated { newest: Some(60), ..base() }, event(1621, NOW + 61, &[]), Some(GateReason::Future)),
+            (Stated { newest: Some(u64::MAX), ..base() }, event(1621, NOW + 90_000, &[]), Some(GateReason::Future)),
+            (Stated { nips: vec![1, 40], ..base() }, expiring.clone(), None),
+            (Stated { nips: vec![1, 11], ..base() }, expiring.clone(), Some(GateReason::Expiring)),
+            (Stated { nips: vec![1, 11], ..base() }, event(1621, NOW, &[]), None),
+            (base(), expiring, None),
+        ];
+        for (stated, event, reason) in cases {
+            assert_eq!(states(&stated, &event), reason, "{stated:?}");
+        }
+        assert_eq!(Limits::of(&base()), Limits::default(), "what is not stated bounds nothing");
     }
 
     #[test]

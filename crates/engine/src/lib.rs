@@ -4,7 +4,9 @@
 //! randomness, hash order; time and random numbers are arguments (held by this crate's `clippy.toml`).
 
 pub mod admission;
+pub mod auth;
 pub mod book;
+pub mod caps;
 pub mod consolidation;
 pub mod discovery;
 pub mod filters;
@@ -13,6 +15,7 @@ pub mod git;
 pub mod health;
 pub mod invariants;
 pub mod next;
+pub mod nip11;
 pub mod outcome;
 pub mod pace;
 pub mod parents;

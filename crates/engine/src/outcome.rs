@@ -8,6 +8,8 @@ pub enum Answer {
     Final(Outcome),
     /// Slow down, then offer it again.
     RateLimited,
+    /// Home wants to know who we are (NIP-42).
+    AuthRequired,
     /// Something went wrong at home: offer it again, a bounded number of times.
     Failed,
 }
@@ -30,6 +32,7 @@ pub fn read_ok(accepted: bool, text: &str) -> Answer {
         "duplicate" => Answer::Final(Outcome::Duplicate),
         "replaced" => Answer::Final(Outcome::Superseded),
         "rate-limited" => Answer::RateLimited,
+        "auth-required" => Answer::AuthRequired,
         "invalid" | "deleted" => Answer::Final(read_words(rest).unwrap_or(Outcome::Refused)),
         "blocked" | "restricted" | "pow" | "mute" => Answer::Final(read_words(rest).unwrap_or(Outcome::Declined)),
         _ => read_words(text).map_or(Answer::Failed, Answer::Final),
@@ -151,7 +154,7 @@ mod tests {
             (false, "duplicate: already have this event", DUPLICATE),
             (false, "blocked: too many indexable tags", DECLINED),
             (false, "restricted: members only", DECLINED),
-            (false, "auth-required: this relay is private", Answer::Failed),
+            (false, "auth-required: this relay is private", Answer::AuthRequired),
             (false, "error: failed to save: disk full", Answer::Failed),
             (false, "mute: no one was listening for this", DECLINED),
             (true, "mute: no one was listening for this", DECLINED),

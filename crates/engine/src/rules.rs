@@ -2,6 +2,8 @@
 
 use model::ItemKind;
 
+use crate::caps::Caps;
+
 /// S2: discoveries are gathered this long, counted from the first one (milliseconds).
 pub const DISCOVERY_WINDOW_MS: u64 = 5_000;
 /// S6, S7: repos or roots named by one filter.
@@ -67,6 +69,7 @@ pub struct Policy {
     pub audit_after_secs: u64,
     pub live_limit: usize,
     pub refresh_secs: (u64, u64),
+    pub caps: Caps,
 }
 
 impl Default for Policy {
@@ -77,6 +80,7 @@ impl Default for Policy {
             audit_after_secs: AUDIT_AFTER_SECS,
             live_limit: LIVE_LIMIT,
             refresh_secs: REFRESH_SECS,
+            caps: Caps::default(),
         }
     }
 }

@@ -41,6 +41,12 @@ pub(crate) fn event(kind: u16, created_at: u64, tags: &[&[&str]]) -> Event {
     event_by(1, kind, created_at, tags)
 }
 
+/// An issue with this content.
+pub(crate) fn event_with_content(content: String, created_at: u64) -> Event {
+    let issue = EventBuilder::new(Kind::from_u16(1621), content).custom_created_at(at(created_at));
+    issue.finalize(&keys(1)).expect("signed")
+}
+
 pub(crate) fn event_by(author: u8, kind: u16, created_at: u64, tags: &[&[&str]]) -> Event {
     let tags = tags.iter().map(|tag| Tag::parse(tag.iter().map(ToString::to_string)).expect("a tag"));
     EventBuilder::new(Kind::from_u16(kind), "")

@@ -246,6 +246,7 @@ fn a_relay_that_states_10_000_bytes_is_sent_no_larger_message() {
             Some(serde_json::to_string(filter).unwrap().len())
         }
         engine::session::Request::Close { .. }
+        | engine::session::Request::Auth { .. }
         | engine::session::Request::NegMsg { .. }
         | engine::session::Request::NegClose { .. } => None,
     });

@@ -3,6 +3,7 @@
 //! Owns: which services run, on which bus and which store, how a start waits for what is not there yet, and the order in
 //! which they end. Never: signals, stdout, exit codes.
 
+mod identity;
 mod store;
 mod terms;
 
@@ -269,6 +270,7 @@ fn store_settings(config: &Config, home: &RelayUrl) -> state::Settings {
         clock: Arc::new(Timestamp::now),
         allow_non_public: config.allow_non_public.clone(),
         own_urls,
+        operator: config.operator_key,
         private_peers: config.private_peers.clone(),
         rolls: Arc::new(rand::random::<u64>),
     }
@@ -281,6 +283,7 @@ fn policy(config: &Config) -> Policy {
         audit_after_secs: config.audit_after.as_secs(),
         live_limit: config.live_limit,
         refresh_secs: (config.refresh_min.as_secs(), config.refresh_max.as_secs()),
+        caps: config.caps,
     }
 }
 
@@ -321,6 +324,9 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         private_peers: config.private_peers.clone(),
         allow_non_public: config.allow_non_public.clone(),
         look_up_names: config.look_up_names,
+        identity: identity::of(config),
+        contact: config.contact.clone(),
+        dials_per_minute: config.dials_per_minute,
         lease: LeaseSign::default(),
     }
 }

@@ -24,7 +24,7 @@ const DIRECTIONS: [(&str, &[&str], &str); 8] = [
 ];
 
 /// A library, the crates that may use it, and why no other.
-const LIVES_ONLY_IN: [(&str, &[&str], &str); 10] = [
+const LIVES_ONLY_IN: [(&str, &[&str], &str); 12] = [
     // The fixtures read what state has written, to judge it.
     ("sqlx", &["state", "testkit"], "state is the database's only reader and writer"),
     ("async-nats", &["bus"], "NATS is one of two adapters of the bus; nobody else may rely on it"),
@@ -32,6 +32,8 @@ const LIVES_ONLY_IN: [(&str, &[&str], &str); 10] = [
     ("tokio-tungstenite", &["connector", "grasp-sync", "testkit"], "sockets to relays belong to the connector"),
     ("negentropy", &["connector", "grasp-sync"], "the connector drives negentropy; the engine decides what for"),
     ("rustls", &["connector", "grasp-sync"], "TLS belongs to the connector; the binary chooses its provider, once"),
+    ("tokio-rustls", &["connector"], "TLS belongs to the connector"),
+    ("hyper", &["connector"], "who asks a stranger over HTTP dials as the connector does"),
     ("tracing-subscriber", &["grasp-sync"], "a library that subscribes takes the choice away from the process"),
     ("opentelemetry_sdk", &["grasp-sync"], "who counts does not choose where the figures go"),
     ("opentelemetry-otlp", &["grasp-sync"], "who counts does not choose where the figures go"),

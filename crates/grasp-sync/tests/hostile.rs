@@ -92,7 +92,8 @@ async fn beside_a_healthy_one(cells: Vec<Cell>, undisturbed: Duration) {
     healthy.has_held(&history).await;
     home.has_held(cells.iter().flat_map(|cell| &cell.at_home)).await;
     let began = Instant::now();
-    let system = Embedded::keeping(&home).pulling_from([&healthy]).started().await;
+    let told = cells.iter().filter(|cell| cell.is_told).map(|cell| cell.url.clone());
+    let system = Embedded::keeping(&home).pulling_from([&healthy]).telling(told).started().await;
     let expected = ids(&history);
     wait_until("the healthy upstream's history", common::PATIENCE, || async { expected.is_subset(&home.held().await) }).await;
     println!("the healthy upstream's history was at home after {:?}", began.elapsed());
@@ -109,6 +110,9 @@ async fn beside_a_healthy_one(cells: Vec<Cell>, undisturbed: Duration) {
     println!("the slowest live event of the healthy upstream took {slowest:?}");
     let late: Vec<&str> = seen.iter().filter(|one| !one.is_in_time()).map(|one| one.cell.name).collect();
     assert!(late.is_empty(), "not at their end in time: {late:?}");
+    let against_our_word: Vec<&str> =
+        seen.iter().filter(|one| !one.cell.is_told && one.cell.times_told() > 0).map(|one| one.cell.name).collect();
+    assert!(against_our_word.is_empty(), "told who we are without consent: {against_our_word:?}");
     assert!(slowest < undisturbed, "{slowest:?}");
 }
 

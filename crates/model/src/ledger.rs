@@ -120,6 +120,8 @@ pub enum GateReason {
     Private,
     /// The operator's block lists name it.
     Blocked,
+    /// NIP-40: it expires one day, and home does not say that it honours that.
+    Expiring,
 }
 
 impl Outcome {
@@ -150,6 +152,7 @@ impl Outcome {
             Self::Gated(GateReason::Deleted) => "gated-deleted",
             Self::Gated(GateReason::Private) => "gated-private",
             Self::Gated(GateReason::Blocked) => "gated-blocked",
+            Self::Gated(GateReason::Expiring) => "gated-expiring",
         }
     }
 }

@@ -27,7 +27,7 @@ pub use ledger::{
     GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, MAX_WAITING_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, Via,
     Waiting, shortened,
 };
-pub use link::{BatchId, Epoch, Faulty, Learned, Method, Nip77, Resume, Role, Stated, UpstreamId, WorkerId};
+pub use link::{BatchId, Epoch, Faulty, Learned, Method, Nip77, NotStated, Resume, Role, Stated, UpstreamId, WorkerId};
 pub use message::{
     Ask, Bar, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter,
     MAINTAINERS_PER_REPO, Order, Participant, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored, Tombstone,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use nostr::prelude::Timestamp;
+use nostr::prelude::{PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 macro_rules! number {
@@ -131,6 +131,22 @@ pub struct Stated {
     pub grasps: Vec<String>,
     /// `software` and `version`.
     pub software: Option<String>,
+    /// Characters of an event's content that it takes.
+    pub max_content_length: Option<usize>,
+    /// `self`: the key of the relay itself.
+    pub itself: Option<PublicKey>,
+    /// `pubkey`: the key of whoever runs it.
+    pub operator: Option<PublicKey>,
+    /// A hash of everything in it by which events are taken or refused: it changes when any of that does.
+    pub terms: Option<String>,
+}
+
+/// A NIP-11 document that was asked for in vain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotStated {
+    pub at: Timestamp,
+    /// At most [`MAX_REASON_CHARS`](crate::MAX_REASON_CHARS).
+    pub why: String,
 }
 
 /// Copies that an upstream serves each time it is read, and that cannot be taken: what they stand for may be missing.
@@ -170,6 +186,8 @@ pub struct Learned {
     pub stated: Option<Stated>,
     /// What it serves again and again and nobody can take.
     pub faulty: Option<Faulty>,
+    /// That document was asked for later, and did not come. Says nothing against what it said before.
+    pub not_stated: Option<NotStated>,
 }
 
 impl Learned {
@@ -199,6 +217,7 @@ impl Learned {
             excludes_until,
             ignores_limit_zero,
             stated,
+            not_stated,
             faulty,
         } = newer;
         self.nip77 = nip77.or(self.nip77.take());
@@ -209,7 +228,28 @@ impl Learned {
         self.refs_per_filter = refs_per_filter.or(self.refs_per_filter);
         self.excludes_until = excludes_until.or(self.excludes_until);
         self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);
+        let is_read = stated.is_some();
         self.stated = stated.or(self.stated.take());
         self.faulty = faulty.or(self.faulty);
+        self.not_stated = not_stated.or(self.not_stated.take().filter(|_| !is_read));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_did_not_come_is_noted_beside_the_last_one_and_the_next_one_clears_the_note() {
+        let at = Timestamp::from_secs;
+        let read = |secs| Learned { stated: Some(Stated { at: at(secs), ..Stated::default() }), ..Learned::default() };
+        let note = Some(NotStated { at: at(2), why: "HTTP 404".to_owned() });
+        let mut learned = read(1);
+        learned.absorb(Learned { not_stated: note.clone(), ..Learned::default() });
+        assert_eq!((learned.stated.as_ref().map(|stated| stated.at), &learned.not_stated), (Some(at(1)), &note));
+        learned.absorb(Learned { page_cap: Some(500), ..Learned::default() });
+        assert_eq!(learned.not_stated, note);
+        learned.absorb(read(3));
+        assert_eq!((learned.stated.map(|stated| stated.at), learned.not_stated), (Some(at(3)), None));
     }
 }

@@ -239,6 +239,7 @@ pub struct Report {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a report is made, sent and gone; few are held at a time")]
 pub enum Said {
     /// The opening orders of this link were taken: layer 1 is open, and on a catch-up the confirmed filters too.
     Opened,

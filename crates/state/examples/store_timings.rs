@@ -50,6 +50,7 @@ fn settings() -> Settings {
         clock: Arc::new(|| Timestamp::from_secs(NOW)),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        operator: None,
         private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }

@@ -246,9 +246,9 @@ pub(crate) fn via(code: i64) -> Result<Via, Failure> {
     all.into_iter().find(|via| via_code(*via) == code).ok_or_else(|| unreadable("how an event came"))
 }
 
-/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 12, 13, 15 and
-/// 16, and 99 for what it has forgotten.
-const OUTCOMES: [Outcome; 17] = [
+/// Every outcome; its place is its number in the store. Append only. The SQL of the ledger knows 0, 1, 3, 5, 9 to 13 and 15 to
+/// 17, and 99 for what it has forgotten.
+const OUTCOMES: [Outcome; 18] = [
     Outcome::Stored,
     Outcome::Duplicate,
     Outcome::Superseded,
@@ -266,6 +266,7 @@ const OUTCOMES: [Outcome; 17] = [
     Outcome::Gated(GateReason::Private),
     Outcome::Gated(GateReason::Blocked),
     Outcome::Declined,
+    Outcome::Gated(GateReason::Expiring),
 ];
 
 pub(crate) fn outcome_code(outcome: Outcome) -> i64 {

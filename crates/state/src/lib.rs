@@ -25,6 +25,7 @@ mod settings;
 pub mod sqlite;
 mod status;
 mod turns;
+mod upstreams;
 mod view;
 mod waits;
 mod wanting;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::rules::Policy;
 use ipnet::IpNet;
-use model::{RelayUrl, Role};
+use model::{PublicKey, RelayUrl, Role};
 
 use crate::Clock;
 
@@ -21,6 +21,8 @@ pub struct Settings {
     pub allow_non_public: Vec<IpNet>,
     /// Home and its aliases: never an upstream.
     pub own_urls: Vec<RelayUrl>,
+    /// The operator's key: a relay that states it as its operator's is our own.
+    pub operator: Option<PublicKey>,
     /// Relays with which private repositories are shared (GRASP-08); nobody else is asked for anything of theirs.
     pub private_peers: Vec<RelayUrl>,
     pub rolls: Rolls,

@@ -1,5 +1,10 @@
 //! The bounds of what is kept until something arrives, and of what is remembered of it.
 
+use engine::nip11::changes_terms;
+
+use crate::codec;
+use crate::failure::Failure;
+
 /// Events kept; the one that was kept first gives way, and is forgotten, so that it can be downloaded again.
 pub(crate) const MOST_WAITING: usize = 10_000;
 /// Events given out at once: about 3 MB at the most.
@@ -11,6 +16,16 @@ pub(crate) const SETTLED_WITHIN_SECS: i64 = 60;
 const HELD_SECS: i64 = 24 * 3600;
 /// After a change of policy every upstream is refreshed within this time (seconds), not all at once.
 pub(crate) const REFRESHED_WITHIN_SECS: i64 = 3600;
+
+/// Whether what home's terms have kept out may come again, and the terms that are to be remembered.
+pub(crate) fn follows_home(before: Option<String>, home_learned: Option<String>) -> Result<Option<(bool, String)>, Failure> {
+    let Some(learned) = home_learned else { return Ok(None) };
+    let Some(terms) = codec::learned(&learned)?.stated.and_then(|stated| stated.terms) else { return Ok(None) };
+    if before.as_ref() == Some(&terms) {
+        return Ok(None);
+    }
+    Ok(Some((changes_terms(before.as_deref(), &terms), terms)))
+}
 
 /// Ids that events name and nobody has: forgotten after a week (seconds), after a try a day.
 pub(crate) const NAMED_KEPT_SECS: i64 = 7 * 24 * 3600;

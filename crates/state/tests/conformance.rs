@@ -92,6 +92,10 @@ conformance! {
             an_alias_of_home_is_never_an_upstream
             a_refused_url_is_shown_and_never_assigned
             a_refusal_ends_when_the_operator_allows_it
+            an_upstream_that_states_home_s_key_is_our_own_relay
+            why_an_upstream_is_none_outlives_the_end_of_its_link
+            scenario_14_of_a_thousand_relays_in_one_announcement_few_are_dialed_and_the_rest_are_shown
+            caps_are_those_of_today_and_bound_nothing_that_the_operator_allows
         }
         discovery {
             s03_targets_are_the_inversion_whatever_the_order_of_discoveries
@@ -214,6 +218,8 @@ conformance! {
             what_waits_is_bounded_and_the_oldest_is_forgotten
             what_home_held_without_serving_it_is_offered_once_a_day
             a_change_of_policy_opens_exactly_what_policy_refused
+            another_document_of_home_opens_exactly_what_its_terms_kept_out
+            what_lay_ahead_may_come_again_when_its_moment_has_come
         }
         restarts {
             s10_a_restart_gives_back_what_was_pending_and_keeps_the_rest

@@ -5,10 +5,10 @@ use model::{
     Announced, Answer, Ask, Assignment, Audit, Bar, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim, Claimed, CoverageAt,
     CoverageState, Covered, Discovery, DownClass, Draft, Epoch, EventExplained, EventId, Explained, Explanation, Family,
     Faulty, Filter, GateReason, GitWanted, HangUpReason, HomeWrites, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
-    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, LiveLayout, Method, Next, NextWhy, Nip77, Order,
-    Outcome, Participant, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen, Report, Resume,
-    Role, RootSeen, Said, Seen, Slot, Snapshot, StateError, Stated, Status, Stored, Subject, Tail, Timestamp, Tombstone,
-    UpGranted, UpstreamExplained, UpstreamId, UpstreamStatus, Via, Waiting, WaitingSince, WorkerId,
+    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, LiveLayout, Method, Next, NextWhy, Nip77,
+    NotStated, Order, Outcome, Participant, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen,
+    Report, Resume, Role, RootSeen, Said, Seen, Slot, Snapshot, StateError, Stated, Status, Stored, Subject, Tail, Timestamp,
+    Tombstone, UpGranted, UpstreamExplained, UpstreamId, UpstreamStatus, Via, Waiting, WaitingSince, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -38,6 +38,7 @@ units! {
     ref_tags: RefTag = [Address, RootAddress, Event, RootEvent, Quote, Author, Own, Id];
     gate_reasons: GateReason = [
         Ephemeral, Expired, Protected, Future, TooOld, TooLarge, Vanished, Deleted, Private, Blocked,
+        Expiring,
     ];
     incompletes: Incomplete =
         [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
@@ -292,6 +293,7 @@ fn learned(nip77: Nip77) -> Learned {
         ignores_limit_zero: Some(false),
         stated: Some(stated()),
         faulty: Some(Faulty { at: at(1_700_000_000), forged: 2, unreadable: 1, astray: 0 }),
+        not_stated: Some(NotStated { at: Timestamp::from_secs(2), why: "HTTP 404".into() }),
     }
 }
 
@@ -306,6 +308,10 @@ fn stated() -> Stated {
         nips: vec![1, 77],
         grasps: vec!["GRASP-01".into()],
         software: Some("https://relay.example/software 1.0".into()),
+        max_content_length: Some(65_536),
+        itself: Some(addr().pubkey),
+        operator: Some(addr().pubkey),
+        terms: Some("77".repeat(32)),
     }
 }
 

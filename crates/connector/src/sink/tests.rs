@@ -1,10 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use engine::auth::{Consent, Policy, Whom};
 use futures_util::{SinkExt, StreamExt};
-use model::Outcome;
+use model::{Outcome, Role};
 use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Timestamp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -12,6 +14,8 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
+use crate::dial::{Dialer, Reach};
+use crate::identity::Identity;
 
 /// What a scripted home does with an event.
 #[derive(Debug, Clone)]
@@ -19,6 +23,8 @@ pub(crate) enum Does {
     Takes,
     TakesAfter(Duration),
     Says(&'static str),
+    /// It takes it from whoever has said who they are on this link, and asks for that otherwise.
+    AsksWho,
     HangsUp,
 }
 
@@ -55,6 +61,7 @@ impl Home {
 
 async fn serve(socket: TcpStream, script: Arc<Script>, taken: Arc<Mutex<Vec<(u16, u64)>>>, heard: Arc<AtomicUsize>) {
     let mut socket = tokio_tungstenite::accept_async(socket).await.unwrap();
+    let mut is_known = false;
     while let Some(Ok(Message::Text(text))) = socket.next().await {
         let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
         let event = &frame[1];
@@ -66,8 +73,14 @@ async fn serve(socket: TcpStream, script: Arc<Script>, taken: Arc<Mutex<Vec<(u16
                 (true, "")
             }
             Does::Says(words) => (false, words),
+            Does::AsksWho if is_known => (true, ""),
+            Does::AsksWho => {
+                socket.send(Message::text(r#"["AUTH","who are you"]"#)).await.unwrap();
+                (false, "auth-required: who are you")
+            }
             Does::HangsUp => return,
         };
+        is_known |= accepted && frame[0] == "AUTH" && frame.to_string().contains("who are you");
         if accepted {
             taken.lock().unwrap().push((kind, event["created_at"].as_u64().unwrap()));
         }
@@ -82,8 +95,29 @@ fn event(kind: u16, at: u64) -> Event {
     EventBuilder::new(Kind::Custom(kind), "").custom_created_at(Timestamp::from_secs(at)).finalize(&Keys::generate()).unwrap()
 }
 
+/// What links are made with, by one who is this.
+pub(crate) fn means(identity: Identity) -> Arc<Means> {
+    let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
+    Arc::new(Means::new(Dialer::new(reach, None), identity, 600))
+}
+
+/// Somebody with a key, who tells home by this policy.
+fn somebody(policy: Policy) -> Identity {
+    let home = Whom { roles: BTreeSet::from([Role::Home]), ..Whom::default() };
+    let consent = match policy {
+        Policy::Never => Consent::default(),
+        Policy::OnDemand => Consent { on_demand: home, ..Consent::default() },
+        Policy::Always => Consent { always: home, ..Consent::default() },
+    };
+    Identity { key: Some(Keys::generate()), consent }
+}
+
 /// Offers these, then writes them to `home`; answers with the outcomes, once all have one.
 async fn write(home: &Home, terms: Terms, events: &[(u16, u64)]) -> Vec<Outcome> {
+    write_as(Identity::default(), home, terms, events).await
+}
+
+async fn write_as(identity: Identity, home: &Home, terms: Terms, events: &[(u16, u64)]) -> Vec<Outcome> {
     let (sink, stop) = (Sink::new(), CancellationToken::new());
     let (told, mut outcomes) = mpsc::unbounded_channel();
     for (kind, at) in events {
@@ -91,7 +125,7 @@ async fn write(home: &Home, terms: Terms, events: &[(u16, u64)]) -> Vec<Outcome>
         let json = serde_json::to_string(&event).unwrap();
         sink.offer(&event, json, Box::new(move |outcome, _| told.send(outcome).unwrap())).await;
     }
-    let writing = tokio::spawn(sink.write(home.url.clone(), terms, stop.clone()));
+    let writing = tokio::spawn(sink.write(home.url.clone(), (terms, means(identity)), stop.clone()));
     let mut all = Vec::new();
     while all.len() < events.len() {
         all.push(timeout(Duration::from_secs(60), outcomes.recv()).await.expect("an outcome").unwrap());
@@ -170,4 +204,36 @@ async fn what_home_fails_to_take_is_tried_a_few_times_and_then_declined() {
     let outcomes = write(&home, ONE_BY_ONE, &[(1621, 1), (1111, 1)]).await;
     assert_eq!(outcomes, [Outcome::Declined, Outcome::Stored]);
     assert_eq!(home.taken(), [(1111, 1)]);
+}
+
+const AUTH: u16 = 22_242;
+
+fn auths(home: &Home) -> usize {
+    home.taken().iter().filter(|(kind, _)| *kind == AUTH).count()
+}
+
+#[tokio::test]
+async fn a_home_that_asks_who_we_are_is_told_once_on_each_link_and_gets_everything() {
+    for policy in [Policy::OnDemand, Policy::Always] {
+        let home = Home::new(|_, kind| if kind == AUTH { Does::Takes } else { Does::AsksWho }).await;
+        let outcomes = write_as(somebody(policy), &home, Terms { links: 1, window: 4 }, &MIXED).await;
+        assert_eq!(outcomes, [Outcome::Stored; 9], "{policy:?}");
+        assert_eq!((auths(&home), home.taken().len()), (1, 10));
+        assert_eq!(home.taken()[1], (30617, 7), "and in write order");
+    }
+}
+
+#[tokio::test]
+async fn a_home_that_may_not_know_who_we_are_is_never_told() {
+    let home = Home::new(|_, kind| if kind == AUTH { Does::Takes } else { Does::AsksWho }).await;
+    let outcomes = write_as(somebody(Policy::Never), &home, ONE_BY_ONE, &MIXED[..2]).await;
+    assert_eq!(outcomes, [Outcome::Declined; 2]);
+    assert_eq!(home.taken(), []);
+}
+
+#[tokio::test]
+async fn a_home_that_does_not_let_us_in_declines() {
+    let home = Home::new(|_, kind| if kind == AUTH { Does::Says("restricted: not you") } else { Does::AsksWho }).await;
+    let outcomes = write_as(somebody(Policy::OnDemand), &home, ONE_BY_ONE, &MIXED[..2]).await;
+    assert_eq!(outcomes, [Outcome::Declined; 2]);
 }

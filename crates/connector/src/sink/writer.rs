@@ -1,18 +1,23 @@
-//! One link to home: EVENTs out, OKs in, with a bounded window that shrinks when home says that it is too much.
+//! One link to home: EVENTs out, OKs in, with a bounded window that shrinks when home says that it is too much. Home is told
+//! who we are if it wants to know and may (NIP-42).
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use engine::auth::{Auth, Refused};
 use engine::outcome::{Answer, read_ok};
+use engine::session::Frame;
 use futures_util::{SinkExt, StreamExt};
-use model::{EventId, Outcome, RelayUrl};
+use model::{EventId, Outcome, RelayUrl, Role};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tracing::info;
 
 use super::queue::{Offer, Queue};
-use crate::dial::{Socket, Word, dial};
+use crate::dial::Socket;
+use crate::identity::Signer;
+use crate::means::Means;
 use crate::metrics;
 use crate::wire::{self, Incoming};
 
@@ -48,6 +53,11 @@ pub(super) struct Writer<'a> {
     unanswered: HashMap<EventId, Offer>,
     rate: &'a mut Rate,
     answered: Instant,
+    began: Instant,
+    auth: Auth,
+    signer: Signer,
+    /// An AUTH that is to be sent.
+    to_say: Option<String>,
 }
 
 impl Drop for Writer<'_> {
@@ -60,13 +70,32 @@ impl Drop for Writer<'_> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) async fn connect(home: &RelayUrl, queue: &'a Queue, link: usize, rate: &'a mut Rate) -> Result<Self, String> {
-        let socket = dial(home, Word::Operator).await.map_err(|error| error.to_string())?;
+    pub(super) async fn connect(
+        home: &RelayUrl,
+        queue: &'a Queue,
+        link: usize,
+        (rate, means): (&'a mut Rate, &Means),
+    ) -> Result<Self, String> {
+        let socket = means.dialer.dial(home, Role::Home).await.map_err(|error| error.to_string())?;
         info!(%home, link, "writing to home");
+        means.home_terms.look_again();
+        let signer = means.identity.signer(Role::Home, home);
         let now = Instant::now();
         let mut news = queue.news();
         news.mark_changed();
-        Ok(Self { link, socket, queue, news, unanswered: HashMap::new(), rate, answered: now })
+        Ok(Self {
+            link,
+            socket,
+            queue,
+            news,
+            unanswered: HashMap::new(),
+            rate,
+            answered: now,
+            began: now,
+            auth: Auth::new(signer.policy()),
+            signer,
+            to_say: None,
+        })
     }
 
     /// Works until the connection ends; answers why.
@@ -77,7 +106,7 @@ impl<'a> Writer<'a> {
             }
             let has_room = self.unanswered.len() < self.rate.room;
             let overdue = if self.unanswered.is_empty() { None } else { Some(self.answered + OK_LIMIT) };
-            let paused = (self.rate.paused_until > Instant::now()).then_some(self.rate.paused_until);
+            let paused = self.holds_until();
             tokio::select! {
                 frame = self.socket.next() => match frame {
                     Some(Ok(message)) => self.take_frame(&message),
@@ -92,11 +121,13 @@ impl<'a> Writer<'a> {
     }
 
     async fn fill_window(&mut self) -> Result<(), String> {
-        if self.rate.paused_until > Instant::now() {
-            return Ok(());
-        }
         let mut wrote = false;
-        while self.unanswered.len() < self.rate.room {
+        if let Some(text) = self.to_say.take() {
+            self.feed(text).await?;
+            wrote = true;
+        }
+        let may_offer = self.holds_until().is_none();
+        while may_offer && self.unanswered.len() < self.rate.room {
             let Some(offer) = self.queue.pop(self.link) else { break };
             if self.unanswered.is_empty() {
                 self.answered = Instant::now();
@@ -104,8 +135,7 @@ impl<'a> Writer<'a> {
             let text = wire::write_event(&offer.json);
             metrics::sent_home(text.len());
             self.unanswered.insert(offer.id, offer);
-            let fed = timeout(WRITE_LIMIT, self.socket.feed(Message::text(text))).await;
-            fed.map_err(|_| "home reads nothing".to_owned())?.map_err(|error| error.to_string())?;
+            self.feed(text).await?;
             wrote = true;
         }
         if wrote {
@@ -115,28 +145,78 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    async fn feed(&mut self, text: String) -> Result<(), String> {
+        let fed = timeout(WRITE_LIMIT, self.socket.feed(Message::text(text))).await;
+        fed.map_err(|_| "home reads nothing".to_owned())?.map_err(|error| error.to_string())
+    }
+
+    /// Until when nothing is offered: home wants a pause, or is being told who we are.
+    fn holds_until(&mut self) -> Option<Instant> {
+        self.auth.tick(self.ms());
+        let auth = self.auth.waits_until().map(|ms| self.began + Duration::from_millis(ms));
+        auth.into_iter().chain([self.rate.paused_until]).max().filter(|until| *until > Instant::now())
+    }
+
+    /// Since the link is up.
+    fn ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn take_frame(&mut self, message: &Message) {
         let Message::Text(text) = message else { return };
-        let Ok(Incoming::Ok { id, accepted, text }) = wire::read(text) else { return };
+        match wire::read(text) {
+            Ok(Incoming::Ok { id, accepted, text }) => self.take_ok(id, accepted, &text),
+            Ok(Incoming::Frame(Frame::Auth { challenge })) => {
+                let challenge = self.auth.challenged(challenge, self.ms());
+                self.say_who_we_are(challenge);
+            }
+            Ok(Incoming::Frame(_) | Incoming::Event { .. } | Incoming::UnreadableEvent { .. } | Incoming::Unknown) | Err(_) => {
+            }
+        }
+    }
+
+    fn say_who_we_are(&mut self, challenge: Option<String>) {
+        if let Some((id, json)) = challenge.and_then(|challenge| self.signer.sign(&challenge)) {
+            self.auth.signed(id);
+            self.to_say = Some(wire::write_auth(&json));
+        }
+    }
+
+    fn take_ok(&mut self, id: EventId, accepted: bool, text: &str) {
+        if self.auth.answered(id, self.ms()) {
+            return;
+        }
         self.answered = Instant::now();
         let Some(mut offer) = self.unanswered.remove(&id) else { return };
-        match read_ok(accepted, &text) {
+        match read_ok(accepted, text) {
             Answer::Final(outcome) => {
                 self.rate.room = (self.rate.room + 1).min(self.rate.window);
                 if self.rate.paused_until <= self.answered {
                     self.rate.pause = PAUSES.0;
                 }
-                self.end(offer, outcome, &text);
+                self.end(offer, outcome, text);
             }
             Answer::RateLimited => {
                 self.slow_down();
                 self.queue.put_back(self.link, offer);
             }
-            Answer::Failed if offer.tries + 1 < MOST_TRIES => {
+            Answer::AuthRequired if self.waits_for_auth() => self.queue.put_back(self.link, offer),
+            Answer::AuthRequired | Answer::Failed if offer.tries + 1 < MOST_TRIES => {
                 offer.tries += 1;
                 self.queue.put_back(self.link, offer);
             }
-            Answer::Failed => self.end(offer, Outcome::Declined, &text),
+            Answer::AuthRequired | Answer::Failed => self.end(offer, Outcome::Declined, text),
+        }
+    }
+
+    /// Whether home is being told who we are: then what it refused is offered again after that.
+    fn waits_for_auth(&mut self) -> bool {
+        match self.auth.refused(self.ms()) {
+            Refused::Final => false,
+            Refused::Wait { sign } => {
+                self.say_who_we_are(sign);
+                true
+            }
         }
     }
 

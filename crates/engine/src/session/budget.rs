@@ -92,7 +92,7 @@ impl Session {
     }
 
     /// An EVENT or EOSE of this subscription: the relay took it.
-    pub(super) fn answered(&mut self, sub: SubNo, now: Now) {
+    pub(super) fn heard_of(&mut self, sub: SubNo, now: Now) {
         if let Some(facts) = self.budget.unsaid.take() {
             self.out.push_back(Output::Report(Said::Learned { facts }));
         }

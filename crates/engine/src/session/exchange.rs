@@ -242,6 +242,7 @@ impl Session {
                 self.walk_instead(id, text, false, now);
             }
             Refusal::TimedOut | Refusal::TooManySubscriptions => self.walk_instead(id, text, false, now),
+            Refusal::AuthRequired if self.waits_for_auth(now) => self.exchange_later(id),
             Refusal::AuthRequired | Refusal::Other => self.walk_instead(id, text, was_unanswered, now),
         }
     }
@@ -299,6 +300,14 @@ impl Session {
             self.start_walk(id, now);
         } else if let Some(unit) = self.units.get_mut(&id) {
             unit.method = model::Method::Req;
+        }
+    }
+
+    /// Begins anew when the next request may be sent.
+    fn exchange_later(&mut self, id: UnitId) {
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        if let Stage::Exchange(exchange) = std::mem::replace(&mut unit.stage, Stage::Queued { at_ms: 0 }) {
+            self.drop_exchange(id, *exchange);
         }
     }
 

@@ -25,6 +25,8 @@ impl Session {
                 }
                 Some((_, Owner::Exchange(_))) | None => {}
             },
+            Frame::Auth { challenge } => self.challenged(challenge, now),
+            Frame::Ok { id } => self.answered(id, now),
             Frame::Closed { sub, text } => self.closed(&sub, &text, now),
             Frame::Notice { text } => self.notice(&text, now),
             Frame::NegMsg { sub, message } => {
@@ -43,7 +45,7 @@ impl Session {
     /// Whose it is; that it was heard shows that the relay took the request.
     fn owner_heard(&mut self, sub: &str, now: Now) -> Option<(SubNo, Owner)> {
         let (sub, _) = self.owner(sub)?;
-        self.answered(sub, now);
+        self.heard_of(sub, now);
         // What that showed may have ended others, not this one.
         self.subs.get(&sub).map(|owner| (sub, *owner))
     }

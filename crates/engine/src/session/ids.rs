@@ -76,6 +76,8 @@ impl Session {
         let is_of_pace = matches!(refusal, Refusal::RateLimited | Refusal::Quota);
         if is_served {
             self.fetch_ids(id, now);
+        } else if refusal == Refusal::AuthRequired && self.waits_for_auth(now) {
+            // They are asked for again once that is settled.
         } else if let Some(before) = is_of_pace.then(|| self.refused_again(id)).flatten() {
             self.slow_down(refusal, before, now);
         } else {

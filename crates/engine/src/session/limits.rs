@@ -37,14 +37,15 @@ impl Session {
         self.paused_until_ms = self.paused_until_ms.max(now.ms + (ROOM_MS << refusals.min(5)));
     }
 
-    /// Whether a request may be sent now: no cooldown is on, and the last one is long enough ago.
+    /// Whether a request may be sent now: no cooldown is on, the relay is not being told who we are, and the last one is long enough ago.
     pub(super) fn may_ask(&self, now: Now) -> bool {
         now.ms >= self.asks_at()
     }
 
     /// When the next request may be sent (milliseconds).
     pub(super) fn asks_at(&self) -> u64 {
-        self.paused_until_ms.max(self.tempo.asks_at()).max(self.budget.settle_ms)
+        let tempo = self.tempo.asks_at().max(self.budget.settle_ms);
+        self.paused_until_ms.max(tempo).max(self.auth.waits_until().unwrap_or(0))
     }
 
     /// A request is sent.

@@ -224,8 +224,11 @@ impl Session {
 
     /// The relay closed a live subscription, or never answered it.
     pub(super) fn live_closed(&mut self, key: LiveKey, sub: SubNo, why: Incomplete, text: &str, now: Now) {
-        let Some(live) = self.lives.get_mut(&key) else { return };
         let refusal = refusal::read(text);
+        if refusal == Refusal::AuthRequired && self.reopens_after_auth(key, sub, now) {
+            return;
+        }
+        let Some(live) = self.lives.get_mut(&key) else { return };
         match &mut live.state {
             LiveState::Opening { sub: opening, former, .. } if *opening == sub => {
                 let former = former.take();

@@ -4,6 +4,7 @@
 //! negentropy arithmetic, events themselves; the shell sends what [`Session::poll_output`] gives and decides nothing.
 
 mod audit;
+mod auth;
 mod broad;
 mod budget;
 mod deadlines;
@@ -31,6 +32,7 @@ use budget::Budget;
 pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Settled, Ticket, UnitId, Verdict};
 
+use crate::auth::{Auth, Policy};
 use crate::resume::unoverlapped;
 use crate::room::{IN_RESERVE, Room, page_limit};
 use crate::tempo::Tempo;
@@ -110,6 +112,7 @@ pub struct Session {
     broad: Broad,
     /// Of the host: links to it share it.
     tempo: Tempo,
+    auth: Auth,
     /// Something may be held back until this moment (milliseconds); 0 when nothing is.
     held_until_ms: u64,
     /// Last outcome of an event of this link (milliseconds).
@@ -161,6 +164,7 @@ impl Session {
             budget: Budget::default(),
             broad: Broad::default(),
             tempo: Tempo::default(),
+            auth: Auth::new(Policy::Never),
             held_until_ms: 0,
             settled_ms: 0,
             last_number: 0,
@@ -169,6 +173,12 @@ impl Session {
             faulty: BTreeMap::new(),
             out: VecDeque::new(),
         }
+    }
+
+    /// The same, on which the relay is told who we are when this allows it. Without, it never is.
+    #[must_use]
+    pub fn with_auth(self, policy: Policy) -> Self {
+        Self { auth: Auth::new(policy), ..self }
     }
 
     /// Takes one thing that happened.
@@ -182,6 +192,11 @@ impl Session {
             Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
             Input::Settled { ticket, event, what } => self.settled(ticket, event, what, now),
+            Input::Signed { id, json } => self.say_who_we_are(id, json),
+            Input::Learned { facts } => {
+                self.learn(facts);
+                self.manners.page_limit = page_limit(&self.learned);
+            }
             Input::Tick => self.tick(now),
         }
         self.tend_broad(now);
@@ -294,6 +309,7 @@ impl Session {
     }
 
     fn tick(&mut self, now: Now) {
+        self.auth.tick(now.ms);
         if now.ms >= self.paused_until_ms {
             if self.paused_until_ms > 0 {
                 self.hold_cut_pages(self.paused_since_ms);

@@ -5,6 +5,7 @@
 pub(super) enum Refusal {
     /// S18: slow down, then go on from the cursor.
     RateLimited,
+    /// Until it knows who we are. `restricted:` is no such word: that says that it knows.
     AuthRequired,
     /// The link has as many subscriptions as the relay allows.
     TooManySubscriptions,
@@ -27,7 +28,7 @@ pub(super) fn read(text: &str) -> Refusal {
     match prefix.trim() {
         _ if names_subscriptions(&text) => Refusal::TooManySubscriptions,
         "rate-limited" => Refusal::RateLimited,
-        "auth-required" | "restricted" => Refusal::AuthRequired,
+        "auth-required" => Refusal::AuthRequired,
         "closed" => Refusal::TimedOut,
         _ if names_size(&text) => Refusal::TooLarge,
         _ if names_quota(&text) => Refusal::Quota,
@@ -92,6 +93,7 @@ mod tests {
         assert_eq!(read("rate-limited: slow down"), Refusal::RateLimited);
         assert_eq!(read("ERROR: rate-limited: slow down"), Refusal::RateLimited);
         assert_eq!(read("ERROR: auth-required: who are you"), Refusal::AuthRequired);
+        assert_eq!(read("restricted: members only"), Refusal::Other);
         assert_eq!(read("closed: unknown subscription handle"), Refusal::TimedOut);
         assert_eq!(read("ERROR: bad req: filter item too small"), Refusal::Other);
         assert_eq!(read(""), Refusal::Other);

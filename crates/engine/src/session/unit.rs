@@ -268,10 +268,12 @@ impl Session {
 
     /// The relay closed the page in flight.
     pub(super) fn page_closed(&mut self, id: UnitId, text: &str, now: Now) {
+        let refusal = refusal::read(text);
+        let is_repeated = refusal == Refusal::AuthRequired && self.waits_for_auth(now);
         let Some(Unit { stage: Stage::Walk { walk, page }, .. }) = self.units.get_mut(&id) else { return };
         *page = None;
-        let refusal = refusal::read(text);
         match refusal {
+            Refusal::AuthRequired if is_repeated => return walk.restart_page(),
             Refusal::AuthRequired => return self.page_refused(id, Incomplete::AuthRequired, text, now),
             Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
                 return self.page_refused(id, Incomplete::Closed, text, now);

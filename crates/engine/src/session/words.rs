@@ -1,6 +1,6 @@
 //! What goes into a session and what comes out of it.
 
-use model::{BatchId, DownClass, EventId, Filter, Said, Timestamp, Via};
+use model::{BatchId, DownClass, EventId, Filter, Learned, Said, Timestamp, Via};
 
 use crate::walk::EoseHint;
 
@@ -54,6 +54,15 @@ pub enum Input {
         event: EventId,
         what: Settled,
     },
+    /// The answer to a challenge is signed: its id, and the event's JSON.
+    Signed {
+        id: EventId,
+        json: String,
+    },
+    /// Something was learned about the relay beside the session.
+    Learned {
+        facts: Learned,
+    },
     /// A deadline has passed.
     Tick,
 }
@@ -61,11 +70,33 @@ pub enum Input {
 /// A relay's message, other than EVENT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    Eose { sub: String, hint: EoseHint },
-    Closed { sub: String, text: String },
-    Notice { text: String },
-    NegMsg { sub: String, message: String },
-    NegErr { sub: String, text: String },
+    Eose {
+        sub: String,
+        hint: EoseHint,
+    },
+    Closed {
+        sub: String,
+        text: String,
+    },
+    Notice {
+        text: String,
+    },
+    NegMsg {
+        sub: String,
+        message: String,
+    },
+    NegErr {
+        sub: String,
+        text: String,
+    },
+    /// NIP-42: who are you?
+    Auth {
+        challenge: String,
+    },
+    /// Of an event that we sent, which is an answer to `Auth`.
+    Ok {
+        id: EventId,
+    },
 }
 
 /// Where an event belongs: the shell gives it back when the event is settled.
@@ -122,6 +153,10 @@ pub enum Output {
     DropSet {
         unit: UnitId,
     },
+    /// NIP-42: sign an answer to this challenge, and say so by [`Input::Signed`]. Never asked for without the operator's consent.
+    Sign {
+        challenge: String,
+    },
     Report(Said),
     HangUp(DownClass),
 }
@@ -129,9 +164,27 @@ pub enum Output {
 /// A message to the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    Req { sub: String, filter: Filter },
-    Close { sub: String },
-    NegOpen { sub: String, filter: Filter, message: String },
-    NegMsg { sub: String, message: String },
-    NegClose { sub: String },
+    Req {
+        sub: String,
+        filter: Filter,
+    },
+    Close {
+        sub: String,
+    },
+    NegOpen {
+        sub: String,
+        filter: Filter,
+        message: String,
+    },
+    NegMsg {
+        sub: String,
+        message: String,
+    },
+    NegClose {
+        sub: String,
+    },
+    /// The JSON of a signed event (NIP-42).
+    Auth {
+        json: String,
+    },
 }

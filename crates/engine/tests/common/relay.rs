@@ -53,6 +53,36 @@ pub(crate) enum Reply {
     Frame(Frame),
 }
 
+/// What it serves only to those whom it knows (NIP-42), and how it comes to know them.
+#[derive(Debug, Clone)]
+pub(crate) struct Guard {
+    pub(crate) reqs: bool,
+    pub(crate) exchanges: bool,
+    /// A challenge comes behind each refusal.
+    pub(crate) challenges: bool,
+    /// AUTHs get an OK.
+    pub(crate) answers: bool,
+    /// The one AUTH that is taken; later ones are refused.
+    pub(crate) lets_in: bool,
+    /// AUTHs heard.
+    pub(crate) heard: usize,
+}
+
+impl Guard {
+    pub(crate) fn of(reqs: bool, exchanges: bool) -> Self {
+        Self { reqs, exchanges, challenges: true, answers: true, lets_in: true, heard: 0 }
+    }
+
+    fn is_shut(&self) -> bool {
+        self.heard == 0 || !self.lets_in
+    }
+
+    fn refusal(&self, refused: Frame) -> Vec<Reply> {
+        let challenge = self.challenges.then(|| Reply::Frame(Frame::Auth { challenge: "who are you".into() }));
+        [Reply::Frame(refused)].into_iter().chain(challenge).collect()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct ModelRelay {
     pub(crate) events: Vec<Event>,
@@ -84,6 +114,7 @@ pub(crate) struct ModelRelay {
     pub(crate) ignores_tags: bool,
     /// `until` leaves out the second that it names.
     pub(crate) excludes_until: bool,
+    pub(crate) guard: Option<Guard>,
     /// Answers nothing at all.
     pub(crate) is_silent: bool,
     /// What is open on the wire.
@@ -125,6 +156,7 @@ impl ModelRelay {
             ignores_until: false,
             ignores_tags: false,
             excludes_until: false,
+            guard: None,
             is_silent: false,
             open: BTreeMap::new(),
             peak: 0,
@@ -139,7 +171,25 @@ impl ModelRelay {
         if self.is_silent {
             return Vec::new();
         }
+        if let Some(guard) = &self.guard
+            && guard.is_shut()
+        {
+            let text = "auth-required: who are you".to_owned();
+            match request {
+                Request::Req { sub, .. } if guard.reqs => return guard.refusal(Frame::Closed { sub: sub.clone(), text }),
+                Request::NegOpen { sub, .. } if guard.exchanges => {
+                    return guard.refusal(Frame::NegErr { sub: sub.clone(), text });
+                }
+                Request::Req { .. }
+                | Request::Close { .. }
+                | Request::NegOpen { .. }
+                | Request::NegMsg { .. }
+                | Request::NegClose { .. }
+                | Request::Auth { .. } => {}
+            }
+        }
         match request {
+            Request::Auth { json } => self.auth(json),
             Request::Req { sub, filter } => self.req(sub, filter),
             Request::Close { sub } => {
                 self.open.remove(sub);
@@ -148,6 +198,13 @@ impl ModelRelay {
             Request::NegOpen { sub, filter, .. } => self.neg_open(sub, filter),
             Request::NegMsg { .. } | Request::NegClose { .. } => Vec::new(),
         }
+    }
+
+    fn auth(&mut self, id: &str) -> Vec<Reply> {
+        let Some(guard) = &mut self.guard else { return Vec::new() };
+        guard.heard += 1;
+        let id = EventId::from_hex(id).expect("the shell writes the id alone");
+        if guard.answers { vec![Reply::Frame(Frame::Ok { id })] } else { Vec::new() }
     }
 
     /// A new event: it goes to every subscription that it matches.

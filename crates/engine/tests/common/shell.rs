@@ -30,6 +30,8 @@ pub(crate) struct Shell {
     pub(crate) landed: Vec<Event>,
     pub(crate) said: Vec<(u64, Said)>,
     pub(crate) sent: Vec<(u64, Request)>,
+    /// Challenges that were signed.
+    pub(crate) signed: Vec<String>,
     pub(crate) hung_up: Option<DownClass>,
     sets: BTreeMap<UnitId, (Filter, BTreeSet<EventId>)>,
     fetched: BTreeMap<UnitId, BTreeSet<EventId>>,
@@ -55,6 +57,7 @@ impl Shell {
             landed: Vec::new(),
             said: Vec::new(),
             sent: Vec::new(),
+            signed: Vec::new(),
             hung_up: None,
             sets: BTreeMap::new(),
             fetched: BTreeMap::new(),
@@ -211,6 +214,11 @@ impl Shell {
                 self.sets.remove(&unit);
                 self.fetched.remove(&unit);
             }
+            Output::Sign { challenge } => {
+                self.signed.push(challenge);
+                let id = EventId::from_byte_array([u8::try_from(self.signed.len()).expect("a few"); 32]);
+                self.session.handle(Input::Signed { id, json: id.to_hex() }, self.now());
+            }
             Output::Report(said) => self.said.push((self.ms, said)),
             Output::HangUp(class) => self.hung_up = Some(class),
         }
@@ -299,7 +307,8 @@ impl Shell {
             | Request::Close { .. }
             | Request::NegOpen { .. }
             | Request::NegMsg { .. }
-            | Request::NegClose { .. } => None,
+            | Request::NegClose { .. }
+            | Request::Auth { .. } => None,
         };
         self.sent.iter().filter_map(req).collect()
     }
@@ -307,7 +316,11 @@ impl Shell {
     pub(crate) fn neg_opens(&self) -> Vec<(u64, String)> {
         let open = |(ms, request): &(u64, Request)| match request {
             Request::NegOpen { sub, .. } => Some((*ms, sub.clone())),
-            Request::Req { .. } | Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } => None,
+            Request::Req { .. }
+            | Request::Close { .. }
+            | Request::NegMsg { .. }
+            | Request::NegClose { .. }
+            | Request::Auth { .. } => None,
         };
         self.sent.iter().filter_map(open).collect()
     }

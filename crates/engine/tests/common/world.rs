@@ -383,7 +383,7 @@ impl World {
 fn filter_of(request: &Request) -> Option<&Filter> {
     match request {
         Request::Req { filter, .. } | Request::NegOpen { filter, .. } => Some(filter),
-        Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } => None,
+        Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } | Request::Auth { .. } => None,
     }
 }
 
@@ -467,6 +467,7 @@ fn words_of_facts(facts: &model::Learned) -> String {
         excludes_until,
         ignores_limit_zero,
         stated,
+        not_stated,
         faulty,
     } = facts;
     let nip77 = nip77.as_ref().map(|nip77| match nip77 {
@@ -485,6 +486,7 @@ fn words_of_facts(facts: &model::Learned) -> String {
         found(*ignores_limit_zero, "limit 0 is ignored"),
         stated.as_ref().and_then(|stated| stated.software.clone()),
         faulty.map(|faulty| format!("{} forged, {} unreadable", faulty.forged, faulty.unreadable)),
+        not_stated.as_ref().map(|note| format!("no document ({})", note.why)),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -496,6 +498,7 @@ fn short_request(request: &Request) -> String {
         Request::NegOpen { sub, filter, .. } => format!("NEG-OPEN {sub} {}", short_filter(filter)),
         Request::NegMsg { sub, .. } => format!("NEG-MSG {sub}"),
         Request::NegClose { sub } => format!("NEG-CLOSE {sub}"),
+        Request::Auth { .. } => "AUTH".to_owned(),
     }
 }
 

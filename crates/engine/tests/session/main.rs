@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audits;
+mod auth;
 mod broad;
 #[path = "../common/mod.rs"]
 mod common;
@@ -19,7 +20,7 @@ mod rate_limits;
 
 use std::collections::BTreeSet;
 
-use common::relay::{ModelRelay, Negentropy, Which, which};
+use common::relay::{Guard, ModelRelay, Negentropy, Which, which};
 use common::shell::Shell;
 use common::{START, announcement, at, comment, comments, event, live_repos, reply};
 use engine::session::{Frame, Input, Request, Settled, UnitId, WaitsFor};
@@ -135,7 +136,7 @@ proptest! {
         prop_assert_eq!(shell.session.live_count(), shell.relay.open.len());
         let subs: Vec<&String> = shell.sent.iter().filter_map(|(_, request)| match request {
             Request::Req { sub, .. } | Request::NegOpen { sub, .. } => Some(sub),
-            Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } => None,
+            Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } | Request::Auth { .. } => None,
         }).collect();
         prop_assert_eq!(subs.iter().collect::<BTreeSet<_>>().len(), subs.len(), "an id is used twice");
         let batches = steps.iter().filter(|step| matches!(step, Step::Fetch { .. })).count();

@@ -5,7 +5,11 @@ use super::*;
 fn windows(shell: &Shell) -> Vec<model::Filter> {
     let open = |(_, request): &(u64, Request)| match request {
         Request::NegOpen { filter, .. } => Some(filter.clone()),
-        Request::Req { .. } | Request::Close { .. } | Request::NegMsg { .. } | Request::NegClose { .. } => None,
+        Request::Req { .. }
+        | Request::Close { .. }
+        | Request::NegMsg { .. }
+        | Request::NegClose { .. }
+        | Request::Auth { .. } => None,
     };
     let of_comments = |filter: &model::Filter| filter.generic_tags.keys().any(|tag| tag.to_string() == "A");
     shell.sent.iter().filter_map(open).filter(of_comments).collect()
@@ -75,7 +79,7 @@ fn windows_are_read_side_by_side_within_what_may_be_in_flight() {
         match request {
             Request::NegOpen { sub, .. } => _ = open.insert(sub.clone()),
             Request::NegClose { sub } => _ = open.remove(sub),
-            Request::Req { .. } | Request::Close { .. } | Request::NegMsg { .. } => {}
+            Request::Req { .. } | Request::Close { .. } | Request::NegMsg { .. } | Request::Auth { .. } => {}
         }
         open
     });

@@ -348,6 +348,7 @@ impl Sim {
                     self.say(no, upstream, link, said);
                 }
                 Output::HangUp(class) => hung_up = Some(class),
+                Output::Sign { .. } => unreachable!("its relays may not know who we are"),
             }
         }
         let is_due = link.up.as_ref().is_some_and(|up| !up.rows.is_empty() || self.ms >= up.progress_at);

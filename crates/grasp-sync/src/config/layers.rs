@@ -102,7 +102,11 @@ impl Effective {
 
     pub(super) fn defaults() -> Self {
         let given = |setting: &Setting| {
-            let value = setting.default.clone()?;
+            let value = match (setting.default.clone()?, setting.kind.shape()) {
+                // The table cannot hold a list with items: they stand in it as in a variable.
+                (Value::Text(text), Shape::List) => shaped_text(setting.kind, &text)?,
+                (value, _) => value,
+            };
             Some((setting.key, Sourced::new(value, Origin::Default)))
         };
         Self { values: SETTINGS.iter().filter_map(given).collect(), problems: Vec::new() }
@@ -224,7 +228,7 @@ fn named_file(setting: &Setting, path: &str, all: &[(String, String)]) -> Result
 fn syntax(error: &toml::de::Error, text: &str) -> Complaint {
     let whole = error.to_string();
     let message = match whole.lines().next() {
-        Some(place) if text.contains('@') => format!("{place}: {}", error.message()),
+        Some(place) if text.contains('@') || text.contains("auth_key") => format!("{place}: {}", error.message()),
         Some(_) | None => whole.trim_end().replace('\n', "\n    "),
     };
     Complaint::Syntax { message }

@@ -17,14 +17,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::admission::Lists;
+use engine::auth::Consent;
+use engine::caps::Caps;
 use ipnet::IpNet;
-use model::RelayUrl;
+use model::{PublicKey, RelayUrl};
 
 pub use layers::{CONFIG_ENV, CONFIG_FILE, Effective, FlagValue, Sourced, Sources, find_file};
 pub use problem::{Complaint, ConfigError, Origin, Problem};
 pub use role::ProcessRole;
 pub use secret::Secret;
-pub use settings::{BUILTIN_HOME, Key, Kind, MAX_DURATION, MAX_NAME, SETTINGS, Setting, Value};
+pub use settings::{BUILTIN_HOME, Key, Kind, MAX_CONTACT, MAX_DURATION, MAX_NAME, SETTINGS, Setting, Value};
 
 /// The validated configuration. What each field means, its default and its unit: [`SETTINGS`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +49,17 @@ pub struct Config {
     pub archive_only: Lists,
     /// What is never offered to home.
     pub block: Lists,
+    /// What a header can hold.
+    pub contact: Option<String>,
+    pub operator_key: Option<PublicKey>,
+    /// A secret key. Without it one is made when `auth` names anybody.
+    pub auth_key: Option<Secret>,
+    /// Who is told who we are (NIP-42).
+    pub auth: Consent,
+    /// What announcements can make us dial; each at least 1.
+    pub caps: Caps,
+    /// Links; at least 1.
+    pub dials_per_minute: usize,
     pub data_dir: PathBuf,
     /// Without it, the state is a SQLite file in `data_dir`.
     pub database_url: Option<Secret>,

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use nostr::prelude::Keys;
 use url::Url;
 
 /// What stands in place of what is hidden.
@@ -16,7 +17,7 @@ const DATABASE_SCHEMES: [&str; 2] = ["postgres", "postgresql"];
 const DATABASE_PARAMETERS: [&str; 9] =
     ["host", "port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 
-/// The URL of a bus or a database, as it was written.
+/// The URL of a bus or a database, or a key, as it was written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -75,6 +76,11 @@ pub(super) fn database(secret: &Secret) -> Result<(), String> {
         Some(_) => Err(format!("it has a parameter that is none of {}", DATABASE_PARAMETERS.join(", "))),
         None => Ok(()),
     }
+}
+
+/// Whether it is a secret key; if not, why.
+pub(super) fn key(secret: &Secret) -> Result<(), String> {
+    Keys::parse(secret.expose()).map(drop).map_err(|_| "it is no secret key, and is not shown".to_owned())
 }
 
 fn of_schemes(secret: &Secret, schemes: &[&str]) -> Result<Url, String> {

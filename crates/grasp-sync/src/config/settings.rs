@@ -20,6 +20,17 @@ pub enum Key {
     Admission,
     ArchiveOnly,
     Block,
+    Contact,
+    OperatorKey,
+    AuthKey,
+    AuthNever,
+    AuthOnDemand,
+    AuthAlways,
+    UpstreamsPerAnnouncement,
+    UpstreamsPerAuthor,
+    UpstreamsPerDomain,
+    UpstreamsTotal,
+    DialsPerMinute,
     DataDir,
     DatabaseUrl,
     NatsUrl,
@@ -96,6 +107,12 @@ pub enum Kind {
     Admits,
     /// A list of authors, repositories and services.
     Entries,
+    /// What a header can hold, at most [`MAX_CONTACT`] letters.
+    Contact,
+    PublicKey,
+    SecretKey,
+    /// A list of relay URLs, and of `home`, `bootstrap` and `listed`, which mean all of these.
+    Whom,
     /// An IP address and a port.
     SocketAddress,
     /// The URL of an OTLP collector.
@@ -118,6 +135,9 @@ pub const MAX_DURATION: Duration = Duration::from_hours(30 * 24);
 /// Letters in the name of a worker.
 pub const MAX_NAME: usize = 64;
 
+/// Letters in a contact.
+pub const MAX_CONTACT: usize = 200;
+
 /// A worker that misses one renewal must not lose its lease.
 const MIN_LEASE_TTL: Duration = Duration::from_secs(3);
 /// What a worker that died leaves waits as long as this.
@@ -134,7 +154,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 29] = [
+pub static SETTINGS: [Setting; 40] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -233,6 +253,127 @@ pub static SETTINGS: [Setting; 29] = [
         unit: "npubs, npub/identifier, relay URLs of services",
         doc: "what is never offered to home, whatever else lets it in",
         kind: Kind::Entries,
+    },
+    Setting {
+        key: Key::Contact,
+        name: "contact",
+        section: "identity",
+        env: "GRASP_SYNC_CONTACT",
+        flag: None,
+        default: None,
+        unit: "address or URL",
+        doc: "where those who run the relays that are pulled from reach you; told to each of them behind our name and version",
+        kind: Kind::Contact,
+    },
+    Setting {
+        key: Key::OperatorKey,
+        name: "operator_key",
+        section: "identity",
+        env: "GRASP_SYNC_OPERATOR_KEY",
+        flag: None,
+        default: None,
+        unit: "npub or hex",
+        doc: "your own key: a relay that states it as its operator's (NIP-11) is taken for home under another URL, and not pulled from",
+        kind: Kind::PublicKey,
+    },
+    Setting {
+        key: Key::AuthKey,
+        name: "auth_key",
+        section: "identity",
+        env: "GRASP_SYNC_AUTH_KEY",
+        flag: None,
+        default: None,
+        unit: "nsec or hex",
+        doc: "the secret key by which relays know this service (NIP-42), used for nothing else; unset, one is made and kept in data_dir",
+        kind: Kind::SecretKey,
+    },
+    Setting {
+        key: Key::AuthNever,
+        name: "auth_never",
+        section: "identity",
+        env: "GRASP_SYNC_AUTH_NEVER",
+        flag: None,
+        default: Some(Value::List(Vec::new())),
+        unit: "home, bootstrap, listed, relay URLs",
+        doc: "who is never told who we are, whatever it asks; stronger than the two below, as a URL is than a word",
+        kind: Kind::Whom,
+    },
+    Setting {
+        key: Key::AuthOnDemand,
+        name: "auth_on_demand",
+        section: "identity",
+        env: "GRASP_SYNC_AUTH_ON_DEMAND",
+        flag: None,
+        default: Some(Value::Text(Cow::Borrowed("home bootstrap"))),
+        unit: "home, bootstrap, listed, relay URLs",
+        doc: "who is told who we are when it refuses something for the lack of it; whoever is in no list is never told",
+        kind: Kind::Whom,
+    },
+    Setting {
+        key: Key::AuthAlways,
+        name: "auth_always",
+        section: "identity",
+        env: "GRASP_SYNC_AUTH_ALWAYS",
+        flag: None,
+        default: Some(Value::List(Vec::new())),
+        unit: "home, bootstrap, listed, relay URLs",
+        doc: "who is told who we are as soon as it asks",
+        kind: Kind::Whom,
+    },
+    Setting {
+        key: Key::UpstreamsPerAnnouncement,
+        name: "upstreams_per_announcement",
+        section: "caps",
+        env: "GRASP_SYNC_UPSTREAMS_PER_ANNOUNCEMENT",
+        flag: None,
+        default: Some(Value::Number(32)),
+        unit: "relays",
+        doc: "upstreams for which one announcement alone vouches; the others that it names are shown and not dialed",
+        kind: Kind::Count { max: 50_000 },
+    },
+    Setting {
+        key: Key::UpstreamsPerAuthor,
+        name: "upstreams_per_author",
+        section: "caps",
+        env: "GRASP_SYNC_UPSTREAMS_PER_AUTHOR",
+        flag: None,
+        default: Some(Value::Number(100)),
+        unit: "relays",
+        doc: "upstreams for which the announcements of one author alone vouch",
+        kind: Kind::Count { max: 50_000 },
+    },
+    Setting {
+        key: Key::UpstreamsPerDomain,
+        name: "upstreams_per_domain",
+        section: "caps",
+        env: "GRASP_SYNC_UPSTREAMS_PER_DOMAIN",
+        flag: None,
+        default: Some(Value::Number(100)),
+        unit: "relays",
+        doc: "announced upstreams under one registered domain, or on one address",
+        kind: Kind::Count { max: 50_000 },
+    },
+    Setting {
+        key: Key::UpstreamsTotal,
+        name: "upstreams_total",
+        section: "caps",
+        env: "GRASP_SYNC_UPSTREAMS_TOTAL",
+        flag: None,
+        default: Some(Value::Number(2_000)),
+        unit: "relays",
+        doc: "announced upstreams altogether; bootstrap relays and those in allow_non_public count for none of these four",
+        kind: Kind::Count { max: 50_000 },
+    },
+    Setting {
+        key: Key::DialsPerMinute,
+        name: "dials_per_minute",
+        section: "caps",
+        env: "GRASP_SYNC_DIALS_PER_MINUTE",
+        flag: None,
+        default: Some(Value::Number(600)),
+        unit: "links",
+        doc: "links that a process begins in a minute",
+        kind: Kind::Count { max: 50_000 },
     },
     Setting {
         key: Key::DataDir,
@@ -477,10 +618,10 @@ impl Kind {
     /// The shape of its value in every layer.
     pub(super) fn shape(self) -> Shape {
         match self {
-            Self::RelayUrls | Self::Networks | Self::Entries => Shape::List,
+            Self::RelayUrls | Self::Networks | Self::Entries | Self::Whom => Shape::List,
             Self::Count { .. } => Shape::Number,
             Self::Bool => Shape::Bool,
-            Self::NatsUrl | Self::DatabaseUrl => Shape::Secret,
+            Self::NatsUrl | Self::DatabaseUrl | Self::SecretKey => Shape::Secret,
             Self::Home
             | Self::Path
             | Self::Role
@@ -489,6 +630,8 @@ impl Kind {
             | Self::LogFilter
             | Self::LogFormat
             | Self::Admits
+            | Self::Contact
+            | Self::PublicKey
             | Self::SocketAddress
             | Self::Endpoint => Shape::Text,
         }
@@ -520,6 +663,12 @@ impl Kind {
             Self::LogFormat => r#""text" or "json""#.to_owned(),
             Self::Admits => r#""home-decides", "listed" or "archive""#.to_owned(),
             Self::Entries => r#"a list of npub1…, npub1…/identifier and relay URLs of services"#.to_owned(),
+            Self::Contact => format!("1 to {MAX_CONTACT} letters of ASCII such as mailto:ops@sync.example"),
+            Self::PublicKey => "a public key, npub1… or 64 letters of hex".to_owned(),
+            Self::SecretKey => "a secret key, nsec1… or 64 letters of hex".to_owned(),
+            Self::Whom => {
+                r#"a list of home, bootstrap, listed, and relay URLs like ["home", "wss://relay.example"]"#.to_owned()
+            }
             Self::SocketAddress => r#"an IP address and a port like "127.0.0.1:9464""#.to_owned(),
             Self::Endpoint => r#"a URL like "http://localhost:4317""#.to_owned(),
         }

@@ -108,6 +108,10 @@ fn normal(kind: Kind, text: &str) -> String {
         | Kind::LogFormat
         | Kind::Admits
         | Kind::Entries
+        | Kind::Contact
+        | Kind::PublicKey
+        | Kind::SecretKey
+        | Kind::Whom
         | Kind::SocketAddress
         | Kind::Endpoint => text.to_owned(),
     }

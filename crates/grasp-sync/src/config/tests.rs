@@ -5,6 +5,9 @@
 mod fleet;
 mod secrets;
 
+use engine::auth::{Policy, Whom};
+use model::Role;
+
 use super::*;
 
 /// A configuration in the making: `with("[sync]…").env(…).flag(…)`.
@@ -111,6 +114,15 @@ fn the_defaults_are_those_of_the_rules() {
         admission: Admits::HomeDecides,
         archive_only: Lists::default(),
         block: Lists::default(),
+        contact: None,
+        operator_key: None,
+        auth_key: None,
+        auth: Consent {
+            on_demand: Whom { roles: [Role::Home, Role::Bootstrap].into(), ..Whom::default() },
+            ..Consent::default()
+        },
+        caps: Caps::default(),
+        dials_per_minute: 600,
         data_dir: "data".into(),
         database_url: None,
         nats_url: None,
@@ -401,6 +413,21 @@ admission = \"home-decides\"  # default
 archive_only = []  # default
 block = []  # default
 
+[identity]
+# contact =  # not set; address or URL
+# operator_key =  # not set; npub or hex
+# auth_key =  # not set; nsec or hex
+auth_never = []  # default
+auth_on_demand = [\"home\", \"bootstrap\"]  # default
+auth_always = []  # default
+
+[caps]
+upstreams_per_announcement = 32  # default
+upstreams_per_author = 100  # default
+upstreams_per_domain = 100  # default
+upstreams_total = 2000  # default
+dials_per_minute = 600  # default
+
 [store]
 data_dir = \"./grasp-sync-data\"  # default
 # database_url =  # not set; postgres URL
@@ -494,4 +521,41 @@ fn admission_is_read_with_its_lists_and_a_bad_entry_is_named() {
     let wrong = env("GRASP_SYNC_BLOCK", "npub1x").env("GRASP_SYNC_ADMISSION", "all").effective().check().unwrap_err();
     assert_eq!(wrong.problems.len(), 2, "{wrong}");
     assert!(wrong.to_string().contains("npub1x") && wrong.to_string().contains("home-decides"), "{wrong}");
+}
+
+/// The example of NIP-19.
+const NSEC: &str = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5";
+
+#[test]
+fn who_is_told_who_we_are_is_read_and_the_key_is_never_shown() {
+    let given = env("GRASP_SYNC_AUTH_KEY", NSEC)
+        .env("GRASP_SYNC_AUTH_ALWAYS", "listed wss://A.example")
+        .env("GRASP_SYNC_CONTACT", "mailto:ops@sync.example")
+        .flag(Key::Home, "--home", "builtin");
+    let effective = given.effective();
+    let config = effective.config().unwrap();
+    assert_eq!(config.contact.as_deref(), Some("mailto:ops@sync.example"));
+    assert_eq!(config.auth_key.as_ref().map(Secret::expose), Some(NSEC));
+    let policy = |role, url: &str| config.auth.policy(role, &RelayUrl::parse(url).unwrap());
+    assert_eq!(policy(Role::Home, "wss://home.example"), Policy::OnDemand);
+    assert_eq!(policy(Role::Bootstrap, "wss://a.example"), Policy::Always);
+    for shown in [effective.to_toml(), effective.to_json().to_string(), format!("{config:?} {:?}", given.sources)] {
+        assert!(!shown.contains(&NSEC[5..]), "{shown}");
+    }
+    let broken = file(&format!("[identity]\nauth_key = {NSEC}")).effective().check().unwrap_err().to_string();
+    assert!(broken.contains("is not TOML") && !broken.contains(&NSEC[5..]), "{broken}");
+}
+
+#[test]
+fn what_is_wrong_with_an_identity_is_said_without_its_key() {
+    let cases = [
+        ("AUTH_KEY", &NSEC[..60], "holds ***: it is no secret key, and is not shown; expected a secret key"),
+        ("OPERATOR_KEY", NSEC, "is \"nsec…\"; expected a public key"),
+        ("CONTACT", "öps", "is \"öps\"; expected 1 to 200 letters of ASCII"),
+        ("AUTH_ON_DEMAND", "everybody", "holds \"everybody\": the URL is a bare word"),
+    ];
+    for (name, text, words) in cases {
+        let complaint = env(&format!("GRASP_SYNC_{name}"), text).complaint();
+        assert!(complaint.contains(words) && !complaint.contains(&NSEC[5..60]), "{complaint}");
+    }
 }

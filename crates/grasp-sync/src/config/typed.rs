@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::admission::{Lists, UnreadableEntry};
+use engine::auth::{Consent, Whom};
+use engine::caps::Caps;
 use ipnet::IpNet;
-use model::RelayUrl;
+use model::{PublicKey, RelayUrl, Role};
 use url::Url;
 
 use super::layers::Effective;
 use super::problem::{Complaint, ConfigError, Origin, Problem};
 use super::role::ProcessRole;
 use super::secret::{self, Secret};
-use super::settings::{BUILTIN_HOME, Key, Kind, MAX_NAME, Value};
+use super::settings::{BUILTIN_HOME, Key, Kind, MAX_CONTACT, MAX_NAME, Value};
 use super::{Admits, Config, Home, Listen, LogFormat, Places};
 use crate::telemetry;
 
@@ -91,6 +93,17 @@ impl Effective {
             admission: judge.admission(),
             archive_only: judge.lists(Key::ArchiveOnly),
             block: judge.lists(Key::Block),
+            contact: judge.contact(),
+            operator_key: judge.operator_key(),
+            auth_key: judge.url(Key::AuthKey, secret::key),
+            auth: judge.auth(),
+            caps: Caps {
+                per_announcement: judge.count(Key::UpstreamsPerAnnouncement),
+                per_author: judge.count(Key::UpstreamsPerAuthor),
+                per_domain: judge.count(Key::UpstreamsPerDomain),
+                total: judge.count(Key::UpstreamsTotal),
+            },
+            dials_per_minute: judge.count(Key::DialsPerMinute),
             data_dir: judge.data_dir(),
             database_url: judge.url(Key::DatabaseUrl, secret::database),
             nats_url: judge.url(Key::NatsUrl, secret::nats),
@@ -182,6 +195,45 @@ impl Judge<'_> {
             self.wrong_value(key, entry);
             Lists::default()
         })
+    }
+
+    fn contact(&mut self) -> Option<String> {
+        self.effective.get(Key::Contact)?;
+        let text = self.text(Key::Contact);
+        let is_letter = |c: char| c.is_ascii_graphic() || c == ' ';
+        if !(1..=MAX_CONTACT).contains(&text.len()) || !text.chars().all(is_letter) {
+            self.wrong_value(Key::Contact, text.clone());
+        }
+        Some(text)
+    }
+
+    fn operator_key(&mut self) -> Option<PublicKey> {
+        self.effective.get(Key::OperatorKey)?;
+        let text = self.text(Key::OperatorKey);
+        let read = PublicKey::parse(&text).ok();
+        if read.is_none() {
+            // It may be the other half of the pair.
+            let shown = if text.starts_with("nsec") { "nsec…".to_owned() } else { text };
+            self.wrong_value(Key::OperatorKey, shown);
+        }
+        read
+    }
+
+    fn auth(&mut self) -> Consent {
+        let [never, on_demand, always] = [Key::AuthNever, Key::AuthOnDemand, Key::AuthAlways].map(|key| self.whom(key));
+        Consent { never, on_demand, always }
+    }
+
+    fn whom(&mut self, key: Key) -> Whom {
+        let Some(Value::List(items)) = self.value(key) else { unreachable!("every layer gives {key:?} as a list") };
+        let mut whom = Whom::default();
+        for item in items {
+            match [Role::Home, Role::Bootstrap, Role::Listed].into_iter().find(|role| role.as_str() == item) {
+                Some(role) => _ = whom.roles.insert(role),
+                None => whom.urls.extend(self.relay_url(key, &item)),
+            }
+        }
+        whom
     }
 
     fn truth(&self, key: Key) -> bool {

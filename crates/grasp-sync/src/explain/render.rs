@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
 use model::{
-    BatchShown, CoverageAt, EventExplained, Explained, Explanation, Faulty, Learned, Nip77, Outcome, RelayUrl, RepoAddr,
-    RepoAt, RepoExplained, Seen, Stated, Subject, Timestamp, UpstreamExplained, UpstreamStatus, Via,
+    BatchShown, CoverageAt, EventExplained, Explained, Explanation, Faulty, Learned, Nip77, NotStated, Outcome, RelayUrl,
+    RepoAddr, RepoAt, RepoExplained, Seen, Stated, Subject, Timestamp, UpstreamExplained, UpstreamStatus, Via,
 };
 use nostr::prelude::Kind;
 
@@ -255,8 +255,17 @@ impl Page {
     }
 
     fn learned(&mut self, learned: &Learned) {
-        let Learned { nip77, page_cap, ids_per_req, live_limit: _, excludes_until, ignores_limit_zero, stated, faulty } =
-            learned;
+        let Learned {
+            nip77,
+            page_cap,
+            ids_per_req,
+            live_limit: _,
+            excludes_until,
+            ignores_limit_zero,
+            stated,
+            not_stated,
+            faulty,
+        } = learned;
         let verdict = match nip77 {
             Some(Nip77::Works { at }) => format!("works, seen {}", self.at(*at)),
             Some(Nip77::Refused { at, reason }) => {
@@ -280,15 +289,35 @@ impl Page {
         if let Some(stated) = stated {
             self.stated(stated);
         }
+        if let Some(NotStated { at, why }) = not_stated {
+            self.fact("NIP-11", &format!("asked for in vain {}: {why}", self.at(*at)));
+        }
     }
 
     fn stated(&mut self, stated: &Stated) {
-        let Stated { at, max_subscriptions, max_limit, max_message_length, oldest, newest, nips, grasps, software } = stated;
+        let Stated {
+            at,
+            max_subscriptions,
+            max_limit,
+            max_message_length,
+            oldest,
+            newest,
+            nips,
+            grasps,
+            software,
+            max_content_length,
+            itself,
+            operator,
+            terms: _,
+        } = stated;
         self.fact("NIP-11", &format!("read {}", self.at(*at)));
         self.fact_if("  software", software.clone());
         self.fact_if("  limits", max_subscriptions.map(|n| format!("{n} subscriptions")));
         self.fact_if("  limits", max_limit.map(|n| format!("{n} events a filter")));
         self.fact_if("  limits", max_message_length.map(|n| format!("{n} bytes a message")));
+        self.fact_if("  limits", max_content_length.map(|n| format!("{n} characters of content")));
+        self.fact_if("  relay's key", itself.map(|key| key.to_hex()));
+        self.fact_if("  operator", operator.map(|key| key.to_hex()));
         self.fact_if("  takes", oldest.map(|secs| format!("events up to {} old", standing::span(secs))));
         self.fact_if("  takes", newest.map(|secs| format!("events up to {} ahead", standing::span(secs))));
         let nips: Vec<String> = nips.iter().map(u16::to_string).collect();

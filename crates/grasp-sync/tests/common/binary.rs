@@ -146,6 +146,7 @@ pub(crate) async fn recorded(data_dir: &Path) -> Status {
         clock: Arc::new(Timestamp::now),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        operator: None,
         private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     };

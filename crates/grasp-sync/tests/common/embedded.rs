@@ -71,6 +71,12 @@ impl Embedded {
         self
     }
 
+    /// These may know who we are, when they need to.
+    pub(crate) fn telling(mut self, urls: impl IntoIterator<Item = RelayUrl>) -> Self {
+        self.config.auth.on_demand.urls.extend(urls);
+        self
+    }
+
     pub(crate) fn with_quick_reconnect(mut self, longest_outage: Duration) -> Self {
         self.config.quick_reconnect = longest_outage;
         self

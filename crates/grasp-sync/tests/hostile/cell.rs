@@ -71,12 +71,14 @@ pub(crate) struct Cell {
     pub(crate) bound: Duration,
     /// What home holds all along.
     pub(crate) at_home: Vec<Signed>,
-    url: RelayUrl,
+    pub(crate) url: RelayUrl,
     holds: BTreeSet<EventId>,
     /// What home must not take.
     stale: BTreeSet<EventId>,
+    /// Whether it may know who we are.
+    pub(crate) is_told: bool,
     /// Kept: it serves as long as it lives.
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 /// How a cell looks at one moment.
@@ -140,7 +142,21 @@ impl Cell {
             url: RelayUrl::parse(&url).unwrap(),
             holds: ids(&history).difference(&stale).copied().collect(),
             stale,
-            _upstream: upstream,
+            is_told: false,
+            upstream,
+        }
+    }
+
+    /// The same, and it may know who we are.
+    pub(crate) fn told(self) -> Self {
+        Self { is_told: true, ..self }
+    }
+
+    /// How often it was told who we are.
+    pub(crate) fn times_told(&self) -> usize {
+        match &self.upstream {
+            Upstream::Hostile(relay) => relay.heard().iter().filter(|message| message[0] == "AUTH").count(),
+            Upstream::Fine(_) | Upstream::Behind { .. } | Upstream::Nobody(_) => 0,
         }
     }
 

@@ -34,6 +34,9 @@ type Row = (&'static str, Vec<Behaviour>, Holds, Ends, u64);
 pub(crate) async fn cells(other: &str) -> Vec<Cell> {
     let mut cells =
         running([negentropy(), pages(), eose(), refusals(), auth(), links(other), content(), floods()].concat()).await;
+    for cell in running(auth_with_consent()).await {
+        cells.push(cell.told());
+    }
     cells.extend(fine_and_absent().await);
     cells.extend(broken_links().await);
     cells
@@ -190,6 +193,19 @@ fn auth() -> Vec<Row> {
         row("AUTH needed for REQ", vec![ReqNeedsAuth], Incomplete("auth-required")),
         row("AUTH needed for NEG-OPEN", vec![NegentropyNeedsAuth], Complete),
         row("AUTH refused", vec![Challenges, ReqNeedsAuth, RefusesAuth], Incomplete("auth-required")),
+        row("AUTH with one key only", vec![Challenges, ReqNeedsAuth, OneKeyOnly], Incomplete("auth-required")),
+    ]
+}
+
+/// The same, of relays that may know who we are.
+fn auth_with_consent() -> Vec<Row> {
+    let row = |name, script, ends| (name, script, Comments(10), ends, PATIENT);
+    vec![
+        row("AUTH asked for at connect, allowed", vec![Challenges], Complete),
+        row("AUTH needed for REQ, allowed", vec![ReqNeedsAuth], Complete),
+        row("AUTH needed for NEG-OPEN, allowed", vec![NegentropyNeedsAuth], Complete),
+        row("AUTH refused, allowed", vec![Challenges, ReqNeedsAuth, RefusesAuth], Incomplete("auth-required")),
+        row("AUTH with one key only, allowed", vec![Challenges, ReqNeedsAuth, NegentropyNeedsAuth, OneKeyOnly], Complete),
     ]
 }
 

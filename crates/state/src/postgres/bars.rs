@@ -129,11 +129,13 @@ async fn versions(conn: &mut PgConnection, discovery: &Discovery) -> Result<Vec<
     rows.iter().map(|(key, event, at)| buried::version(&String::from_utf8_lossy(key), event, *at)).collect()
 }
 
+/// A repo with its key, its maintainers, whether it says that it is private, whether it is, and its identifier.
+type IdentifierRow = (i64, Vec<u8>, String, bool, bool, Vec<u8>);
+
 /// Works out which repos of these identifiers are private now; answers with the items for which that is new.
 pub(super) async fn judge_private(conn: &mut PgConnection, identifiers: BTreeSet<[u8; 32]>) -> Result<BTreeSet<i64>, Failure> {
     let hashes: Vec<Vec<u8>> = identifiers.iter().map(|hash| hash.to_vec()).collect();
-    let rows: Vec<(i64, Vec<u8>, String, bool, bool, Vec<u8>)> =
-        sqlx::query_as(OF_IDENTIFIERS).bind(hashes).fetch_all(&mut *conn).await?;
+    let rows: Vec<IdentifierRow> = sqlx::query_as(OF_IDENTIFIERS).bind(hashes).fetch_all(&mut *conn).await?;
     let mut repos: BTreeMap<Vec<u8>, Vec<OfIdentifier>> = BTreeMap::new();
     for (item, key, maintainers, says_private, is_private, identifier) in rows {
         let of = buried::of_identifier(item, &String::from_utf8_lossy(&key), &maintainers, (says_private, is_private))?;

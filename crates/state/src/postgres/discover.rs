@@ -102,7 +102,8 @@ async fn write_repos(conn: &mut PgConnection, changes: &[Change<'_>]) -> Result<
     Ok(())
 }
 
-/// Writes which relays the changed repos name; answers with the repos for which that is another set than before.
+/// Writes which relays the changed repos name; answers with the repos for which that is another set than before, or whose
+/// relays are judged otherwise than before.
 async fn relist(
     conn: &mut PgConnection,
     settings: &Settings,
@@ -117,7 +118,11 @@ async fn relist(
     let before = pairs_of(conn, RELAYS_OF_REPOS, &listed).await?;
     write_pairs(conn, UNLIST, before.difference(&after)).await?;
     write_pairs(conn, LIST, after.difference(&before)).await?;
-    Ok(before.symmetric_difference(&after).map(|(repo, _)| *repo).collect())
+    let mut relisted: BTreeSet<i64> = before.symmetric_difference(&after).map(|(repo, _)| *repo).collect();
+    if !relisted.is_empty() {
+        relisted.extend(relay::judge_again(conn, settings, now).await?);
+    }
+    Ok(relisted)
 }
 
 /// Writes roots and the repos they tag; answers with the roots that tag a repo that they did not tag before, or are new.

@@ -227,6 +227,7 @@ impl Store for PostgresStore {
     }
 
     async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError> {
+        transaction!(self.pool, |conn| sweep::follow_what_is_stated(conn, &self.settings, &self.time))?;
         transaction!(self.pool, |conn| named::look_for(conn, &self.time))?;
         transaction!(self.pool, |conn| sweep::sweep(conn, &self.time))
     }

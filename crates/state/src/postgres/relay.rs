@@ -8,9 +8,15 @@ use sqlx::PgConnection;
 use super::item::{by_hash, named};
 use super::{Failure, Time, bars, codec, coverage, link};
 use crate::Settings;
+use crate::upstreams::{self, Known, Listing};
 
 statements! {
-    RELAYS = "SELECT id, url, role, refused FROM relay ORDER BY id";
+    // The author stands behind `30617:` in the key of a repo.
+    LISTINGS = "
+        SELECT rr.relay, rr.repo, convert_from(substring(i.key FROM 7 FOR 64), 'UTF8')
+        FROM repo_relay rr JOIN item i ON i.id = rr.repo ORDER BY rr.relay, rr.repo";
+    REPOS_OF_RELAYS = "SELECT DISTINCT repo FROM repo_relay WHERE relay = ANY($1)";
+    RELAYS = "SELECT id, url, role, refused, learned FROM relay ORDER BY id";
     LOCK = "SELECT id FROM relay WHERE id = ANY($1) ORDER BY id FOR UPDATE";
     NUMBERS_OF_URLS = "SELECT url_hash, id FROM relay WHERE url_hash = ANY($1)";
     ADD = "
@@ -27,14 +33,6 @@ statements! {
     UNLISTED = "SELECT n.id FROM UNNEST($1::bigint[]) n (id) WHERE NOT EXISTS (SELECT 1 FROM repo_relay WHERE relay = n.id)";
     FORGET_COVERAGE = "DELETE FROM coverage WHERE relay = ANY($1)";
     FORGET = "DELETE FROM relay WHERE id = ANY($1)";
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct Known {
-    id: i64,
-    url: String,
-    role: String,
-    refused: bool,
 }
 
 /// Locks these rows, in the order in which everybody locks them.
@@ -61,7 +59,7 @@ pub(super) async fn name_all(
         add(conn, (role, now), &new, |_| None).await?;
         is_changed |= role == Role::Home && !new.is_empty();
     }
-    is_changed |= judge(conn, settings, now).await?;
+    is_changed |= !judge(conn, settings, now).await?.is_empty();
     is_changed |= bars::mark_peers(conn, &settings.private_peers).await?;
     if is_changed {
         coverage::retarget_all(conn, now).await?;
@@ -98,34 +96,40 @@ async fn forget_unlisted(conn: &mut PgConnection, homes: &[i64]) -> Result<(), F
 pub(super) async fn judge_all(conn: &mut PgConnection, settings: &Settings, time: &Time) -> Result<(), Failure> {
     coverage::alone(conn).await?;
     let now = time.now(conn).await?;
-    let is_judged = judge(conn, settings, now).await?;
+    let is_judged = !judge(conn, settings, now).await?.is_empty();
     if bars::mark_peers(conn, &settings.private_peers).await? || is_judged {
         coverage::retarget_all(conn, now).await?;
     }
     Ok(())
 }
 
-/// Says whether a verdict changed. What the operator named is dialed on the operator's word; what is refused from now on
-/// is taken from who holds it.
-async fn judge(conn: &mut PgConnection, settings: &Settings, now: i64) -> Result<bool, Failure> {
+/// An upstream that has stated one of our keys since is none any more.
+pub(super) async fn judge_stated(conn: &mut PgConnection, settings: &Settings, time: &Time) -> Result<(), Failure> {
     let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
-    let (mut changed, mut refusals) = (Vec::new(), Vec::new());
-    for relay in known {
-        let refusal = if relay.role == Role::Listed.as_str() { settings.refusal(&codec::url(&relay.url)?) } else { None };
-        if refusal.is_some() != relay.refused {
-            changed.push(relay.id);
-            refusals.push(refusal);
-        }
-    }
+    if upstreams::has_ours(settings, &known)? { judge_all(conn, settings, time).await } else { Ok(()) }
+}
+
+/// Repos name other relays than before, which may change the verdict on these and on others: the repos that these list.
+pub(super) async fn judge_again(conn: &mut PgConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
+    let changed = judge(conn, settings, now).await?;
+    Ok(sqlx::query_scalar(REPOS_OF_RELAYS).bind(changed).fetch_all(conn).await?)
+}
+
+/// Answers with the relays whose verdict changed. What is refused from now on is taken from who holds it.
+async fn judge(conn: &mut PgConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
+    let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
+    let listings: Vec<Listing> = sqlx::query_as(LISTINGS).fetch_all(&mut *conn).await?;
+    let (changed, refusals): (Vec<i64>, Vec<Option<String>>) =
+        upstreams::verdicts(settings, &known, &listings)?.into_iter().unzip();
     if changed.is_empty() {
-        return Ok(false);
+        return Ok(changed);
     }
     lock(conn, &changed).await?;
     link::end(conn, &changed, now).await?;
     link::disown(conn, &changed).await?;
-    let set = sqlx::query(SET_REFUSALS).bind(changed).bind(refusals).bind(DownClass::NotDialable.as_str());
+    let set = sqlx::query(SET_REFUSALS).bind(&changed).bind(refusals).bind(DownClass::NotDialable.as_str());
     set.execute(conn).await?;
-    Ok(true)
+    Ok(changed)
 }
 
 /// The numbers of relays that announcements name, by URL. New ones become listed, or refused. Only who works out targets

@@ -22,8 +22,12 @@ statements! {
     CAUGHT_UP = "UPDATE relay SET caught_up = true WHERE id = $1 AND link = 'up'";
     SUCCESS = "UPDATE relay SET failures = 0, failing_since = NULL WHERE id = $1 AND failing_since IS NOT NULL";
     HEALTH = "UPDATE relay SET failures = $2, failing_since = $3 WHERE id = $1";
+    // Why a relay is never dialed stays on it.
     DOWN = "
-        UPDATE relay SET failures = $2, failing_since = $3, dial_at = $4, last_class = $5, last_detail = $6 WHERE id = $1";
+        UPDATE relay SET failures = $2, failing_since = $3, dial_at = $4,
+            last_class = CASE WHEN refused THEN last_class ELSE $5 END,
+            last_detail = CASE WHEN refused THEN last_detail ELSE $6 END
+        WHERE id = $1";
     ADD_COUNTS = "
         UPDATE relay SET events = events + $2, fresh = fresh + $3, rounds = rounds + $4,
             bytes_in = bytes_in + $5, bytes_out = bytes_out + $6

@@ -4,7 +4,8 @@ use model::UpstreamId;
 use sqlx::PgConnection;
 
 use super::snapshot::may_be_asked_for;
-use super::{Failure, Time, coverage, lease, ledger};
+use super::{Failure, Time, coverage, lease, ledger, relay, waiting};
+use crate::Settings;
 use crate::view::waited_since;
 use crate::waits::held_until;
 
@@ -29,6 +30,12 @@ statements! {
     );
 }
 
+/// What follows from what relays state of themselves: apart from the rest, for it may touch every row.
+pub(super) async fn follow_what_is_stated(conn: &mut PgConnection, settings: &Settings, time: &Time) -> Result<(), Failure> {
+    waiting::follow_home(conn, time).await?;
+    relay::judge_stated(conn, settings, time).await
+}
+
 pub(super) async fn sweep(conn: &mut PgConnection, time: &Time) -> Result<Vec<UpstreamId>, Failure> {
     lease::end_expired(conn, time).await?;
     let now = time.now(conn).await?;
@@ -36,6 +43,7 @@ pub(super) async fn sweep(conn: &mut PgConnection, time: &Time) -> Result<Vec<Up
     let overdue: Vec<i64> = sqlx::query_scalar(END_OVERDUE).bind(now).bind(held).fetch_all(&mut *conn).await?;
     coverage::release_batches(conn, &overdue).await?;
     ledger::forget_held(conn, held_until(now)).await?;
+    ledger::forget_past(conn, now).await?;
     let due: Vec<i64> = sqlx::query_scalar(DUE).bind(now).bind(waited_since(now)).fetch_all(conn).await?;
     Ok(due.into_iter().map(UpstreamId).collect())
 }

@@ -14,6 +14,7 @@ fn settings() -> Settings {
         clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        operator: None,
         private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }

@@ -6,7 +6,7 @@ use model::{EventId, LedgerRow, MAX_WAITING_BYTES, Outcome, Waiting};
 use sqlx::PgConnection;
 
 use super::{Failure, Time, codec, ledger};
-use crate::waits::{MOST_WAITING, REFRESHED_WITHIN_SECS, RELEASED_AT_ONCE, SETTLED_WITHIN_SECS};
+use crate::waits::{MOST_WAITING, REFRESHED_WITHIN_SECS, RELEASED_AT_ONCE, SETTLED_WITHIN_SECS, follows_home};
 
 statements! {
     HOLD = "
@@ -42,6 +42,8 @@ statements! {
     POLICY = "SELECT fingerprint FROM policy";
     SET_POLICY = "
         INSERT INTO policy (one, fingerprint) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET fingerprint = excluded.fingerprint";
+    HOME_TERMS = "SELECT p.home_terms, (SELECT learned FROM relay WHERE role = 'home') FROM policy p";
+    SET_HOME_TERMS = "UPDATE policy SET home_terms = $1";
     HURRY = "UPDATE relay SET refresh_at = least(refresh_at, $1 + id * 7919 % $2)";
 }
 
@@ -124,6 +126,28 @@ pub(super) async fn policy(conn: &mut PgConnection, time: &Time, fingerprint: &s
     sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
     hurry(conn, now).await?;
     Ok(true)
+}
+
+/// Compares what home says it takes with what it said before. Where that is something else, what was kept out may come again.
+pub(super) async fn follow_home(conn: &mut PgConnection, time: &Time) -> Result<(), Failure> {
+    if news_of_home(conn).await?.is_none() {
+        return Ok(());
+    }
+    sqlx::query(LOCK_POLICY).execute(&mut *conn).await?;
+    let Some((is_changed, terms)) = news_of_home(conn).await? else { return Ok(()) };
+    sqlx::query(SET_HOME_TERMS).bind(terms).execute(&mut *conn).await?;
+    if is_changed {
+        let now = time.now(conn).await?;
+        ledger::forget_home_terms(conn).await?;
+        sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
+        hurry(conn, now).await?;
+    }
+    Ok(())
+}
+
+async fn news_of_home(conn: &mut PgConnection) -> Result<Option<(bool, String)>, Failure> {
+    let told: Option<(Option<String>, Option<String>)> = sqlx::query_as(HOME_TERMS).fetch_optional(conn).await?;
+    told.map_or(Ok(None), |(before, learned)| follows_home(before, learned))
 }
 
 /// Every upstream is refreshed within the hour, not all at once.

@@ -93,7 +93,8 @@ async fn write_repos(conn: &mut SqliteConnection, changes: &[Change<'_>]) -> Res
     Ok(())
 }
 
-/// Writes which relays the changed repos name; answers with the repos for which that is another set than before.
+/// Writes which relays the changed repos name; answers with the repos for which that is another set than before, or whose
+/// relays are judged otherwise than before.
 async fn relist(
     conn: &mut SqliteConnection,
     settings: &Settings,
@@ -112,7 +113,11 @@ async fn relist(
     }
     let new: Vec<(i64, i64)> = after.difference(&before).copied().collect();
     insert_pairs(conn, "INSERT INTO repo_relay (repo, relay) ", &new).await?;
-    Ok(before.symmetric_difference(&after).map(|(repo, _)| *repo).collect())
+    let mut relisted: BTreeSet<i64> = before.symmetric_difference(&after).map(|(repo, _)| *repo).collect();
+    if !relisted.is_empty() {
+        relisted.extend(relay::judge_again(conn, settings, now).await?);
+    }
+    Ok(relisted)
 }
 
 /// Writes roots and the repos they tag; answers with the roots that tag a repo that they did not tag before, or are new.

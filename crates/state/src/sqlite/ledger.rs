@@ -44,6 +44,11 @@ statements! {
     FORGET_HELD = "UPDATE event SET outcome = 99 WHERE outcome = 3 AND seen_at <= ?1";
     // What the operator's word and home's policy have kept out: 15 blocked, 16 declined.
     FORGET_DECLINED = "UPDATE event SET outcome = 99 WHERE outcome IN (15, 16)";
+    // What home's terms have kept out: 9 future, 10 too old, 11 too large, 16 declined, 17 expiring.
+    FORGET_HOME_TERMS = "UPDATE event SET outcome = 99 WHERE outcome IN (9, 10, 11, 16, 17)";
+    // The list is that of the index.
+    FORGET_PAST = "
+        UPDATE event SET outcome = 99 WHERE outcome IN (9, 10, 11, 16, 17) AND outcome = 9 AND created_at <= ?1";
 }
 
 /// On a conflict the first upstream, batch, moment and way stay. `stored` (0) wins over anything; what was not the last word, held (3)
@@ -214,6 +219,18 @@ pub(super) async fn forget_held(conn: &mut SqliteConnection, until: i64) -> Resu
 /// Forgets what was kept out by policy.
 pub(super) async fn forget_declined(conn: &mut SqliteConnection) -> Result<(), Failure> {
     sqlx::query(FORGET_DECLINED).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets what home's terms have kept out.
+pub(super) async fn forget_home_terms(conn: &mut SqliteConnection) -> Result<(), Failure> {
+    sqlx::query(FORGET_HOME_TERMS).execute(conn).await?;
+    Ok(())
+}
+
+/// Forgets what was kept out for lying ahead, and does so no more.
+pub(super) async fn forget_past(conn: &mut SqliteConnection, now: i64) -> Result<(), Failure> {
+    sqlx::query(FORGET_PAST).bind(now).execute(conn).await?;
     Ok(())
 }
 

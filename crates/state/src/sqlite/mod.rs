@@ -180,7 +180,7 @@ impl Store for SqliteStore {
 
     async fn sweep(&self) -> Result<Vec<UpstreamId>, StateError> {
         let mut tx = self.write().await?;
-        let due = sweep::sweep(&mut tx, self.now()).await?;
+        let due = sweep::sweep(&mut tx, &self.settings, self.now()).await?;
         committed(tx, due).await
     }
 

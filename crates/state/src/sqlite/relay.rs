@@ -6,11 +6,16 @@ use model::{DownClass, RelayUrl, Role};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::item::ROWS_PER_STATEMENT;
-use super::{Failure, bars, codec, coverage, link};
+use super::{Failure, bars, coverage, link};
 use crate::Settings;
+use crate::upstreams::{self, Known, Listing};
 
 statements! {
-    RELAYS = "SELECT id, url, role, refused FROM relay ORDER BY id";
+    // The author stands behind `30617:` in the key of a repo.
+    LISTINGS = "
+        SELECT rr.relay, rr.repo, substr(i.key, 7, 64) FROM repo_relay rr JOIN item i ON i.id = rr.repo ORDER BY rr.relay, rr.repo";
+    REPOS_OF_RELAYS = "SELECT DISTINCT repo FROM repo_relay WHERE relay IN (SELECT value FROM json_each(?1))";
+    RELAYS = "SELECT id, url, role, refused, learned FROM relay ORDER BY id";
     NUMBERS_OF_URLS = "SELECT url, id FROM relay WHERE url IN (SELECT value FROM json_each(?1))";
     ADD_NAMED = "INSERT INTO relay (url, role, dial_at, empty_since) VALUES (?1, ?2, ?3, ?3)";
     SET_ROLE = "UPDATE relay SET role = ?2 WHERE id = ?1";
@@ -18,14 +23,6 @@ statements! {
     IS_LISTED = "SELECT EXISTS (SELECT 1 FROM repo_relay WHERE relay = ?1)";
     FORGET_COVERAGE = "DELETE FROM coverage WHERE relay = ?1";
     FORGET = "DELETE FROM relay WHERE id = ?1";
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct Known {
-    id: i64,
-    url: String,
-    role: String,
-    refused: bool,
 }
 
 /// Gives each relay that the operator named its role. A changed role changes targets.
@@ -47,7 +44,7 @@ pub(super) async fn name_all(
         sqlx::query(ADD_NAMED).bind(url).bind(role.as_str()).bind(now).execute(&mut *conn).await?;
         is_changed |= *role == Role::Home;
     }
-    is_changed |= judge(conn, settings).await?;
+    is_changed |= !judge(conn, settings, now).await?.is_empty();
     is_changed |= bars::mark_peers(conn, &settings.private_peers).await?;
     if is_changed {
         coverage::retarget_all(conn, now).await?;
@@ -75,28 +72,39 @@ async fn rename(conn: &mut SqliteConnection, relay: &Known, role: Option<Role>, 
 
 /// Judges every relay by the dial policy of today, which may be another than yesterday's.
 pub(super) async fn judge_all(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<(), Failure> {
-    let is_changed = judge(conn, settings).await?;
+    let is_changed = !judge(conn, settings, now).await?.is_empty();
     if bars::mark_peers(conn, &settings.private_peers).await? || is_changed {
         coverage::retarget_all(conn, now).await?;
     }
     Ok(())
 }
 
-/// Says whether a verdict changed. What the operator named is dialed on the operator's word.
-async fn judge(conn: &mut SqliteConnection, settings: &Settings) -> Result<bool, Failure> {
+/// An upstream that has stated one of our keys since is none any more.
+pub(super) async fn judge_stated(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<(), Failure> {
     let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
-    let mut is_changed = false;
-    for relay in known {
-        let refusal = if relay.role == Role::Listed.as_str() { settings.refusal(&codec::url(&relay.url)?) } else { None };
-        if refusal.is_some() == relay.refused {
-            continue;
-        }
-        is_changed = true;
+    if upstreams::has_ours(settings, &known)? { judge_all(conn, settings, now).await } else { Ok(()) }
+}
+
+/// Repos name other relays than before, which may change the verdict on these and on others: the repos that these list.
+pub(super) async fn judge_again(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
+    let changed = judge(conn, settings, now).await?;
+    Ok(sqlx::query_scalar(REPOS_OF_RELAYS).bind(super::json(&changed)).fetch_all(conn).await?)
+}
+
+/// Answers with the relays whose verdict changed. What is refused from now on is taken from who holds it.
+async fn judge(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<Vec<i64>, Failure> {
+    let known: Vec<Known> = sqlx::query_as(RELAYS).fetch_all(&mut *conn).await?;
+    let listings: Vec<Listing> = sqlx::query_as(LISTINGS).fetch_all(&mut *conn).await?;
+    let changed = upstreams::verdicts(settings, &known, &listings)?;
+    let ids: Vec<i64> = changed.iter().map(|(id, _)| *id).collect();
+    link::end(conn, &ids, now).await?;
+    link::disown(conn, &ids).await?;
+    for (id, refusal) in changed {
         let class = refusal.as_ref().map(|_| DownClass::NotDialable.as_str());
-        let set = sqlx::query(SET_REFUSAL).bind(relay.id).bind(refusal.is_some()).bind(class).bind(refusal);
+        let set = sqlx::query(SET_REFUSAL).bind(id).bind(refusal.is_some()).bind(class).bind(refusal);
         set.execute(&mut *conn).await?;
     }
-    Ok(is_changed)
+    Ok(ids)
 }
 
 /// The numbers of relays that announcements name, by URL. New ones become listed, or refused.

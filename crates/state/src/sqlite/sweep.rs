@@ -4,7 +4,8 @@ use model::UpstreamId;
 use sqlx::SqliteConnection;
 
 use super::snapshot::may_be_asked_for;
-use super::{Failure, coverage, lease, ledger, named};
+use super::{Failure, coverage, lease, ledger, named, relay, waiting};
+use crate::Settings;
 use crate::view::waited_since;
 use crate::waits::held_until;
 
@@ -24,11 +25,14 @@ statements! {
     );
 }
 
-pub(super) async fn sweep(conn: &mut SqliteConnection, now: i64) -> Result<Vec<UpstreamId>, Failure> {
+pub(super) async fn sweep(conn: &mut SqliteConnection, settings: &Settings, now: i64) -> Result<Vec<UpstreamId>, Failure> {
     let overdue: Vec<i64> = sqlx::query_scalar(END_OVERDUE).bind(now).fetch_all(&mut *conn).await?;
     coverage::release_batches(conn, &overdue).await?;
     lease::end_expired(conn, now).await?;
     ledger::forget_held(conn, held_until(now)).await?;
+    ledger::forget_past(conn, now).await?;
+    waiting::follow_home(conn, now).await?;
+    relay::judge_stated(conn, settings, now).await?;
     named::look_for(conn, now).await?;
     let due: Vec<i64> = sqlx::query_scalar(DUE).bind(now).bind(waited_since(now)).fetch_all(conn).await?;
     Ok(due.into_iter().map(UpstreamId).collect())

@@ -14,6 +14,7 @@ fn settings() -> Settings {
         clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
         allow_non_public: Vec::new(),
         own_urls: Vec::new(),
+        operator: None,
         private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     }
@@ -64,8 +65,9 @@ async fn plan_of(store: &SqliteStore, sql: &str) -> String {
 async fn no_statement_reads_all_coverage_items_or_events() {
     let store = SqliteStore::open_in_memory(settings()).await.unwrap();
     for (name, sql) in all_statements() {
-        // Asked for by people, now and then: one counts everything, one has no index.
-        if name == "ITEMS" || name == "REFS_OF_EVENT" {
+        // Asked for by people, now and then: one counts everything, one has no index. Who is over a cap is judged over all that
+        // is listed, when that changes.
+        if ["ITEMS", "REFS_OF_EVENT", "LISTINGS"].contains(&name) {
             continue;
         }
         let plan = plan_of(&store, sql).await;

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::item::ROWS_PER_STATEMENT;
 use super::{Failure, codec, ledger};
-use crate::waits::{MOST_WAITING, REFRESHED_WITHIN_SECS, RELEASED_AT_ONCE, SETTLED_WITHIN_SECS};
+use crate::waits::{MOST_WAITING, REFRESHED_WITHIN_SECS, RELEASED_AT_ONCE, SETTLED_WITHIN_SECS, follows_home};
 
 statements! {
     ARE_HERE = "
@@ -33,7 +33,10 @@ statements! {
     WAITS_FOR_NOTHING = "DELETE FROM waiting_for WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
     TOO_MANY = "SELECT id FROM waiting ORDER BY held_at DESC, id DESC LIMIT -1 OFFSET ?1";
     POLICY = "SELECT fingerprint FROM policy";
-    SET_POLICY = "INSERT OR REPLACE INTO policy (one, fingerprint) VALUES (1, ?1)";
+    SET_POLICY = "
+        INSERT INTO policy (one, fingerprint) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET fingerprint = excluded.fingerprint";
+    HOME_TERMS = "SELECT p.home_terms, (SELECT learned FROM relay WHERE role = 'home') FROM policy p";
+    SET_HOME_TERMS = "UPDATE policy SET home_terms = ?1";
     HURRY = "UPDATE relay SET refresh_at = min(refresh_at, ?1 + id * 7919 % ?2)";
 }
 
@@ -126,6 +129,20 @@ pub(super) async fn policy(conn: &mut SqliteConnection, fingerprint: &str, now: 
     sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
     hurry(conn, now).await?;
     Ok(true)
+}
+
+/// Compares what home says it takes with what it said before. Where that is something else, what was kept out may come again.
+pub(super) async fn follow_home(conn: &mut SqliteConnection, now: i64) -> Result<(), Failure> {
+    let told: Option<(Option<String>, Option<String>)> = sqlx::query_as(HOME_TERMS).fetch_optional(&mut *conn).await?;
+    let Some((before, learned)) = told else { return Ok(()) };
+    let Some((is_changed, terms)) = follows_home(before, learned)? else { return Ok(()) };
+    sqlx::query(SET_HOME_TERMS).bind(terms).execute(&mut *conn).await?;
+    if is_changed {
+        ledger::forget_home_terms(conn).await?;
+        sqlx::query(EVERYTHING_ARRIVED).execute(&mut *conn).await?;
+        hurry(conn, now).await?;
+    }
+    Ok(())
 }
 
 /// Every upstream is refreshed within the hour, not all at once.

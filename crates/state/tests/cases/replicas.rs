@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use engine::caps::Caps;
 use model::{
     Assignment, BatchOutcome, DownClass, Epoch, Item, Kind, LeaseRequest, LinkView, Outcome, RefTag, RepoSeen, Report, Role,
     Said, StateError, Timestamp, UpstreamId, WorkerId,
@@ -16,7 +17,12 @@ use super::world::{Link, START, TTL_MS, World, announced, complete, home, naming
 use crate::PostgresServer;
 
 async fn world() -> World {
-    World::new(PostgresServer::default()).await
+    let mut world = World::new(PostgresServer::default()).await;
+    // Its relays are all announced by one author.
+    world
+        .restart(|settings| settings.policy.caps = Caps { per_announcement: 9_999, per_author: 9_999, ..Caps::default() })
+        .await;
+    world
 }
 
 fn named(name: &str) -> WorkerId {
@@ -288,6 +294,7 @@ async fn connect(url: &str, time: Time) -> Arc<dyn Store> {
         clock: Arc::new(|| Timestamp::from_secs(1_000_000_000)),
         allow_non_public: vec![],
         own_urls: vec![home()],
+        operator: None,
         private_peers: Vec::new(),
         rolls: Arc::new(|| 0),
     };

@@ -1,7 +1,7 @@
 //! What home refuses until something arrives, what it holds without serving it, and what a change of policy opens again.
 
 use engine::parents::any_announcement_of;
-use model::{EventId, GateReason, Kind, Outcome, Timestamp, Waiting};
+use model::{EventId, GateReason, Kind, Learned, Outcome, Said, Stated, Timestamp, Waiting};
 
 use super::world::{World, announced, home, id, progress, relay, repo, row};
 
@@ -154,4 +154,63 @@ pub(crate) async fn a_change_of_policy_opens_exactly_what_policy_refused(world: 
     assert_eq!(known().await.len(), 6, "and refused by the new policy");
     assert!(!say("archive").await);
     assert_eq!(known().await.len(), 6);
+}
+
+fn stating(terms: Option<&str>) -> Said {
+    let stated = Stated { terms: terms.map(str::to_owned), ..Stated::default() };
+    Said::Learned { facts: Learned { stated: Some(stated), ..Learned::default() } }
+}
+
+pub(crate) async fn another_document_of_home_opens_exactly_what_its_terms_kept_out(world: World) {
+    world.discover(&[announced(1, 5, &[1])], &[]).await;
+    let mut at_home = world.caught_up(&home()).await;
+    let mut link = world.caught_up(&relay(1)).await;
+    let gated = [GateReason::Future, GateReason::TooOld, GateReason::TooLarge, GateReason::Expiring];
+    let others = [
+        Outcome::Gated(GateReason::Blocked),
+        Outcome::Stored,
+        Outcome::Refused,
+        Outcome::Superseded,
+        Outcome::Gated(GateReason::Expired),
+        Outcome::Held,
+    ];
+    let outcomes = gated.into_iter().map(Outcome::Gated).chain([Outcome::Declined]).chain(others);
+    let ahead = world.now() + 100_000;
+    let rows = outcomes.zip(1..).map(|(outcome, n)| row(n, NOTE, ahead, outcome)).collect();
+    world.say(&mut link, progress(vec![], rows)).await;
+    hold(&world, &[waiting(90, &[id(91).to_hex()])]).await;
+    world.store.policy("anything").await.unwrap();
+    let all: Vec<EventId> = (1..=11).map(id).collect();
+    let known = async || {
+        world.store.sweep().await.unwrap();
+        world.store.known(&all).await.unwrap()
+    };
+    world.say(&mut at_home, stating(Some("first"))).await;
+    assert_eq!(known().await, all, "what is there was refused by them");
+    world.say(&mut link, stating(Some("an upstream's"))).await;
+    world.say(&mut at_home, stating(None)).await;
+    assert_eq!(known().await, all, "silence changes nothing");
+    world.say(&mut at_home, stating(Some("first"))).await;
+    assert_eq!(known().await, all);
+    world.say(&mut at_home, stating(Some("second"))).await;
+    assert_eq!(known().await, all[5..]);
+    assert_eq!(released(&world).await, [id(90)]);
+    assert!(world.snapshot(&relay(1)).await.refresh_at < Timestamp::from_secs(world.now() + 3600), "soon asked for again");
+    world.say(&mut link, progress(vec![], vec![row(1, NOTE, ahead, Outcome::Declined)])).await;
+    assert_eq!(known().await.len(), 7, "and refused by the new terms");
+}
+
+pub(crate) async fn what_lay_ahead_may_come_again_when_its_moment_has_come(world: World) {
+    let mut link = world.caught_up(&home()).await;
+    let ahead = world.now() + 60;
+    let rows = [(1, Outcome::Gated(GateReason::Future)), (2, Outcome::Declined)];
+    let rows = rows.into_iter().map(|(n, outcome)| row(n, NOTE, ahead, outcome)).collect();
+    world.say(&mut link, progress(vec![], rows)).await;
+    let known = async || {
+        world.store.sweep().await.unwrap();
+        world.store.known(&[id(1), id(2)]).await.unwrap()
+    };
+    assert_eq!(known().await, [id(1), id(2)]);
+    world.live(60).await;
+    assert_eq!(known().await, [id(2)]);
 }

@@ -52,6 +52,7 @@ impl World {
             clock: Arc::new(move || Timestamp::from_secs(time.load(Ordering::SeqCst))),
             allow_non_public: Vec::new(),
             own_urls: vec![home(), url("wss://alias.example")],
+            operator: None,
             private_peers: Vec::new(),
             rolls: Arc::new(|| 0),
         };

@@ -51,6 +51,8 @@ pub enum Behaviour {
     NegentropyNeedsAuth,
     /// AUTH, well made or not, is answered with OK false `restricted:`.
     RefusesAuth,
+    /// One AUTH a connection: a second one gets OK false, in the words of strfry.
+    OneKeyOnly,
     /// An event that is offered gets OK with this verdict and text, and is not kept.
     AnswersOffers(bool, &'static str),
     /// What becomes of an event that is offered is decided elsewhere.

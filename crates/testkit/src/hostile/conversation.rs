@@ -176,6 +176,9 @@ impl Conversation {
         if self.does(&Behaviour::RefusesAuth) {
             return say(json!(["OK", event["id"], false, "restricted: not you"]));
         }
+        if self.does(&Behaviour::OneKeyOnly) && self.is_authenticated {
+            return say(json!(["OK", event["id"], false, "error: already authenticated"]));
+        }
         let answers = |tag: &Value| tag[0] == "challenge" && tag[1] == CHALLENGE;
         self.is_authenticated =
             event["kind"] == 22_242 && event["tags"].as_array().is_some_and(|tags| tags.iter().any(answers));
