@@ -185,7 +185,7 @@ impl Session {
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
             Input::Settled { ticket, event, what } => self.settled(ticket, event, what, now),
             Input::Signed { id, json } => self.say_who_we_are(id, json),
-            Input::Learned { facts } => self.learn(facts),
+            Input::Learned { facts } => self.learn(*facts),
             Input::Tick => self.tick(now),
         }
         self.start_poll(now);
