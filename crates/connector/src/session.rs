@@ -292,7 +292,7 @@ impl Link<'_> {
     fn take_news(&mut self) {
         let news = self.news.borrow_and_update().clone();
         if let Some(facts) = news {
-            self.handle(Input::Learned { facts });
+            self.handle(Input::Learned { facts: Box::new(facts) });
         }
     }
 

@@ -194,7 +194,7 @@ impl Session {
             Input::Settled { ticket, event, what } => self.settled(ticket, event, what, now),
             Input::Signed { id, json } => self.say_who_we_are(id, json),
             Input::Learned { facts } => {
-                self.learn(facts);
+                self.learn(*facts);
                 self.manners.page_limit = page_limit(&self.learned);
             }
             Input::Tick => self.tick(now),

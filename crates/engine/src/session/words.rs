@@ -61,7 +61,7 @@ pub enum Input {
     },
     /// Something was learned about the relay beside the session.
     Learned {
-        facts: Learned,
+        facts: Box<Learned>,
     },
     /// A deadline has passed.
     Tick,

@@ -11,7 +11,15 @@ fn audit(shell: &mut Shell, part: u32) {
 fn audited(shell: &Shell) -> Vec<(u32, BatchOutcome, u64)> {
     let audited = |said: &Said| match said {
         Said::Audited { part, outcome, found } => Some((*part, outcome.clone(), *found)),
-        _ => None,
+        Said::Opened
+        | Said::Rebuilt { .. }
+        | Said::CaughtUp
+        | Said::Down { .. }
+        | Said::BatchEnded { .. }
+        | Said::Progress { .. }
+        | Said::Learned { .. }
+        | Said::Lost { .. }
+        | Said::RateLimited { .. } => None,
     };
     shell.reports().filter_map(audited).collect()
 }

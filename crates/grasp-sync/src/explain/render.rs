@@ -260,6 +260,8 @@ impl Page {
             page_cap,
             ids_per_req,
             live_limit: _,
+            live_limit_at,
+            refs_per_filter,
             excludes_until,
             ignores_limit_zero,
             stated,
@@ -276,6 +278,8 @@ impl Page {
         self.fact("NIP-77", &verdict);
         self.fact_if("page cap", page_cap.map(|cap| format!("{cap} events, by what it left out")));
         self.fact_if("ids per REQ", ids_per_req.map(|ids| ids.to_string()));
+        self.fact_if("live limit", live_limit_at.map(|at| format!("shown {}; tried again at the next refresh", self.at(at))));
+        self.fact_if("refs a filter", refs_per_filter.map(|refs| format!("{refs}: it refused more")));
         if *excludes_until == Some(true) {
             self.fact("habit", "its `until` leaves out the second that it names, against NIP-01");
         }

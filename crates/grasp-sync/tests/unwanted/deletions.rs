@@ -134,7 +134,7 @@ async fn deletions_are_watched_by_one_subscription_of_a_hundred_authors() {
     let live =
         |message: &serde_json::Value| message[0] == "REQ" && message[2]["authors"].is_array() && message[2]["limit"] == 0;
     wait_until("a live subscription to deletions", PATIENCE, || async { upstream.heard().iter().any(live) }).await;
-    let last = upstream.heard().into_iter().filter(live).next_back().unwrap();
+    let last = upstream.heard().into_iter().rfind(live).unwrap();
     assert_eq!(last[2]["kinds"], serde_json::json!([5, 62]));
     assert_eq!(last[2]["authors"].as_array().unwrap().len(), 2, "the owner, and who opened the issue");
 }
