@@ -1,4 +1,5 @@
 //! Relays that allow few subscriptions, from the first link on: what is learned, and how soon every item is live or polled.
+#![allow(clippy::print_stdout, reason = "figures for people")]
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -134,7 +135,7 @@ fn scenario_07_ids_of_exchanges_stay_within_the_limit_too() {
         let names = repos(10);
         let mut world = world(&names, 20, over_limit);
         world.down(UPSTREAM);
-        let events = names.iter().flat_map(|name| (0..120).map(move |n| comment(name, OLD + n, n as usize)));
+        let events = names.iter().flat_map(|name| (0..120_usize).map(move |n| comment(name, OLD + n as u64, n)));
         let relay = ModelRelay { most_open: 20, over_limit, ids_cap: 50, ..ModelRelay::with(events.collect::<Vec<_>>()) };
         *world.relay(UPSTREAM) = relay;
         world.pass(20 * 60_000);

@@ -134,6 +134,7 @@ pub enum Verdict {
 
 /// What a session asks of the shell, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time passes from a session to its shell")]
 pub enum Output {
     Send(Request),
     /// Load the ledger's set for `filter`, unless it has more than `most` ids; with `again`, the former set and all that
