@@ -230,12 +230,12 @@ fn content() -> Vec<Row> {
     let row = |name, behaviour, ends, secs| (name, vec![behaviour], Comments(20), ends, secs);
     // A forged copy may stand for a true event: read again and again, it ends with the fault in sight. Ten different ones on a
     // link end it; here there are fewer, for nothing that depends on a root is asked for before the root is at home.
-    let forged = |name, how| row(name, Corrupts(how), Faulty, PATIENT);
+    let forged = |name, how| row(name, Corrupts(how), Faulty, SLOW);
     let flood = |name, how, ends| row(name, Floods(how), ends, SLOW);
     let over: Vec<String> = crate::common::noise(crate::common::now() - 60).into_iter().map(|event| event.json).collect();
     vec![
         row("events that nobody asked for", AlsoServes(over), Complete, PROMPT),
-        row("a subscription that nobody opened", ForeignSubscription, Faulty, PATIENT),
+        row("a subscription that nobody opened", ForeignSubscription, Faulty, SLOW),
         forged("forged ids", Corruption::WrongId),
         forged("forged signatures", Corruption::WrongSignature),
         forged("swapped authors", Corruption::SwappedAuthor),
