@@ -1,5 +1,6 @@
 //! Workers and their sessions between the bus and the relays.
 
+use engine::invariants::Violation;
 use engine::session::{Input, Output, Session, UnitId, Verdict};
 use model::{Assignment, BatchCounts, DownClass, Event, EventId, Order, Outcome, Report, Role, Said, UpGranted, UpstreamId};
 
@@ -20,9 +21,9 @@ const PROGRESS_MS: u64 = 10_000;
 impl Sim {
     // Leases.
 
-    pub(crate) fn beat(&mut self, no: WorkerNo) {
+    pub(crate) fn beat(&mut self, no: WorkerNo) -> Result<(), Violation> {
         if !self.is_awake(no, || Happening::Beat { worker: no }) {
-            return;
+            return Ok(());
         }
         self.within(BEAT_MS - 500, BEAT_MS + 500, Happening::Beat { worker: no });
         if self.workers[no.name].has_fallen(self.ms) {
@@ -32,16 +33,17 @@ impl Sim {
             }
         }
         if self.is_bus_away() {
-            return;
+            return Ok(());
         }
         let behind = self.workers[no.name].behind();
         let sent = self.ms;
         let assignments = self.store.renew(no, &behind, self.ms);
-        self.check_book().expect("a lease breaks nothing");
+        self.check_book()?;
         let is_lost = self.is_faulty() && self.chance.once_in(40);
         if !is_lost {
             self.within(1, 100, Happening::Leased { worker: no, sent, assignments });
         }
+        Ok(())
     }
 
     pub(crate) fn leased(&mut self, no: WorkerNo, sent: u64, assignments: Vec<Assignment>) {

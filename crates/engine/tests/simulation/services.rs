@@ -11,7 +11,7 @@ use super::worker::Landed;
 impl Sim {
     pub(crate) fn happen(&mut self, what: Happening) -> Result<(), Violation> {
         match what {
-            Happening::Beat { worker } => self.beat(worker),
+            Happening::Beat { worker } => self.beat(worker)?,
             Happening::Leased { worker, sent, assignments } => self.leased(worker, sent, assignments),
             Happening::Dialed { worker, upstream, socket } => self.dialed(worker, upstream, socket),
             Happening::Granted { worker, upstream, socket, granted } => {
