@@ -221,7 +221,6 @@ fn links(other: &str) -> Vec<Row> {
         row("dropped at once", L::DropsAfter(Duration::ZERO), Down(DownClass::Closed), PROMPT),
         row("the upgrade drips", L::DripsUpgrade(Duration::from_millis(500)), Down(DownClass::Timeout), PROMPT),
         row("frames drip, a byte in 200 ms", L::Drips(Duration::from_millis(200)), Incomplete("idle"), DEAD),
-        ("frames drip, a byte in 1 ms", vec![Link(L::Drips(Duration::from_millis(1)))], Holds::OneSecond(3), Complete, DEAD),
         row("frames of one byte", L::OneByteFrames, Complete, PATIENT),
     ]
 }
@@ -282,6 +281,7 @@ async fn broken_links() -> Vec<Cell> {
     vec![
         row("the link drops, and is back after 1 s", Breaks::Refuses(Duration::from_secs(1)), Complete).await,
         row("the link drops, and is back after 30 s", Breaks::Refuses(Duration::from_secs(30)), Complete).await,
+        row("a slow link, 300 ms for whatever is read at once", Breaks::Delays(Duration::from_millis(300)), Complete).await,
         row("half-open for 15 s", Breaks::Holds(Duration::from_secs(15)), Complete).await,
         row("half-open for ever", Breaks::Holds(Duration::from_secs(3600)), Incomplete("idle")).await,
     ]
@@ -294,6 +294,8 @@ enum Breaks {
     Refuses(Duration),
     /// Nothing crosses it for so long, in either direction.
     Holds(Duration),
+    /// Whatever crosses it is late by so much, in either direction, for ever.
+    Delays(Duration),
 }
 
 async fn behind(breaks: Breaks) -> Upstream {
@@ -311,6 +313,10 @@ async fn behind(breaks: Breaks) -> Upstream {
             Breaks::Holds(lasts) => {
                 proxy.hold();
                 lasts
+            }
+            Breaks::Delays(delay) => {
+                proxy.delay(delay);
+                Duration::from_secs(3600)
             }
         };
         tokio::time::sleep(lasts).await;
