@@ -8,7 +8,7 @@ mod process;
 mod tables;
 
 pub use process::{Ended, Process, Reply};
-pub use tables::{tables_of_postgres, tables_of_sqlite};
+pub use tables::{names_to_look_for, tables_of_postgres, tables_of_sqlite};
 
 use crate::{ChaosProxy, Nats, PostgresServer};
 use process::Recipe;

@@ -95,6 +95,17 @@ pub async fn tables_of_sqlite(path: &Path) -> String {
     tables
 }
 
+/// How many ids of events that others name are noted in the store of an embedded system and were not looked for yet.
+///
+/// # Panics
+/// When the file is missing or cannot be read.
+pub async fn names_to_look_for(path: &Path) -> i64 {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(LIMIT);
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("the store's file can be opened");
+    let count = sqlx::query_scalar("SELECT count(*) FROM named WHERE item IS NULL").fetch_one(&mut connection).await;
+    count.expect("the store's tables are those of the migrations")
+}
+
 /// The same of a database, by its URL.
 ///
 /// # Panics
