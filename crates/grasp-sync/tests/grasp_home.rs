@@ -206,8 +206,7 @@ async fn an_announcement_that_home_refuses_for_not_listing_it_is_taken_once_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scenario_20_comments_that_home_refuses_are_downloaded_once_and_the_index_stays_as_it_is() {
-    // A fifth of the scenario's number: signing takes the time.
-    const COMMENTS: u64 = 2_000;
+    const COMMENTS: u64 = 10_000;
     let home = GraspHome::start(GraspTerms { blocks: Some(1111), ..GraspTerms::default() }).await;
     let upstream = Relay::counting().await;
     let village = Village::between(&home, &upstream.url());
@@ -217,7 +216,7 @@ async fn scenario_20_comments_that_home_refuses_are_downloaded_once_and_the_inde
     upstream.has_held([&announcement, &issue].into_iter().chain(&comments)).await;
     let system = keeping(&home).with_refresh_every(Duration::from_secs(5)).started().await;
     let declined = |status: &model::Status| status.outcomes.iter().find(|(word, _)| word == "declined").map(|(_, n)| *n);
-    system.until("every comment to be refused", PATIENCE * 2, |status| declined(status) == Some(COMMENTS)).await;
+    system.until("every comment to be refused", PATIENCE * 5, |status| declined(status) == Some(COMMENTS)).await;
     system.until_settled().await;
     let (first, of_first) = (system.upstream(&upstream).await.counts, upstream.traffic());
     for _ in 0..2 {
