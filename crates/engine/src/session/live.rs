@@ -71,7 +71,7 @@ fn reopen_wait(refusals: u32) -> u64 {
 }
 
 /// A chunk's filter with the members that each of the two names.
-pub(super) fn joined(filter: &Filter, other: &Filter) -> Filter {
+fn joined(filter: &Filter, other: &Filter) -> Filter {
     let mut all = filter.clone();
     for (tag, members) in &other.generic_tags {
         all.generic_tags.entry(*tag).or_default().extend(members.iter().cloned());
@@ -129,10 +129,15 @@ impl Session {
     /// As [`Self::open_live`], for a chunk that may have grown further than this order knows: within a layout chunks lose no
     /// member, so what stands is never replaced by less.
     pub(super) fn join_live(&mut self, slot: Slot, filter: Filter, since: Option<Timestamp>, now: Now) {
-        let key = LiveKey::Slot(slot);
-        let known = self.lives.get(&key).map(|live| &live.filter).or_else(|| self.polls.get(&slot).map(|poll| &poll.filter));
-        let filter = known.map_or_else(|| filter.clone(), |known| joined(&filter, known));
-        self.open_live(key, filter, since, now);
+        let filter = self.grown(slot, filter);
+        self.open_live(LiveKey::Slot(slot), filter, since, now);
+    }
+
+    /// `filter` with the members of what stands at its slot, live or polled: never both.
+    pub(super) fn grown(&self, slot: Slot, filter: Filter) -> Filter {
+        let live = self.lives.get(&LiveKey::Slot(slot)).map(|live| &live.filter);
+        let polled = self.polls.get(&slot).map(|poll| &poll.filter);
+        live.or(polled).map_or_else(|| filter.clone(), |known| joined(&filter, known))
     }
 
     /// The subscription that brought a gap's first page is replaced: the gap is read by pages of its own.

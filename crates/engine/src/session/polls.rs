@@ -3,7 +3,7 @@
 use model::{Filter, LiveFilter, Slot, Timestamp};
 
 use super::deadlines::{Deadline, WaitsFor};
-use super::live::{LiveKey, joined};
+use super::live::LiveKey;
 use super::unit::Purpose;
 use super::words::{Now, UnitId};
 use super::{RETRY_UNIT_MS, Session};
@@ -49,9 +49,7 @@ impl Session {
 
     /// As [`Self::poll`], for a chunk that may have grown further than this order knows.
     pub(super) fn join_poll(&mut self, LiveFilter { slot, filter }: LiveFilter, read_until: Timestamp, is_caught_up: bool) {
-        let known = self.polls.get(&slot).map(|poll| &poll.filter);
-        let known = known.or_else(|| self.lives.get(&LiveKey::Slot(slot)).map(|live| &live.filter));
-        let filter = known.map_or_else(|| filter.clone(), |known| joined(&filter, known));
+        let filter = self.grown(slot, filter);
         self.poll(LiveFilter { slot, filter }, read_until, is_caught_up);
     }
 
