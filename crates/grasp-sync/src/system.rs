@@ -307,6 +307,8 @@ fn plan(config: &Config, bus: &Arc<dyn Bus>) -> Stage {
     let stop = CancellationToken::new();
     let name = format!("{:032x}", rand::random::<u128>());
     let sweep = if config.nats_url.is_some() { FLEET_SWEEP } else { SWEEP };
+    // Refreshes fall due at a sweep: it is never rarer than they are.
+    let sweep = sweep.min(config.refresh_min).max(Duration::from_secs(1));
     let settings = planner::Settings { policy: policy(config), sweep, name, roll: rand::random::<u64> };
     let task = tokio::spawn(planner::run(Arc::clone(bus), settings, stop.clone()));
     Stage { stop, task }
