@@ -1,6 +1,7 @@
 //! The command line: what is typed, as values. Runs nothing and judges no setting; `config` does that for all layers.
 
 mod demo;
+mod verify;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
 use crate::telemetry;
 pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs, SizeArgs};
+pub use verify::VerifyArgs;
 
 /// Keeps a Nostr relay complete.
 ///
@@ -43,6 +45,9 @@ pub enum Command {
     /// Say what is known of one event, repository or upstream, and why it stands as it does
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Compare home with every relay that its announcements name: what does it lack, and why? For any relay, without a fleet
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(VerifyArgs),
     /// Bring the schema of the database up to date, before the processes of a fleet start
     #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(SettingFlags),

@@ -20,13 +20,14 @@ pub enum Exit {
     Unreachable,
     Refused,
     NotKnown,
+    NotJudged,
     /// 128 + SIGINT, as shells report it.
     Aborted,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -36,6 +37,7 @@ impl Exit {
         Self::Unreachable,
         Self::Refused,
         Self::NotKnown,
+        Self::NotJudged,
         Self::Aborted,
     ];
 
@@ -51,6 +53,7 @@ impl Exit {
             Self::Unreachable => 6,
             Self::Refused => 7,
             Self::NotKnown => 8,
+            Self::NotJudged => 9,
             Self::Aborted => 130,
         }
     }
@@ -67,6 +70,7 @@ impl Exit {
             Self::Unreachable => "the bus or the database cannot be reached",
             Self::Refused => "the bus or the database cannot be used: login, rights, or a schema of another version",
             Self::NotKnown => "nothing is known of what was to be explained",
+            Self::NotJudged => "nothing is known to be missing, and not everything could be read",
             Self::Aborted => "aborted by a second signal",
         }
     }

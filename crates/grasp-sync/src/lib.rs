@@ -20,4 +20,5 @@ mod standing;
 pub mod status;
 pub mod system;
 pub mod telemetry;
+pub mod verify;
 pub mod world;

@@ -11,7 +11,7 @@ use grasp_sync::config::{Config, Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
 use grasp_sync::telemetry::SetUp;
-use grasp_sync::{demo, explain, healthcheck, migrate, output, run, status, telemetry};
+use grasp_sync::{demo, explain, healthcheck, migrate, output, run, status, telemetry, verify};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -60,6 +60,13 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
             block_on(async |_| {
                 let shown = explain::show(&places, &args.what, args.json).await;
                 shown.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Verify(args) => {
+            let config = effective(&args.settings, verbosity).config().map_err(usage)?;
+            block_on(async |shutdown| {
+                let verified = verify::verify(&config, &args.wanted(), shutdown).await;
+                verified.map_err(|error| (error.exit(), error.into()))
             })
         }
         Command::Migrate(flags) => {

@@ -53,6 +53,11 @@ impl RunError {
     }
 }
 
+/// Where the built-in home is, unless something else has its port.
+pub(crate) fn builtin_url() -> RelayUrl {
+    RelayUrl::parse(&format!("ws://127.0.0.1:{BUILTIN_PORT}")).expect("an address and a port are a relay URL")
+}
+
 /// Does what the role says until `shutdown` asks for an end; then brings home what is on its way. Answers about itself
 /// meanwhile.
 ///
