@@ -156,13 +156,13 @@ impl Surveyor {
         self.documents.look(url, role).await
     }
 
-    /// Dials a relay. `role`: listed relays are dialed on the word of an announcement, others on the operator's.
+    /// Dials a relay. `role`: listed relays are dialed on the word of an announcement, others on the operator's. `learned`: what
+    /// is known of it already.
     ///
     /// # Errors
     /// There is no link, and why.
-    pub async fn open(&self, url: &RelayUrl, role: Role) -> Result<Survey<'_>, Unreachable> {
-        let mut survey =
-            Survey { surveyor: self, url: url.clone(), role, learned: Learned::default(), link: None, ended: None };
+    pub async fn open(&self, url: &RelayUrl, role: Role, learned: Learned) -> Result<Survey<'_>, Unreachable> {
+        let mut survey = Survey { surveyor: self, url: url.clone(), role, learned, link: None, ended: None };
         let looked = timeout(DOCUMENT_LIMIT, self.document(url, role));
         let (dialed, looked) = tokio::join!(survey.dial(), looked);
         let link = dialed?;

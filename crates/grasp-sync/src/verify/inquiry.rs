@@ -53,6 +53,7 @@ pub(super) struct Find {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) upstream: Upstream,
+    learned: Learned,
     /// Why it is not dialed, if it is not.
     pub(super) left_out: Option<String>,
     /// Why not all of it is known: each with what it leaves open, nothing where that is the announcement layer.
@@ -73,6 +74,7 @@ pub(super) struct Found {
     pub(super) finds: BTreeMap<EventId, Find>,
     pub(super) asked: BTreeMap<RelayUrl, Asked>,
     pub(super) bench: Bench,
+    pub(super) home_is_grasp: bool,
     /// What home was not read to the end for.
     pub(super) home_open: Vec<String>,
     /// Ids of which home did not say whether it holds them.
@@ -112,6 +114,7 @@ impl<'a> Inquiry<'a> {
             finds: BTreeMap::new(),
             asked: BTreeMap::new(),
             bench,
+            home_is_grasp: false,
             home_open: Vec::new(),
             undecided: BTreeSet::new(),
             held_after_all: 0,
@@ -122,10 +125,11 @@ impl<'a> Inquiry<'a> {
 
     /// Asks everybody.
     pub(super) async fn run(mut self) -> Result<Found, HomeFailed> {
-        let mut home = self.surveyor.open(&self.terms.home, Role::Bootstrap).await?;
+        let mut home = self.surveyor.open(&self.terms.home, Role::Bootstrap, Learned::default()).await?;
         self.home_says = home.learned().clone();
         if let Some(stated) = &self.home_says.stated {
             self.found.bench.limits = engine::gate::Limits::of(stated);
+            self.found.home_is_grasp = !stated.grasps.is_empty();
         }
         self.read_home(&mut home).await?;
         for _ in 0..MOST_ROUNDS {
@@ -215,7 +219,8 @@ impl<'a> Inquiry<'a> {
             return (upstream, Answer::LeftOut(why));
         }
         let began = Instant::now();
-        let mut survey = match self.surveyor.open(&upstream.url, upstream.role).await {
+        let learned = self.found.asked.get(&upstream.url).map(|asked| asked.learned.clone()).unwrap_or_default();
+        let mut survey = match self.surveyor.open(&upstream.url, upstream.role, learned).await {
             Ok(survey) => survey,
             Err(why) => return (upstream, Answer::NoLink(why)),
         };
@@ -230,7 +235,8 @@ impl<'a> Inquiry<'a> {
         let reading =
             Reading { filters, method: Method::Negentropy, held, until, most_bytes: MOST_BYTES, tally: Arc::clone(&tally) };
         let surveyed = self.progress.while_reading(upstream.url.as_str(), &tally, survey.read(&reading)).await;
-        (upstream, Answer::Read { surveyed: Box::new(surveyed), opens, took: began.elapsed() })
+        let learned = Box::new(survey.learned().clone());
+        (upstream, Answer::Read { surveyed: Box::new(surveyed), learned, opens, took: began.elapsed() })
     }
 
     fn is_ours(&self, learned: &Learned) -> Option<&'static str> {
@@ -246,8 +252,9 @@ impl<'a> Inquiry<'a> {
         match answer {
             Answer::LeftOut(why) => asked.left_out = Some(why),
             Answer::NoLink(why) => asked.open.push((None, format!("{}: {}", why.class.as_str(), why.detail))),
-            Answer::Read { surveyed, opens, took } => {
+            Answer::Read { surveyed, learned, opens, took } => {
                 asked.took += took;
+                asked.learned = *learned;
                 asked.take(&surveyed, opens);
                 asked.note_unsound(&surveyed, &self.held);
                 surveyed.lacking.into_iter().for_each(|lacking| self.take_find(&url, lacking));
@@ -315,13 +322,14 @@ impl<'a> Inquiry<'a> {
 enum Answer {
     LeftOut(String),
     NoLink(Unreachable),
-    Read { surveyed: Box<Surveyed>, opens: Vec<Vec<Option<Item>>>, took: Duration },
+    Read { surveyed: Box<Surveyed>, learned: Box<Learned>, opens: Vec<Vec<Option<Item>>>, took: Duration },
 }
 
 impl Asked {
     fn of(upstream: Upstream) -> Self {
         Self {
             upstream,
+            learned: Learned::default(),
             left_out: None,
             open: Vec::new(),
             methods: BTreeSet::new(),

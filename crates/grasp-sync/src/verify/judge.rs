@@ -155,3 +155,6 @@ fn gated(outcome: Outcome) -> Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

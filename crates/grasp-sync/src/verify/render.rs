@@ -156,7 +156,16 @@ fn home(report: &Report) -> Vec<String> {
     let after_all = (report.home.held_after_all > 0).then(|| {
         format!("\nhome holds {} more events than its filters showed: it was asked by id", report.home.held_after_all)
     });
+    let waiting = report.home.may_wait_for_git;
+    let waiting = (waiting > 0).then(|| {
+        format!(
+            "\n{waiting} of the missing events may wait at home for their git data, as GRASP-01 has it: nobody can see that"
+        )
+    });
     let open =
         report.home.open.iter().map(|why| format!("\nhome was not read to the end, and asked by id instead: {}", plain(why)));
-    after_all.into_iter().chain(open).collect()
+    after_all.into_iter().chain(waiting).chain(open).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Item, RelayUrl, RepoAddr, Timestamp};
+use model::{Item, Kind, RelayUrl, RepoAddr, Timestamp, kinds};
 use serde::Serialize;
 
 use super::inquiry::{Asked, Found};
@@ -45,6 +45,8 @@ pub struct HomeFacts {
     pub events: usize,
     pub repositories: usize,
     pub roots: usize,
+    /// Missing events of kinds that a GRASP server holds back until their git data has come: whether home does, nobody can see.
+    pub may_wait_for_git: usize,
     /// Events that it turned out to hold when it was asked for them by id: they came meanwhile, or lie outside of its filters.
     pub held_after_all: usize,
     /// What was not read to its end. It was asked for by id instead.
@@ -122,7 +124,10 @@ impl Report {
             (0, false) => Verdict::NotJudged,
             (_, _) => Verdict::Missing,
         };
+        let waits = |id: &&model::EventId| found.finds.get(*id).is_some_and(|find| waits_for_git(find.lacking.event.kind));
+        let missing_ids = judged.iter().filter(|(_, reason)| **reason == Reason::Missing).map(|(id, _)| id);
         let facts = HomeFacts {
+            may_wait_for_git: if found.home_is_grasp { missing_ids.filter(waits).count() } else { 0 },
             url: home.to_string(),
             events: found.held.len(),
             repositories: found.scope.repos().len(),
@@ -143,6 +148,11 @@ impl Report {
             Verdict::NotJudged => Exit::NotJudged,
         }
     }
+}
+
+/// GRASP-01: what names git data is served when that is there.
+fn waits_for_git(kind: Kind) -> bool {
+    [kinds::ANNOUNCEMENT, kinds::STATE, kinds::PULL_REQUEST, kinds::PULL_REQUEST_UPDATE].contains(&kind)
 }
 
 /// Why home lacks each sound event; those of which home did not say whether it has them are left out.

@@ -213,3 +213,6 @@ pub(super) fn is_of_private(event: &Event, private: &BTreeSet<RepoAddr>) -> bool
     let tagged = first_values(event, "a").chain(first_values(event, "A")).filter_map(|value| value.parse().ok());
     own_repo(event).into_iter().chain(tagged).any(|addr| private.contains(&addr))
 }
+
+#[cfg(test)]
+mod tests;
