@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Unreachable;
 use crate::dial::{Dialer, Reach};
-use crate::document::Documents;
+use crate::document::{self, Documents};
 use crate::hosts::Hosts;
 use crate::verify::Verifier;
 pub use held::Held;
@@ -74,6 +74,15 @@ pub struct Reading {
     /// Bytes of events (as JSON) that may be lacking elsewhere: a stranger's relay is not to fill our memory.
     pub most_bytes: usize,
     pub tally: Arc<Tally>,
+}
+
+/// What the web server of a relay says.
+#[derive(Debug)]
+pub struct Web {
+    /// Its `Date` header, as it came.
+    pub date: Option<String>,
+    /// The information document (NIP-11), or why there is none. Bounded, and a stranger's.
+    pub document: Result<Vec<u8>, String>,
 }
 
 /// How far a reading is, for whoever looks on.
@@ -149,6 +158,16 @@ impl Surveyor {
         let dialer = Arc::new(Dialer::new(reach, contact.as_deref()));
         let documents = Documents::new(Arc::clone(&dialer));
         Self { dialer, documents, hosts: Hosts::new(), verifier: Verifier::new() }
+    }
+
+    /// What the web server of a relay says: its clock, and the relay's information document as it stands there.
+    ///
+    /// # Errors
+    /// It cannot be asked, and why.
+    pub async fn web(&self, url: &RelayUrl, role: Role) -> Result<Web, String> {
+        let answered = document::ask_once(&self.dialer, url, role).await.map_err(|why| why.to_string())?;
+        let document = answered.body.map_err(|why| why.to_string());
+        Ok(Web { date: answered.date, document: document.map(|bytes| bytes.to_vec()) })
     }
 
     /// What a relay says of itself (NIP-11), or why that is not known.

@@ -51,6 +51,9 @@ pub enum Command {
     /// Bring the schema of the database up to date, before the processes of a fleet start
     #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(SettingFlags),
+    /// Look at everything that this configuration needs, and say what is risky or wrong, with its remedy; changes nothing
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Ask the process that runs with this configuration whether it is ready: 0 if so, else 1 and why on stderr
     #[command(after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck(SettingFlags),
@@ -131,6 +134,16 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// How the findings are shown.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What is explained, and how.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {
@@ -178,6 +191,13 @@ Examples:
   grasp-sync explain --data-dir /var/lib/grasp-sync --json nevent1…
 
 Ends with 8 if nothing is known of it; what is printed then says where it would be expected.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  grasp-sync doctor --home wss://relay.example
+  grasp-sync doctor --config /etc/grasp-sync.toml --json
+
+Ends with 10 if there is something without which the system does not work; what is only risky is said, and ends with 0.";
 
 const HEALTHCHECK_EXAMPLES: &str = "\
 Examples:

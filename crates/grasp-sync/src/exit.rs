@@ -21,13 +21,14 @@ pub enum Exit {
     Refused,
     NotKnown,
     NotJudged,
+    Unwell,
     /// 128 + SIGINT, as shells report it.
     Aborted,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -38,6 +39,7 @@ impl Exit {
         Self::Refused,
         Self::NotKnown,
         Self::NotJudged,
+        Self::Unwell,
         Self::Aborted,
     ];
 
@@ -54,6 +56,7 @@ impl Exit {
             Self::Refused => 7,
             Self::NotKnown => 8,
             Self::NotJudged => 9,
+            Self::Unwell => 10,
             Self::Aborted => 130,
         }
     }
@@ -71,6 +74,7 @@ impl Exit {
             Self::Refused => "the bus or the database cannot be used: login, rights, or a schema of another version",
             Self::NotKnown => "nothing is known of what was to be explained",
             Self::NotJudged => "nothing is known to be missing, and not everything could be read",
+            Self::Unwell => "doctor found something without which the system does not work",
             Self::Aborted => "aborted by a second signal",
         }
     }

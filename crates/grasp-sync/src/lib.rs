@@ -7,6 +7,7 @@ pub mod builtin_relay;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod exit;
 pub mod explain;
 pub mod healthcheck;

@@ -11,7 +11,7 @@ use grasp_sync::config::{Config, Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
 use grasp_sync::telemetry::SetUp;
-use grasp_sync::{demo, explain, healthcheck, migrate, output, run, status, telemetry, verify};
+use grasp_sync::{demo, doctor, explain, healthcheck, migrate, output, run, status, telemetry, verify};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -74,6 +74,13 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
             block_on(async |_| {
                 let migrated = migrate::migrate(&places).await;
                 migrated.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Doctor(args) => {
+            let effective = effective(&args.settings, verbosity);
+            block_on(async |_| {
+                let looked = doctor::doctor(&effective, &environment(), args.json).await;
+                looked.map_err(|error| (error.exit(), error.into()))
             })
         }
         Command::Healthcheck(flags) => {

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Admits, Config, ProcessRole, Secret};
+pub(crate) use identity::KEY_FILE;
 use store::OpenStore;
 pub(crate) use store::{DATABASE, migrate};
 

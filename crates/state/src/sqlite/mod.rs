@@ -110,6 +110,14 @@ pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     open::migrate(path).await
 }
 
+/// The newest migration that the database at `path` has, if any, and the newest that this program knows. Changes nothing.
+///
+/// # Errors
+/// What an operator has to put right; see [`OpenError`].
+pub async fn schema_at(path: &Path) -> Result<(Option<i64>, i64), OpenError> {
+    open::schema_at(path).await
+}
+
 /// A list as the JSON that `json_each` reads.
 fn json<T>(items: &[T]) -> String
 where
