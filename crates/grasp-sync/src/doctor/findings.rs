@@ -349,3 +349,6 @@ fn of_egress(dialed: &[(RelayUrl, Result<(), Unreachable>)], role: ProcessRole) 
     };
     dialed.iter().map(finding).collect()
 }
+
+#[cfg(test)]
+mod tests;
