@@ -211,10 +211,7 @@ impl Survey<'_> {
         let mut gathered = Gathered::new(reading);
         let mut broken = None;
         for _ in 0..MOST_LINKS {
-            broken = match self.read_on(reading, &mut gathered).await {
-                Ok(()) => None,
-                Err(why) => Some(why),
-            };
+            broken = self.read_on(reading, &mut gathered).await.err();
             let is_worth_another = broken.as_ref().is_some_and(|why| is_worth_another_link(why.class));
             if !is_worth_another || is_over(reading.until) {
                 break;

@@ -5,10 +5,10 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 
-use common::{GraspSync, Relay};
+use common::{GraspSync, PATIENCE, Relay};
 use serde_json::{Value, json};
-use testkit::HostileRelay;
 use testkit::hostile::{Behaviour, Negentropy};
+use testkit::{HostileRelay, wait_until};
 
 /// What the doctor says of a setup.
 struct Diagnosis {
@@ -47,7 +47,8 @@ async fn a_healthy_setup_is_well_before_its_first_start_and_while_it_runs() {
     assert!(!installed.data_dir().exists(), "it was only looked at");
 
     let running = installed.run();
-    running.until_it_says_complete().await;
+    let is_up = || async { running.log().contains("role=\"home\"") };
+    wait_until("the system to have its links", PATIENCE, is_up).await;
     let during = Diagnosis::of(&installed, &home.url(), &["--bootstrap", &bootstrap]).await;
     assert_eq!((during.code, &during.document["severity"]), (0, &json!("well")), "{:#}", during.document);
     for text in ["schema up to date", "NIP-77", "bootstrap relay", "are free on the disk"] {
