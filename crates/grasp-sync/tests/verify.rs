@@ -12,7 +12,7 @@ use common::{Project, Relay, Signed, ids, noise, now};
 use grasp_sync::exit::Exit;
 use grasp_sync::verify::{Reason, Verdict};
 use model::EventId;
-use stage::{Outsider, config, jsons, wanted};
+use stage::{Outsider, jsons, wanted};
 use testkit::hostile::{Behaviour, Link, Negentropy, Refusal};
 use testkit::{GraspHome, GraspTerms, HostileRelay, LocalRelay, Publisher, wait_until};
 
@@ -149,13 +149,16 @@ async fn what_home_lacks_for_a_reason_is_put_under_it_and_is_not_missing() {
     let foreign = Signed::from(stranger.sign(30617, now() - 53, &[&["d", "foreign"], &["relays", "wss://a.example"]], ""));
     let forged = odd(1111, now() - 54, &["k", "1621"]);
     let other_words = forged.json.replace("\"odd\"", "\"even\"");
-    home.preload(jsons(&history).chain([deletion.json.as_str()])).await;
-    let odd_ones = [&old, &deleted, &expired, &protected, &ahead, &ephemeral, &foreign];
+    // Home has a newer version, which names the repository no more.
+    let address = project.address();
+    let note = |at: u64, tag: &[&str]| Signed::from(stranger.sign(30_023, at, &[&["d", "note"], tag], "note"));
+    let (older, newer) = (note(now() - 60, &["a", &address]), note(now() - 55, &["t", "news"]));
+    home.preload(jsons(&history).chain([deletion.json.as_str(), newer.json.as_str()])).await;
+    let odd_ones = [&old, &older, &deleted, &expired, &protected, &ahead, &ephemeral, &foreign];
     upstream.has_held(jsons(&history).chain(odd_ones.iter().map(|one| one.json.as_str())).chain([other_words.as_str()]));
 
     let report = Outsider::looking_at(&home.url()).compare().await;
     let expected = [
-        (Reason::Superseded, &old),
         (Reason::Deleted, &deleted),
         (Reason::Expired, &expired),
         (Reason::Ephemeral, &ephemeral),
@@ -167,7 +170,8 @@ async fn what_home_lacks_for_a_reason_is_put_under_it_and_is_not_missing() {
     for (reason, event) in expected {
         assert_eq!(report.lacking_for(reason), ids([event]), "{reason:?}");
     }
-    assert_eq!(report.gaps.len(), expected.len(), "{:#?}", report.gaps);
+    assert_eq!(report.lacking_for(Reason::Superseded), ids([&old, &older]));
+    assert_eq!(report.gaps.len(), expected.len() + 1, "{:#?}", report.gaps);
     assert_eq!((report.verdict, report.exit()), (Verdict::Complete, Exit::Ok));
 }
 
@@ -289,8 +293,17 @@ async fn a_home_that_is_away_or_does_not_show_its_announcements_is_no_home_that_
     assert_eq!(said.code, 2, "{}", said.stderr);
 }
 
-#[test]
-fn nothing_but_the_relays_is_needed() {
-    let config = config("ws://127.0.0.1:1");
-    assert!(config.database_url.is_none() && config.nats_url.is_none());
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_has_its_time_and_what_it_left_unread_is_not_judged() {
+    let home = LocalRelay::start().await;
+    let endless = HostileRelay::start([refuses_nip_77(), Behaviour::NoEose]).await;
+    let mut project = Project::named("endless");
+    let history = project.history(&[endless.url()], 2);
+    home.preload(jsons(&history)).await;
+    endless.has_held(jsons(&history));
+    let mut one = wanted();
+    one.patience = Duration::from_secs(2);
+    let report = Outsider::looking_at(&home.url()).compare_as(&one).await;
+    assert_eq!((report.verdict, report.repositories[0].judged), (Verdict::NotJudged, 0));
+    assert!(report.why_open(&endless.url()).contains("timeout: "), "{}", report.why_open(&endless.url()));
 }

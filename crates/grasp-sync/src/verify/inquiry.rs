@@ -29,6 +29,8 @@ const AT_ONCE: usize = 8;
 const MOST_ROUNDS: u32 = 6;
 /// Events of one upstream that home lacks, as JSON: more is left there, and the upstream is not judged.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
+/// Ids of one upstream that are named and not served: whoever claims a million is not to make us ask home about them all.
+const MOST_NAMED: usize = 1_000;
 /// Values that one question to home names.
 const AT_A_TIME: usize = 100;
 
@@ -364,7 +366,7 @@ impl Asked {
 
     fn note_unsound(&mut self, surveyed: &Surveyed, held: &Held) {
         let forged = surveyed.faulty.iter().map(|(id, (kind, _))| (*id, (Some(kind.as_u16()), Reason::Forged)));
-        let not_served = surveyed.not_served.iter().map(|id| (*id, (None, Reason::NotServed)));
+        let not_served = surveyed.not_served.iter().take(MOST_NAMED).map(|id| (*id, (None, Reason::NotServed)));
         self.unsound.extend(forged.chain(not_served).filter(|(id, _)| !held.contains(id)));
     }
 }

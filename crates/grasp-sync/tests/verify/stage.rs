@@ -24,7 +24,7 @@ pub(crate) fn wanted() -> Wanted {
     }
 }
 
-pub(crate) fn config(home: &str) -> Config {
+fn config(home: &str) -> Config {
     let home = Home::Relay(RelayUrl::parse(home).unwrap());
     let allow_non_public = vec!["127.0.0.0/8".parse().unwrap()];
     Config { allow_non_public, look_up_names: false, ..Config::with_home(home, "not-used".into()) }
