@@ -5,13 +5,14 @@ mod common;
 #[path = "verify/stage.rs"]
 mod stage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::{Project, Relay, Signed, ids, noise, now};
 use grasp_sync::exit::Exit;
 use grasp_sync::verify::{Reason, Verdict};
-use model::EventId;
+use grasp_sync::world::{self, Shape, reference};
+use model::{Event, EventId};
 use stage::{Outsider, jsons, wanted};
 use testkit::hostile::{Behaviour, Link, Negentropy, Refusal};
 use testkit::{GraspHome, GraspTerms, HostileRelay, LocalRelay, Publisher, wait_until};
@@ -291,6 +292,62 @@ async fn a_home_that_is_away_or_does_not_show_its_announcements_is_no_home_that_
     assert!(said.stderr.contains("members only"), "{}", said.stderr);
     let said = Outsider::looking_at(&silent.url()).says(&["--repo", "nonsense"]).await;
     assert_eq!(said.code, 2, "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_is_missing_an_older_version_and_what_is_deleted_by_it_are_lacking_for_a_reason() {
+    let home = LocalRelay::start().await;
+    let upstream = HostileRelay::start([refuses_nip_77()]).await;
+    let mut project = Project::named("versions");
+    let history = project.history(&[upstream.url()], 1);
+    let (address, root) = (project.address(), project.first_issue().id.to_hex());
+    let author = Publisher::new(&"4".repeat(64));
+    let version = |at: u64| Signed::from(author.sign(30_023, at, &[&["d", "note"], &["a", &address]], ""));
+    let (older, newer) = (version(now() - 60), version(now() - 55));
+    let comment = Signed::from(author.sign(1111, now() - 50, &[&["E", &root]], "I take that back"));
+    let deletion = author.sign(5, now() - 40, &[&["e", &comment.id.to_hex()], &["A", &address]], "");
+    let deletion = Signed::from(deletion);
+    home.preload(jsons(&history)).await;
+    upstream.has_held(jsons(&history).chain([&older, &newer, &comment, &deletion].map(|one| one.json.as_str())));
+    let report = Outsider::looking_at(&home.url()).compare().await;
+    assert_eq!(report.missing(), ids([&newer, &deletion]));
+    assert_eq!(report.lacking_for(Reason::Superseded), ids([&older]));
+    assert_eq!(report.lacking_for(Reason::Deleted), ids([&comment]));
+}
+
+/// A world with everything odd in it, and a plain reading of the rules that shares nothing with the code under test.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_generated_world_a_home_that_is_complete_lacks_nothing_and_one_that_lost_a_part_lacks_that_part() {
+    let now = now();
+    let upstreams = [Relay::counting().await, Relay::counting_with_pages_of(20).await, Relay::counting_req_only().await];
+    let urls: Vec<String> = upstreams.iter().map(Relay::url).collect();
+    let world = world::generate(&Shape { repos: 20, roots: 60, replies: 240, seed: 3, now }, &urls);
+    for (relay, content) in upstreams.iter().zip(world.upstreams) {
+        relay.is_given(content.events);
+    }
+    let held: Vec<(String, Vec<Event>)> = upstreams.iter().map(|relay| (relay.url(), relay.events())).collect();
+    let expected = reference::expected_home(&held, &urls[..1], &[], now);
+    let all: BTreeMap<EventId, Event> =
+        held.into_iter().flat_map(|(_, events)| events).map(|event| (event.id, event)).collect();
+    let whole: Vec<Event> = expected.iter().map(|id| all[id].clone()).collect();
+    let mut everything = wanted();
+    everything.every_announcement = true;
+
+    let complete = Relay::counting().await;
+    complete.is_given(whole.clone());
+    let report = Outsider::looking_at(&complete.url()).compare_as(&everything).await;
+    assert_eq!(report.missing(), BTreeSet::new(), "{:#?}", report.gaps);
+    // Deletions are no part of the three layers where they name nothing but an id.
+    let is_kept = |(number, event): &(usize, Event)| number % 7 != 0 || matches!(event.kind.as_u16(), 5 | 62);
+    let (kept, lost): (Vec<_>, Vec<_>) = whole.into_iter().enumerate().partition(is_kept);
+    let poor = Relay::counting().await;
+    poor.is_given(kept.into_iter().map(|(_, event)| event).collect());
+    let report = Outsider::looking_at(&poor.url()).compare_as(&everything).await;
+    let lost: BTreeSet<EventId> = lost.into_iter().map(|(_, event)| event.id).collect();
+    assert!(lost.len() > 30);
+    assert_eq!(report.missing(), lost);
+    // The world names relays that nobody can reach.
+    assert!(urls.iter().all(|url| report.upstream(url).is_judged), "{:?}", report.open);
 }
 
 #[tokio::test(flavor = "multi_thread")]

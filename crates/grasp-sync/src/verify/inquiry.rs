@@ -144,6 +144,7 @@ impl<'a> Inquiry<'a> {
         self.found.bench.announced = self.found.scope.announced();
         self.learn_what_home_gave_up(&mut home).await;
         self.ask_home_by_id(&mut home).await;
+        self.learn_what_home_will_give_up();
         self.found.held = Arc::unwrap_or_clone(self.held);
         Ok(self.found)
     }
@@ -295,6 +296,15 @@ impl<'a> Inquiry<'a> {
         for Lacking { event, .. } in &surveyed.lacking {
             self.found.bench.tombstones.learn(event);
         }
+    }
+
+    /// Of what is missing, one may be a newer version of another, or its deletion: once home holds that, it lacks the other for a
+    /// reason.
+    fn learn_what_home_will_give_up(&mut self) {
+        let now = Timestamp::now();
+        let is_missing = |find: &&Find| self.found.bench.judge(&find.lacking, now) == Reason::Missing;
+        let missing: Vec<Event> = self.found.finds.values().filter(is_missing).map(|find| find.lacking.event.clone()).collect();
+        missing.iter().for_each(|event| self.found.bench.tombstones.learn(event));
     }
 
     /// Home may hold what its filters do not show, or by now: only what it does not have by its id is lacking.

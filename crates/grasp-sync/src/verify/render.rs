@@ -1,5 +1,6 @@
 //! The report for a person: the answer, a line for each repository, a block for each pair with gaps. Plain text, no colours.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
@@ -13,8 +14,12 @@ use super::report::{Gap, Named, Open, RepoFacts, Report, UpstreamFacts, Verdict}
 const HEADER: [&str; 5] = ["repository", "upstreams judged", "missing", "lacking for a reason", ""];
 /// The columns with figures.
 const FIGURES: [usize; 3] = [1, 2, 3];
-/// Events that are named in one line.
+/// Events that are named of each reason.
 const NAMED: usize = 3;
+/// Where their names begin.
+const INDENT: usize = 24;
+/// Signs of an identifier that are shown.
+const LONGEST: usize = 40;
 
 pub(super) fn text(report: &Report) -> String {
     let mut text = format!("{}\n{}\n", summary(report), table(&report.repositories));
@@ -46,9 +51,12 @@ fn summary(report: &Report) -> String {
     )
 }
 
+/// What needs to be looked at comes first.
 fn table(repositories: &[RepoFacts]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_header(HEADER);
+    let mut repositories: Vec<&RepoFacts> = repositories.iter().collect();
+    repositories.sort_by_key(|repo| (Reverse(repo.missing), Reverse(repo.upstreams - repo.judged), &repo.address));
     for repo in repositories {
         let count = |count: usize| HumanCount(count as u64).to_string();
         let note = if repo.private { "private: asked of private peers only" } else { "" };
@@ -70,8 +78,13 @@ fn table(repositories: &[RepoFacts]) -> String {
 
 /// The identifier, which is a stranger's text, and the beginning of the key.
 fn short(address: &RepoAddr) -> String {
-    let key = address.pubkey.to_hex();
-    format!("{} ({}…)", plain(&address.identifier), key.get(..8).unwrap_or_default())
+    let (key, all) = (address.pubkey.to_hex(), plain(&address.identifier));
+    let shown: String = match all.chars().count() {
+        0 => "(no name)".to_owned(),
+        1..=LONGEST => all,
+        _ => all.chars().take(LONGEST - 1).chain(['…']).collect(),
+    };
+    format!("{shown} ({}…)", key.get(..8).unwrap_or_default())
 }
 
 /// Without signs that would write over the terminal.
@@ -92,21 +105,24 @@ fn by_pair(gaps: &[Gap]) -> BTreeMap<Pair<'_>, Vec<&Gap>> {
 fn block(repository: Option<&RepoAddr>, upstream: &RelayUrl, gaps: &[&Gap]) -> String {
     let of = repository.map_or_else(|| "beside these repositories".to_owned(), |address| plain(&address.to_string()));
     let mut block = format!("\n{of}\nat {upstream}\n");
+    let indent = " ".repeat(INDENT);
     for gap in gaps {
-        let names: Vec<String> = gap.events.iter().take(NAMED).map(|named| name(named, upstream)).collect();
-        let more = if gap.events.len() > NAMED { ", …" } else { "" };
-        block += &format!("  {:<13} {:>6}  {}{more}\n", gap.reason.as_str(), gap.events.len(), names.join(", "));
-        block += &words(gap.reason).map_or_else(String::new, |words| format!("{:>24}{words}\n", ""));
+        let mut names: Vec<String> = gap.events.iter().take(NAMED).map(name).collect();
+        names.extend((gap.events.len() > NAMED).then(|| "…".to_owned()));
+        block += &format!("  {:<13} {:>6}  {}\n", gap.reason.as_str(), gap.events.len(), names.join(&format!("\n{indent}")));
+        block += &words(gap.reason).map_or_else(String::new, |words| {
+            format!(
+                "{indent}{words}
+"
+            )
+        });
     }
     block
 }
 
-fn name(named: &Named, upstream: &RelayUrl) -> String {
+fn name(named: &Named) -> String {
     let kind = named.kind.map_or_else(|| "kind not known".to_owned(), |kind| format!("kind {kind}"));
-    let nevent = EventId::from_hex(&named.id).ok().and_then(|id| {
-        let relays = nostr::prelude::RelayUrl::parse(upstream.as_str()).into_iter().collect();
-        Nip19Event { relays, ..Nip19Event::new(id) }.to_bech32().ok()
-    });
+    let nevent = EventId::from_hex(&named.id).ok().and_then(|id| Nip19Event::new(id).to_bech32().ok());
     format!("{} ({kind})", nevent.unwrap_or_else(|| named.id.clone()))
 }
 

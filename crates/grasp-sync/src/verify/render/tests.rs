@@ -25,6 +25,10 @@ fn upstream(at: &str, left_out: Option<&str>, is_judged: bool) -> UpstreamFacts 
     }
 }
 
+fn repo(identifier: &str) -> RepoFacts {
+    RepoFacts { address: address(identifier), upstreams: 2, judged: 1, missing: 5, explained: 1, private: false }
+}
+
 fn report() -> Report {
     let events = (0..5).map(|n| Named { id: format!("{n:064x}"), kind: Some(1111) }).collect();
     let gap = |repository, reason, events| Gap { repository, upstream: url("wss://up.example"), reason, events };
@@ -41,14 +45,7 @@ fn report() -> Report {
             held_after_all: 1,
             open: Vec::new(),
         },
-        repositories: vec![RepoFacts {
-            address: address("pro\u{1b}[2Jject"),
-            upstreams: 2,
-            judged: 1,
-            missing: 5,
-            explained: 1,
-            private: false,
-        }],
+        repositories: vec![repo("pro\u{1b}[2Jject")],
         upstreams: vec![
             upstream("wss://up.example", None, true),
             upstream("wss://dead.example", None, false),
@@ -72,7 +69,7 @@ fn the_first_line_answers_and_the_rest_says_why() {
         "1 of 2",
         "at wss://up.example/",
         "  missing            5  nevent1",
-        "(kind 1111), …",
+        "(kind 1111)\n                        …\n",
         "(kind not known)",
         "beside these repositories",
         "not judged: wss://dead.example/: refused: no",
@@ -83,6 +80,10 @@ fn the_first_line_answers_and_the_rest_says_why() {
         let shown = text.replace("pro\u{fffd}[2Jject", "project");
         assert!(shown.contains(expected), "{expected} in\n{shown}");
     }
+    let long = Report { repositories: vec![repo(&"x".repeat(200)), repo("")], ..report() };
+    let table = super::text(&long);
+    assert!(table.contains(&format!("{}… (79be667e…)", "x".repeat(LONGEST - 1))), "{table}");
+    assert!(table.contains("(no name) (79be667e…)"), "{table}");
     assert_eq!(text.matches("nevent1").count(), NAMED + 1, "the first few of each");
     assert!(!text.contains('\u{1b}'), "a stranger's text writes nothing over the terminal");
 }
