@@ -1,5 +1,6 @@
 //! The command line: what is typed, as values. Runs nothing and judges no setting; `config` does that for all layers.
 
+mod bench;
 mod demo;
 mod verify;
 
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
 use crate::telemetry;
+pub use bench::{BenchOutput, BenchWork, DensityArgs, HistoryArgs, LineArgs, LiveArgs, NetworkPlan, ResyncArgs};
 pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs, SizeArgs};
 pub use verify::VerifyArgs;
 
@@ -36,6 +38,9 @@ pub enum Command {
     /// Sync a made-up network inside this process, without any network, and count what arrived
     #[command(after_help = demo::EXAMPLES)]
     Demo(DemoArgs),
+    /// Measure the system against relays of its own, or against yours
+    #[command(subcommand, after_help = bench::EXAMPLES)]
+    Bench(BenchWork),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -7,6 +7,7 @@
 mod inquiry;
 mod judge;
 mod progress;
+mod questions;
 mod render;
 mod report;
 mod scope;

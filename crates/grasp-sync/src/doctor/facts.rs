@@ -27,7 +27,7 @@ pub struct ConfigFacts {
     pub allow_non_public: Vec<String>,
     pub listen: Listen,
     pub listening: Listening,
-    /// Files with secrets that others than their owner may read.
+    /// Files with secrets that anybody on this machine may read.
     pub open_files: Vec<PathBuf>,
 }
 

@@ -121,7 +121,7 @@ fn of_config(facts: &ConfigFacts) -> Vec<Finding> {
 
 fn open_file(path: &Path) -> Finding {
     let path = path.display();
-    risky(Area::Config, format!("{path} holds a secret, and others than its owner may read it"), format!("chmod 600 {path}"))
+    risky(Area::Config, format!("{path} holds a secret, and anybody on this machine may read it"), format!("chmod 600 {path}"))
 }
 
 fn of_listening(listen: Listen, listening: &Listening) -> Finding {

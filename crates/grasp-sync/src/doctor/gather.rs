@@ -61,7 +61,7 @@ async fn look_at_listen(config: &Config) -> Listening {
     }
 }
 
-/// Files that hold a secret and that group or others may read: the configuration with one in it, what a variable names, our own
+/// Files that hold a secret and that anybody on this machine may read: the configuration with one in it, what a variable names, our own
 /// key.
 pub(super) fn open_files(config: &Config, effective: &Effective, environment: &[(String, String)]) -> Vec<PathBuf> {
     let named_for = |key: &Key| {
@@ -84,7 +84,7 @@ pub(super) fn open_files(config: &Config, effective: &Effective, environment: &[
 #[cfg(unix)]
 fn is_open(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
+    std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
 }
 
 #[cfg(not(unix))]
@@ -212,4 +212,56 @@ fn disk_under(directory: &Path) -> Option<Disk> {
     let told = rustix::fs::statvfs(there).ok()?;
     let is_read_only = told.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
     Some(Disk { free: told.f_bavail.saturating_mul(told.f_frsize), is_read_only })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_web_server_is_read_from_its_date_either_way() {
+        let at = |date: Option<String>| clock_ahead(&Web { date, document: Err(String::new()) });
+        let stamp = |time| Some(httpdate::fmt_http_date(time));
+        let hour = Duration::from_hours(1);
+        // It names a second, and this test may be slow.
+        let ahead = at(stamp(SystemTime::now() + hour)).unwrap();
+        assert!((3_500..=3_600).contains(&ahead), "{ahead}");
+        let behind = at(stamp(SystemTime::now() - hour)).unwrap();
+        assert!((-3_700..=-3_600).contains(&behind), "{behind}");
+        assert_eq!((at(None), at(Some("yesterday".to_owned()))), (None, None));
+    }
+
+    #[test]
+    fn what_a_document_says_of_writing_is_read_and_absence_says_nothing() {
+        let whole =
+            br#"{"limitation":{"auth_required":true,"payment_required":true,"restricted_writes":true,"min_pow_difficulty":7}}"#;
+        let document = read_document(whole).unwrap();
+        assert!(document.auth_required && document.payment_required && document.restricted_writes);
+        assert_eq!(document.min_pow_difficulty, 7);
+        let document = read_document(br#"{"limitation":{"auth_required":"yes"}}"#).unwrap();
+        assert!(!document.auth_required && !document.restricted_writes);
+        assert!(read_document(b"<html>").is_err());
+    }
+
+    #[test]
+    fn the_disk_of_a_directory_that_is_not_there_yet_is_that_of_the_nearest_one_above() {
+        let directory = tempfile::tempdir().unwrap();
+        let below = disk_under(&directory.path().join("not/there/yet")).unwrap();
+        assert!(below.free > 0 && !below.is_read_only);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_only_its_owner_and_their_group_read_is_not_open() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, expected) in [(0o600, false), (0o640, false), (0o604, true), (0o644, true), (0o400, false)] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open(file.path()), expected, "{mode:o}");
+        }
+        assert!(!is_open(Path::new("/not/there")));
+    }
 }

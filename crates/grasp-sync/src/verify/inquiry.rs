@@ -10,17 +10,14 @@ use connector::Unreachable;
 use connector::survey::{End, Held, Lacking, Reading, Survey, Surveyed, Surveyor, Tally};
 use engine::filters;
 use engine::nip11::{OwnKeys, is_ours};
-use engine::room::Room;
 use engine::tombstones::Tombstones;
 use futures_util::{StreamExt, stream};
-use model::{
-    Event, EventId, Filter, Item, ItemKind, Learned, Method, PublicKey, RelayUrl, Role, Timestamp, first_values, kinds,
-};
-use nostr::prelude::SingleLetterTag;
+use model::{Event, EventId, Filter, Item, ItemKind, Learned, Method, PublicKey, RelayUrl, Role, Timestamp, kinds};
 use tokio::time::Instant;
 
 use super::judge::{Bench, Reason};
 use super::progress::Progress;
+use super::questions::{Questions, layer1, questions, unproved, versions_of};
 use super::scope::{Choice, Scope, Upstream};
 
 /// Upstreams that are read at the same time.
@@ -104,9 +101,6 @@ pub(super) struct Inquiry<'a> {
     /// What each upstream was asked about, and when it was let go.
     covered: BTreeMap<RelayUrl, BTreeSet<Item>>,
 }
-
-/// Filters, each with what it leaves open when it is not read to the end.
-type Questions = Vec<(Filter, Vec<Option<Item>>)>;
 
 impl<'a> Inquiry<'a> {
     pub(super) fn new(surveyor: &'a Surveyor, terms: &'a Terms, progress: &'a Progress, scope: Scope, bench: Bench) -> Self {
@@ -378,50 +372,6 @@ impl Asked {
         let forged = surveyed.faulty.iter().map(|(id, (kind, _))| (*id, (Some(kind.as_u16()), Reason::Forged)));
         let not_served = surveyed.not_served.iter().take(MOST_NAMED).map(|id| (*id, (None, Reason::NotServed)));
         self.unsound.extend(forged.chain(not_served).filter(|(id, _)| !held.contains(id)));
-    }
-}
-
-/// The announcement layer. Where repositories were asked for by name, what is announced under their identifiers.
-fn layer1(role: Role, scope: &Scope) -> Filter {
-    if scope.wanted.is_empty() {
-        return filters::layer1(role);
-    }
-    let identifiers = scope.wanted.iter().map(|addr| addr.identifier.clone());
-    filters::layer1(Role::Listed).custom_tags(SingleLetterTag::LOWERCASE_D, identifiers)
-}
-
-/// The repository layer and the root layer of `items`.
-fn questions(items: &BTreeSet<Item>, room: &Room) -> Questions {
-    let mut questions = Vec::new();
-    for kind in [ItemKind::Repo, ItemKind::Root] {
-        let of_kind: Vec<Item> = items.iter().filter(|item| item.kind() == kind).cloned().collect();
-        for part in of_kind.chunks(room.refs(kind)) {
-            let opens: Vec<Option<Item>> = part.iter().cloned().map(Some).collect();
-            let filters = filters::history_within(kind, part, room);
-            questions.extend(filters.into_iter().map(|filter| (filter, opens.clone())));
-        }
-    }
-    questions
-}
-
-/// All versions of a replaceable event.
-fn versions_of(event: &Event) -> Option<Filter> {
-    let of_author = Filter::new().kind(event.kind).author(event.pubkey);
-    if event.kind.is_addressable() {
-        let identifier = first_values(event, "d").next().unwrap_or_default().to_owned();
-        Some(of_author.custom_tag(SingleLetterTag::LOWERCASE_D, identifier))
-    } else {
-        event.kind.is_replaceable().then_some(of_author)
-    }
-}
-
-/// Why a filter was not read to its proven end, if it was not.
-fn unproved(end: &End) -> Option<String> {
-    match end {
-        End::Complete(_) => None,
-        End::Incomplete { why, detail } if detail.is_empty() => Some(why.as_str().to_owned()),
-        End::Incomplete { why, detail } => Some(format!("{}: {detail}", why.as_str())),
-        End::Unread => Some("not read".to_owned()),
     }
 }
 
