@@ -220,6 +220,23 @@ async fn a_home_of_other_software_is_judged_by_what_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_home_and_an_upstream_with_habits_of_their_own_are_compared_exactly_too() {
+    let (home, local, python) = (Relay::python().await, Relay::local().await, Relay::python_with_pages_of(10).await);
+    let mut project = Project::named("habits");
+    let history = project.history(&[local.url(), python.url()], 25);
+    let removed = removed_from(&history, &project.first_issue());
+    let kept: Vec<&Signed> = history.iter().filter(|one| !removed.contains(&one.id)).collect();
+    home.has_held(kept).await;
+    local.has_held(&history).await;
+    python.has_held(&history).await;
+    let report = Outsider::looking_at(&home.url()).compare().await;
+    for url in [local.url(), python.url()] {
+        assert!(report.upstream(&url).is_judged, "{url}: {:?}", report.open);
+        assert_eq!(report.missing_at(&url), removed, "{url}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_reaches_home_while_it_is_verified_is_not_missing() {
     let home = Relay::local().await;
     let slow = HostileRelay::start([refuses_nip_77(), Behaviour::LateEose(Duration::from_millis(300))]).await;
