@@ -124,6 +124,9 @@ pub struct StatusArgs {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Show it again every two seconds, until Ctrl-C: redrawn on a terminal, block after block elsewhere, with --json a line each
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// What is explained, and how.
@@ -164,6 +167,7 @@ Examples:
 const STATUS_EXAMPLES: &str = "\
 Examples:
   grasp-sync status
+  grasp-sync status --watch
   grasp-sync status --data-dir /var/lib/grasp-sync --json";
 
 const EXPLAIN_EXAMPLES: &str = "\

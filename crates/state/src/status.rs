@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::next::{Standing, next};
-use model::{Assignment, Epoch, HomeWrites, Outcome, Status, Timestamp, UpstreamId, UpstreamStatus};
+use model::{Assignment, Epoch, HomeWrites, LinkView, Outcome, Status, Timestamp, UpstreamId, UpstreamStatus};
 
 use crate::codec::{self, CountColumns, LinkColumns};
 use crate::failure::Failure;
@@ -46,6 +46,8 @@ pub(crate) struct UpstreamRow {
     ask_at: Option<i64>,
     refresh_at: Option<i64>,
     empty_since: Option<i64>,
+    last_up: Option<i64>,
+    behind: Option<i64>,
     deadline: Option<i64>,
     #[sqlx(flatten)]
     counts: CountColumns,
@@ -120,6 +122,7 @@ fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items, now: Times
     };
     Ok(UpstreamStatus {
         next: next(&standing, now),
+        good_to: good_to(relay, now),
         upstream: UpstreamId(relay.id),
         url: codec::url(&relay.url)?,
         role: codec::role(&relay.role)?,
@@ -133,4 +136,12 @@ fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items, now: Times
         incomplete: if relay.refused { relay.last_detail.clone() } else { relay.incomplete.clone() },
         counts: relay.counts.counts(),
     })
+}
+
+/// While a link is up and caught up, only what is still on its way home holds the moment back.
+fn good_to(relay: &UpstreamRow, now: Timestamp) -> Option<Timestamp> {
+    match relay.link.view() {
+        LinkView::Up { caught_up: true, .. } => Some(relay.behind.map_or(now, codec::timestamp)),
+        LinkView::Up { .. } | LinkView::Down { .. } => relay.last_up.map(codec::timestamp),
+    }
 }

@@ -13,7 +13,7 @@ statements! {
     ITEMS = "SELECT relay, status, count(*) FROM coverage GROUP BY relay, status";
     RELAYS = "
         SELECT id, url, role, refused, link, opened, caught_up, resume_since, dial_at, learned, failures, last_class,
-            last_detail, incomplete, ask_at, refresh_at, empty_since,
+            last_detail, incomplete, ask_at, refresh_at, empty_since, last_up, behind,
             (SELECT min(b.deadline) FROM batch b WHERE b.relay = relay.id AND b.ended_at IS NULL) AS deadline, events, fresh, rounds, bytes_in, bytes_out
         FROM relay ORDER BY id";
     WRITES = "
