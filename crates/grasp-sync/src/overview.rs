@@ -159,12 +159,15 @@ pub(crate) fn words(verdict: Verdict, now: Timestamp) -> String {
     }
 }
 
+/// What is said of an upstream that is not behind.
+pub(crate) const LIVE: &str = "live";
+
 /// How far an upstream is behind: what it published before that is at home, where it is confirmed.
 pub(crate) fn behind(upstream: &UpstreamStatus, now: Timestamp) -> String {
     match (State::of(upstream), upstream.good_to) {
         (State::Refused | State::Unlisted, _) => String::new(),
         (_, None) => "never read".to_owned(),
-        (_, Some(at)) if since(at, now) < 2 => "live".to_owned(),
+        (_, Some(at)) if since(at, now) < 2 => LIVE.to_owned(),
         (_, Some(at)) => span(since(at, now)),
     }
 }
@@ -285,7 +288,7 @@ pub(crate) mod tests {
     fn complete_is_said_only_where_nothing_is_missing_and_every_link_is_live() {
         let (one, two) = (covered("wss://one.example"), covered("wss://two.example"));
         assert_eq!(verdict_of(vec![one.clone(), two.clone()]), Verdict::Complete);
-        let reading = UpstreamStatus { wanted: 1, ..two.clone() };
+        let reading = UpstreamStatus { wanted: 1, ..two };
         assert_eq!(verdict_of(vec![one.clone(), reading]), Verdict::NotComplete);
         let gone = down("wss://two.example", Some(700));
         assert_eq!(verdict_of(vec![one.clone(), gone]), Verdict::CompleteUpTo(at(700)));

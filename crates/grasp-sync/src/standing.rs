@@ -35,6 +35,7 @@ pub(crate) fn why(upstream: &UpstreamStatus) -> Option<String> {
         return Some(last.map_or("nothing at home lists it any more".to_owned(), |why| format!("never dialed: {why}")));
     };
     match next.why {
+        NextWhy::Dial if upstream.failures == 1 => Some("its last link has failed".to_owned()),
         NextWhy::Dial if upstream.failures > 0 => Some(format!("{} dials in a row have failed", upstream.failures)),
         NextWhy::Dial => Some("its link is down".to_owned()),
         NextWhy::CatchUp => Some("its link is new: what was confirmed is opened again first".to_owned()),

@@ -10,7 +10,7 @@ const HEIGHT: u64 = 72;
 /// Room above the highest line.
 const TOP: u64 = 6;
 /// Spans of time that a drawing covers (seconds): the smallest that holds all samples.
-const WINDOWS: [u64; 3] = [3_600, 3 * 3_600, 6 * 3_600];
+const WINDOWS: [u64; 4] = [900, 3_600, 3 * 3_600, 6 * 3_600];
 /// A minute behind fills the height where nothing is worse.
 const LEAST_BEHIND: u64 = 60;
 
@@ -20,7 +20,7 @@ pub(super) fn charts(history: &History) -> Html {
     let mut html = Html::new();
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return html };
     let reach = last.at.as_secs().saturating_sub(first.at.as_secs());
-    let window = WINDOWS.into_iter().find(|window| reach <= *window).unwrap_or(WINDOWS[2]);
+    let window = WINDOWS.into_iter().find(|window| reach <= *window).unwrap_or(WINDOWS[3]);
     let x = |sample: &Sample| WIDTH - (last.at.as_secs().saturating_sub(sample.at.as_secs()) * WIDTH / window).min(WIDTH);
     let coverage = samples.iter().map(|sample| Some((x(sample), sample.confirmed_permille))).collect();
     html.add(drawing(&Drawing {
@@ -36,12 +36,21 @@ pub(super) fn charts(history: &History) -> Html {
     html.add(drawing(&Drawing {
         name: "Behind",
         top: span(worst),
-        now: last.behind_secs.map_or_else(|| "never read now".to_owned(), |secs| format!("{} now", span(secs))),
+        now: said(samples.iter().filter_map(|sample| sample.behind_secs).max()),
         window,
         points: behind,
         most: worst,
     }));
     html
+}
+
+/// The worst of all samples: the figure of now is on the page already, and counts on.
+fn said(worst: Option<u64>) -> String {
+    match worst {
+        None => "not every upstream was read".to_owned(),
+        Some(0..2) => "never".to_owned(),
+        Some(secs) => format!("at most {}", span(secs)),
+    }
 }
 
 struct Drawing {

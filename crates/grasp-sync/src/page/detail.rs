@@ -7,7 +7,7 @@ use model::{
 };
 
 use super::html::Html;
-use super::overview::{BANNER, FOOT, HEAD, capital, next, state, tile};
+use super::overview::{BANNER, FOOT, HEAD, behind, capital, next, state, tile};
 use crate::explain::{self, Asked};
 use crate::overview;
 use crate::standing;
@@ -38,11 +38,7 @@ fn title(subject: &str) -> Html {
 fn upstream(told: &UpstreamExplained, now: Timestamp) -> Html {
     let status = &told.status;
     let mut html = title(status.url.as_str());
-    html.raw("<p class=\"lead\" aria-live=\"polite\">")
-        .add(state(status))
-        .raw(" <span>")
-        .text(&standing::link(status))
-        .raw("</span></p>");
+    html.raw("<p class=\"lead\" aria-live=\"polite\">").add(state(status)).raw("</p>");
     if let Some(why) = standing::why(status) {
         html.raw("<p>").strange(&capital(&why)).raw("</p>");
     }
@@ -58,7 +54,8 @@ fn upstream(told: &UpstreamExplained, now: Timestamp) -> Html {
         &HumanCount(status.confirmed).to_string(),
         if missing == 0 { "nothing is missing" } else { &items },
     ));
-    html.add(tile("Behind", &overview::behind(status, now), &format!("health: {}", overview::health(status))));
+    html.raw("<div><dt>Behind</dt><dd class=\"value\">").add(behind(status, now)).raw("</dd><dd class=\"note\">");
+    html.text(&format!("link {}; health {}", standing::link(status), overview::health(status))).raw("</dd></div>");
     let read = format!("{} new; {} read", HumanCount(status.counts.fresh), HumanBytes(status.counts.bytes_in));
     html.add(tile("Events", &HumanCount(status.counts.events).to_string(), &read)).raw("</dl>");
     html.add(batches(&told.batches));

@@ -54,7 +54,7 @@ pub(super) const FOOT: &str = "\n</main>\n</body>\n</html>\n";
 /// What differs where there is something new to see. A link that is live is good to a new moment at every look.
 pub(super) fn key(status: &Status, history: &History, now: Timestamp) -> String {
     let still = |one: &UpstreamStatus| {
-        let is_live = overview::behind(one, now) == "live";
+        let is_live = overview::behind(one, now) == overview::LIVE;
         let next = one.next.filter(|next| next.at > now || matches!(next.why, NextWhy::Dial));
         UpstreamStatus { good_to: one.good_to.filter(|_| !is_live), next, ..one.clone() }
     };
@@ -73,20 +73,24 @@ pub(super) fn render(status: &Status, home: Option<&RelayUrl>, history: &History
     html.done()
 }
 
-/// Is it complete, and how far behind? Read aloud when it changes, and nothing else is.
+/// Is it complete, and how far behind? What is read aloud is said without the times, which change every second.
 fn verdict(overview: &Overview, home: Option<&RelayUrl>, now: Timestamp) -> Html {
     let (class, shape) = match overview.verdict {
         Verdict::Complete => ("covered", State::Covered.shape()),
-        Verdict::CompleteUpTo(_) => ("down", State::Down.shape()),
+        Verdict::CompleteUpTo(_) => ("waiting", State::Waiting.shape()),
         Verdict::NotComplete => ("reading", State::Reading.shape()),
         Verdict::Nothing => ("new", State::New.shape()),
     };
     let mut html = Html::new();
-    html.raw("<section class=\"verdict ")
-        .raw(class)
-        .raw("\"><div aria-live=\"polite\"><h1><span class=\"shape\" aria-hidden=\"true\">");
-    html.text(&shape.to_string()).raw("</span> ").text(&capital(&overview::words(overview.verdict, now)));
-    html.raw("</h1><p>").text(&sentence(overview)).raw("</p></div>");
+    html.raw("<section class=\"verdict ").raw(class).raw("\"><div><h1><span class=\"shape\" aria-hidden=\"true\">");
+    html.text(&shape.to_string()).raw("</span> ");
+    match overview.verdict {
+        Verdict::CompleteUpTo(at) => html.raw("Complete up to ").add(time(at, now)),
+        verdict @ (Verdict::Nothing | Verdict::NotComplete | Verdict::Complete) => {
+            html.text(&capital(&overview::words(verdict, now)))
+        }
+    };
+    html.raw("</h1><p>").add(sentence(overview, now)).raw("</p>").add(read_aloud(overview)).raw("</div>");
     if let Some(home) = home {
         html.raw("<p class=\"home\">Home is ").link(home.as_str()).raw("</p>");
     }
@@ -94,17 +98,34 @@ fn verdict(overview: &Overview, home: Option<&RelayUrl>, now: Timestamp) -> Html
     html
 }
 
-fn sentence(overview: &Overview) -> String {
+fn sentence(overview: &Overview, now: Timestamp) -> Html {
     let Overview { verdict, covered, upstreams, behind_secs, .. } = overview;
+    let mut html = Html::new();
     if *verdict == Verdict::Nothing {
-        return "Home holds no announcement that names another relay yet.".to_owned();
+        html.raw("Home holds no announcement that names another relay yet.");
+        return html;
     }
-    let behind = match behind_secs {
-        None => "not every one has been read yet",
-        Some(0..2) => "nothing is behind",
-        Some(secs) => return format!("{covered} of {upstreams} upstreams covered; at most {} behind.", span(*secs)),
+    html.text(&format!("{covered} of {upstreams} upstreams covered; "));
+    match behind_secs {
+        None => html.raw("not every one has been read yet."),
+        Some(0..2) => html.raw("nothing is behind."),
+        Some(secs) => html.raw("at most ").add(lag(now - *secs, now)).raw(" behind."),
     };
-    format!("{covered} of {upstreams} upstreams covered; {behind}.")
+    html
+}
+
+fn read_aloud(overview: &Overview) -> Html {
+    let Overview { verdict, covered, upstreams, .. } = overview;
+    let verdict = match verdict {
+        Verdict::Nothing => "Nothing to cover",
+        Verdict::NotComplete => "Not complete",
+        Verdict::CompleteUpTo(_) => "Complete up to when a link was lost",
+        Verdict::Complete => "Complete",
+    };
+    let mut html = Html::new();
+    html.raw("<span class=\"quiet\" aria-live=\"polite\">").raw(verdict);
+    html.text(&format!(": {covered} of {upstreams} upstreams covered")).raw("</span>");
+    html
 }
 
 fn tiles(status: &Status, overview: &Overview) -> Html {
@@ -120,7 +141,11 @@ fn tiles(status: &Status, overview: &Overview) -> Html {
         count(overview.confirmed)
     );
     html.add(tile("Confirmed", &if overview.items() == 0 { "–".to_owned() } else { format!("{share} %") }, &items));
-    let rest = if missing == 0 { "nothing is missing".to_owned() } else { format!("{} items are missing", count(missing)) };
+    let rest = match missing {
+        0 => "nothing is missing".to_owned(),
+        1 => "1 item is missing".to_owned(),
+        _ => format!("{} items are missing", count(missing)),
+    };
     html.add(tile("At home", &count(status.at_home), &format!("events; {rest}")));
     html.add(tile("Repositories", &count(status.repos), &format!("with {} roots", count(status.roots))));
     html.add(writes(status.writes)).raw("</dl>\n");
@@ -215,7 +240,7 @@ fn row(one: &UpstreamStatus, now: Timestamp) -> Html {
     {
         html.add(figure_cell(name, &figure));
     }
-    html.raw("<td role=\"cell\" data-name=\"Behind\">").text(&overview::behind(one, now)).raw("</td>");
+    html.raw("<td role=\"cell\" data-name=\"Behind\">").add(behind(one, now)).raw("</td>");
     html.add(figure_cell("Events", &count(one.counts.events)));
     html.add(figure_cell("Read", &HumanBytes(one.counts.bytes_in).to_string()));
     html.raw("<td role=\"cell\" data-name=\"Health\">").text(&overview::health(one)).raw("</td></tr>\n");
@@ -271,6 +296,30 @@ pub(super) fn time(at: Timestamp, now: Timestamp) -> Html {
         .raw("\">")
         .text(&distance);
     html.raw("</time>");
+    html
+}
+
+/// How far an upstream is behind, counted up by the browser.
+pub(super) fn behind(one: &UpstreamStatus, now: Timestamp) -> Html {
+    let words = overview::behind(one, now);
+    match one.good_to {
+        Some(at) if !words.is_empty() && words != overview::LIVE => lag(at, now),
+        Some(_) | None => {
+            let mut html = Html::new();
+            html.text(&words);
+            html
+        }
+    }
+}
+
+/// The time that has gone by since a moment.
+fn lag(at: Timestamp, now: Timestamp) -> Html {
+    let mut html = Html::new();
+    html.raw("<time data-since=\"")
+        .text(&at.as_secs().to_string())
+        .raw("\">")
+        .text(&span(overview::since(at, now)))
+        .raw("</time>");
     html
 }
 

@@ -92,10 +92,13 @@ async fn answer_on(bus: &Arc<InProcess>, status: Arc<Mutex<Status>>) {
     let mut questions = bus.questions().await.unwrap();
     tokio::spawn(async move {
         while let Some(question) = questions.recv().await {
-            let answer = match question.query {
-                Query::Status => Answer::Status(status.lock().unwrap().clone()),
-                Query::Explain { subject } => Answer::Explanation(Box::new(explained(subject, &status.lock().unwrap()))),
-                other => Answer::Failed(StateError::Store(other.name().to_owned())),
+            let shown = status.lock().unwrap().clone();
+            let answer = if let Query::Explain { subject } = question.query {
+                Answer::Explanation(Box::new(explained(subject, &shown)))
+            } else if question.query == Query::Status {
+                Answer::Status(shown)
+            } else {
+                Answer::Failed(StateError::Store("not played".to_owned()))
             };
             let _ = question.reply.send(answer);
         }

@@ -77,6 +77,10 @@ function tick() {
     const text = at > now ? 'in ' + span(at - now) : span(now - at) + ' ago';
     if (stamp.textContent !== text) stamp.textContent = text;
   }
+  for (const stamp of view.querySelectorAll('time[data-since]')) {
+    const text = span(Math.max(0, now - Number(stamp.dataset.since)));
+    if (stamp.textContent !== text) stamp.textContent = text;
+  }
   if (source && Date.now() - heard > SILENCE) again();
 }
 
