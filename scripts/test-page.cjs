@@ -107,6 +107,17 @@ async function isLiveWithoutAReload(stage, page) {
   assert.equal(await page.evaluate(() => window.isTheSame), true, 'it was not loaded again');
 }
 
+async function isMeasured(stage) {
+  const told = async (address) => (await fetch(stage.url + address)).text();
+  const figures = await told('/metrics');
+  for (const name of ['home_write_time_seconds_count', 'rounds_total{method="REQ"}', 'rounds_total{method="negentropy"}']) {
+    const line = figures.split('\n').find((one) => one.startsWith(`grasp_sync_${name}`));
+    assert.ok(line && Number(line.split(' ').pop()) > 0, `${name}: ${line}`);
+  }
+  assert.ok(!stage.upstreams.some((url) => figures.includes(url)), '/metrics names no upstream');
+  assert.ok((await told('/metrics/upstreams')).includes(`{upstream="${stage.upstreams[1]}/"`));
+}
+
 async function survivesARestart(stage, page) {
   const focused = await page.evaluate(() => {
     const link = document.querySelector('tbody tr:nth-child(2) a');
@@ -207,6 +218,7 @@ async function main() {
     await stage.run();
     const page = await opened(browser, stage.url);
     await isLiveWithoutAReload(stage, page);
+    await isMeasured(stage);
     await isReachedByKeyboard(stage, browser);
     await worksWithoutScripts(stage, browser);
     assert.deepEqual(page.troubles, [], 'nothing breaks the policy');

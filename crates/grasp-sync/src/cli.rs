@@ -90,7 +90,7 @@ pub struct SettingFlags {
     /// GRASP_SYNC_ALLOW_NON_PUBLIC, separated by blanks or commas]
     #[arg(long, value_name = "CIDR")]
     pub allow_non_public: Vec<String>,
-    /// Where /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
+    /// Where the page, /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 }

@@ -25,7 +25,7 @@ use crate::telemetry::Metrics;
 /// The address is taken, or not one of this machine.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{address} cannot be listened on: {why}\nChoose another address with --listen; /livez, /readyz and /metrics are served there"
+    "{address} cannot be listened on: {why}\nChoose another address with --listen; the page, /livez, /readyz and /metrics are served there"
 )]
 pub struct ListenError {
     pub address: SocketAddr,

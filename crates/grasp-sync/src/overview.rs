@@ -69,7 +69,7 @@ impl State {
     }
 
     /// Whether home is to be complete of what it serves.
-    fn counts(self) -> bool {
+    pub(crate) fn counts(self) -> bool {
         !matches!(self, Self::Refused | Self::Unlisted)
     }
 }
@@ -130,6 +130,13 @@ impl Overview {
     pub fn confirmed_permille(&self) -> u64 {
         (self.confirmed * 1000).checked_div(self.items()).unwrap_or_default()
     }
+}
+
+/// As they are shown: home, then what is to be covered, then what is set aside.
+pub(crate) fn in_order(status: &Status) -> Vec<&UpstreamStatus> {
+    let mut all: Vec<&UpstreamStatus> = status.upstreams.iter().collect();
+    all.sort_by_key(|one| (one.role != Role::Home, !State::of(one).counts()));
+    all
 }
 
 fn verdict(all: &[&UpstreamStatus], good_to: Option<&[Timestamp]>) -> Verdict {
@@ -301,6 +308,15 @@ pub(crate) mod tests {
         let refused = UpstreamStatus { incomplete: Some("loopback".to_owned()), next: None, ..down("ws://10.0.0.1", None) };
         assert_eq!(State::of(&refused), State::Refused);
         assert_eq!(verdict_of(vec![refused, one]), Verdict::Complete, "what is refused is not to be covered");
+    }
+
+    #[test]
+    fn home_is_shown_first_and_what_is_set_aside_last() {
+        let refused = UpstreamStatus { incomplete: Some("loopback".to_owned()), next: None, ..down("ws://10.0.0.1", None) };
+        let home = UpstreamStatus { role: Role::Home, ..covered("wss://home.example") };
+        let all = status(vec![refused, covered("wss://two.example"), covered("wss://one.example"), home]);
+        let shown: Vec<&str> = in_order(&all).into_iter().map(|one| one.url.as_str()).collect();
+        assert_eq!(shown, ["wss://home.example/", "wss://two.example/", "wss://one.example/", "ws://10.0.0.1/"]);
     }
 
     #[test]

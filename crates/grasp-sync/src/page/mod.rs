@@ -11,6 +11,7 @@ mod html;
 mod looks;
 mod overview;
 mod routes;
+mod series;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +26,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Secret;
 use crate::explain::Asked;
+use crate::overview::Overview;
+use crate::telemetry::figures;
 pub use access::Access;
 use history::History;
 use looks::{Look, Looks};
 pub(crate) use routes::routes;
+#[cfg(test)]
+pub(crate) use series::SERIES;
 
 /// Viewers that are told of news at the same time; the page itself may be loaded by more.
 const VIEWERS: usize = 32;
@@ -50,6 +55,7 @@ pub struct Page {
 
 struct Shared {
     access: Access,
+    keeps_state: bool,
     source: OnceLock<Source>,
     history: Mutex<History>,
     looks: Looks,
@@ -79,6 +85,7 @@ impl Page {
     pub fn new(address: SocketAddr, token: Option<&Secret>, keeps_state: bool) -> Self {
         let shared = Shared {
             access: Access::of(address, token, keeps_state),
+            keeps_state,
             source: OnceLock::new(),
             history: Mutex::new(History::default()),
             looks: Looks::default(),
@@ -95,12 +102,11 @@ impl Page {
         &self.shared.access
     }
 
-    /// Asks this state service from now on. The first word counts.
+    /// Asks this state service from now on, for viewers and for figures. The first word counts.
     pub fn show(&self, state: StateClient, home: Option<RelayUrl>) {
-        if matches!(self.shared.access, Access::Off(_)) || self.shared.source.set(Source { state, home }).is_err() {
-            return;
+        if self.shared.keeps_state && self.shared.source.set(Source { state, home }).is_ok() {
+            tokio::spawn(history::keep(self.clone()));
         }
-        tokio::spawn(history::keep(self.clone()));
     }
 
     /// Ends what runs for viewers.
@@ -112,14 +118,16 @@ impl Page {
         self.shared.source.get().ok_or(Trouble::Starting)
     }
 
-    /// The figures of now; they are noted for the chart.
+    /// The figures of now; they are noted for the chart, and told to telemetry.
     async fn status(&self) -> Result<(Status, Timestamp), Trouble> {
         let source = self.source()?;
         // Never closed.
         let _turn = self.shared.questions.acquire().await;
         let status = source.state.status().await?;
         let now = Timestamp::now();
-        history::lock(&self.shared.history).note(now, &crate::overview::Overview::of(&status, now));
+        let overview = Overview::of(&status, now);
+        figures::tell(&status, &overview, now);
+        history::lock(&self.shared.history).note(now, &overview);
         Ok((status, now))
     }
 

@@ -173,7 +173,7 @@ pub(super) fn tile(name: &'static str, value: &str, note: &str) -> Html {
 /// Why not that one, and what can be done about it.
 fn troubles(status: &Status) -> Html {
     let is_told = |one: &&UpstreamStatus| matches!(State::of(one), State::Waiting | State::Down | State::Refused);
-    let told: Vec<&UpstreamStatus> = status.upstreams.iter().filter(is_told).collect();
+    let told: Vec<&UpstreamStatus> = overview::in_order(status).into_iter().filter(is_told).collect();
     let on_writes = overview::advice_on_writes(status.writes);
     let mut html = Html::new();
     if told.is_empty() && on_writes.is_none() {
@@ -217,9 +217,7 @@ fn upstreams(status: &Status, now: Timestamp) -> Html {
         html.raw("<th role=\"columnheader\" scope=\"col\"").raw(class).raw(">").raw(name).raw("</th>");
     }
     html.raw("</tr></thead><tbody role=\"rowgroup\">");
-    let is_set_aside = |one: &&UpstreamStatus| matches!(State::of(one), State::Refused | State::Unlisted);
-    let (aside, counted): (Vec<_>, Vec<_>) = status.upstreams.iter().partition(is_set_aside);
-    for one in counted.into_iter().chain(aside).take(ROWS) {
+    for one in overview::in_order(status).into_iter().take(ROWS) {
         html.add(row(one, now));
     }
     html.raw("</tbody></table></div>").add(more(status.upstreams.len(), ROWS)).raw("</section>\n");

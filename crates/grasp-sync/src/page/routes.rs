@@ -15,7 +15,7 @@ use url::form_urlencoded;
 
 use super::access::Judgement;
 use super::looks::{Look, news};
-use super::{Page, detail, overview};
+use super::{Page, detail, overview, series};
 use crate::status::Document;
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
@@ -37,6 +37,7 @@ pub(crate) fn routes(page: Page) -> Router {
         .route("/explain", get(explain))
         .route("/live", get(live))
         .route("/status.json", get(status))
+        .route("/metrics/upstreams", get(upstreams))
         .route_layer(from_fn_with_state(page.clone(), admit));
     let open = Router::new()
         .route("/login", post(login))
@@ -157,6 +158,13 @@ async fn status(State(page): State<Page>) -> Response {
             let written = serde_json::to_string(&Document::of(&status, now)).expect("figures and texts always serialise");
             ([(CONTENT_TYPE, "application/json")], written).into_response()
         }
+        Err(trouble) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("{trouble}\n")),
+    }
+}
+
+async fn upstreams(State(page): State<Page>) -> Response {
+    match page.status().await {
+        Ok((status, now)) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], series::text(&status, now)).into_response(),
         Err(trouble) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("{trouble}\n")),
     }
 }

@@ -157,7 +157,7 @@ async fn on_loopback_the_page_answers_this_machine_and_no_name_of_a_stranger() {
     let page = stage.get("/").await;
     assert_eq!(page.code, 200);
     assert!(page.body.contains("wss://one.example/") && page.body.contains("1 of 1 upstreams covered"), "{}", page.body);
-    for path in ["/", "/explain?what=wss://one.example", "/status.json", "/live"] {
+    for path in ["/", "/explain?what=wss://one.example", "/status.json", "/metrics/upstreams", "/live"] {
         let rebound = stage.request(&format!("GET {path}"), "Host: evil.example\r\n", "").await;
         assert_eq!(rebound.code, 421, "{path}");
         assert!(!rebound.body.contains("one.example/"), "{path}: {}", rebound.body);
@@ -168,7 +168,9 @@ async fn on_loopback_the_page_answers_this_machine_and_no_name_of_a_stranger() {
 #[tokio::test]
 async fn with_a_token_nothing_that_names_a_relay_is_shown_without_it() {
     let stage = Stage::with(Some(TOKEN), one_upstream()).await;
-    for path in ["/", "/explain?what=wss://one.example", "/status.json", "/live", "/?token=0123456789abcdeg"] {
+    for path in
+        ["/", "/explain?what=wss://one.example", "/status.json", "/metrics/upstreams", "/live", "/?token=0123456789abcdeg"]
+    {
         let refused = stage.get(path).await;
         assert_eq!(refused.code, 401, "{path}");
         assert!(!refused.body.contains("one.example"), "{path}: {}", refused.body);
@@ -301,4 +303,12 @@ async fn before_its_services_have_started_the_page_says_so() {
     let page = stage.get("/").await;
     assert!(page.code == 503 && page.body.contains("is starting"), "{}", page.body);
     assert_eq!(stage.get("/status.json").await.code, 503);
+}
+
+#[tokio::test]
+async fn figures_that_name_an_upstream_are_for_whom_the_page_is_for() {
+    let stage = Stage::with(Some(TOKEN), one_upstream()).await;
+    assert_eq!(stage.get("/metrics/upstreams").await.code, 401);
+    let figures = stage.get_with("/metrics/upstreams", &format!("Authorization: Bearer {TOKEN}")).await;
+    assert!(figures.body.contains("grasp_sync_upstream_covered{upstream=\"wss://one.example/\"} 1\n"), "{}", figures.body);
 }

@@ -17,7 +17,8 @@ const FIGURES: [usize; 5] = [4, 5, 6, 8, 9];
 pub(super) fn text(status: &Status, now: Timestamp) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_header(HEADER);
-    for upstream in &status.upstreams {
+    let upstreams = overview::in_order(status);
+    for upstream in &upstreams {
         table.add_row(row(upstream, now));
     }
     for column in FIGURES {
@@ -25,7 +26,7 @@ pub(super) fn text(status: &Status, now: Timestamp) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let reasons: String = status.upstreams.iter().flat_map(reasons).collect();
+    let reasons: String = upstreams.into_iter().flat_map(reasons).collect();
     format!("{}{}\n{reasons}", summary(status, now), table.trim_fmt())
 }
 
