@@ -48,12 +48,13 @@ pub(super) enum Judgement {
     Stranger,
     /// It asks for another host.
     OtherHost,
+    /// Another site's page makes the browser ask, not the reader.
+    OtherSite,
     Off(&'static str),
 }
 
 impl Access {
-    /// # Panics
-    /// Never: a hash has 32 bytes.
+    /// Of a process that listens at `address`. `keeps_state`: its role is one that answers for the whole system.
     #[must_use]
     pub fn of(address: SocketAddr, token: Option<&Secret>, keeps_state: bool) -> Self {
         match token {
@@ -69,6 +70,7 @@ impl Access {
     pub(super) fn judge(&self, headers: &HeaderMap, query: &str) -> Judgement {
         match self {
             Self::Off(why) => Judgement::Off(why),
+            Self::Loopback | Self::Token(_) if is_of_another_site(headers) => Judgement::OtherSite,
             Self::Loopback if names_loopback(headers) => Judgement::Welcome,
             Self::Loopback => Judgement::OtherHost,
             Self::Token(token) => token.judge(headers, query),
@@ -128,6 +130,13 @@ fn hex(bytes: &[u8]) -> String {
 /// `::ffff:127.0.0.1` is loopback too.
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
+}
+
+/// Whether a page of another site asks behind its reader's back. It could not read the answer, but take the places of viewers.
+/// Whoever follows a link asks for himself. Only browsers say this.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let is = |name: &str, values: &[&str]| headers.get(name).is_some_and(|value| values.iter().any(|one| value == *one));
+    is("sec-fetch-site", &["cross-site", "same-site"]) && !is("sec-fetch-mode", &["navigate"])
 }
 
 /// Whether the one `Host` is this machine under a name that nobody else can give to an address.
@@ -202,6 +211,22 @@ mod tests {
         }
         assert_eq!(access.judge(&HeaderMap::new(), ""), Judgement::OtherHost);
         assert_eq!(access.judge(&headers(&[(HOST, "localhost"), (HOST, "evil.example")]), ""), Judgement::OtherHost);
+    }
+
+    #[test]
+    fn another_sites_page_gets_nothing_and_a_link_on_it_leads_here() {
+        let access = access("127.0.0.1:9464", None);
+        let judged = |site: &'static str, mode: &'static str| {
+            let name = axum::http::HeaderName::from_static;
+            let pairs = [(HOST, "127.0.0.1:9464"), (name("sec-fetch-site"), site), (name("sec-fetch-mode"), mode)];
+            access.judge(&headers(&pairs), "")
+        };
+        for (site, mode) in [("cross-site", "no-cors"), ("cross-site", "cors"), ("same-site", "no-cors")] {
+            assert_eq!(judged(site, mode), Judgement::OtherSite, "{site} {mode}");
+        }
+        for (site, mode) in [("cross-site", "navigate"), ("same-origin", "cors"), ("none", "navigate")] {
+            assert_eq!(judged(site, mode), Judgement::Welcome, "{site} {mode}");
+        }
     }
 
     #[test]

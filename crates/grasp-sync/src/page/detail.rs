@@ -23,7 +23,7 @@ pub(super) fn render(text: &str, asked: &Asked, explanation: &Explanation) -> St
         Explained::Upstream(None) | Explained::Repo(None) => html.raw("Not known</nav>").add(title(text)),
     };
     html.raw(
-        "<section aria-labelledby=\"all\"><h2 id=\"all\">All that is known</h2><pre tabindex=\"0\" aria-labelledby=\"all\">",
+        "<section aria-labelledby=\"all\"><h2 id=\"all\">All that is known</h2><pre role=\"region\" tabindex=\"0\" aria-labelledby=\"all\">",
     );
     html.lines(&explain::words(asked, explanation)).raw("</pre></section>");
     html.done()

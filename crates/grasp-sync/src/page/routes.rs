@@ -85,6 +85,7 @@ async fn admit(State(page): State<Page>, request: Request, next: Next) -> Respon
             "this is served to this machine only, under localhost or an address of loopback; set http_token to serve it under \
              other names\n",
         ),
+        Judgement::OtherSite => plain(StatusCode::FORBIDDEN, "this is not for pages of other sites\n"),
         Judgement::Off(why) => plain(StatusCode::NOT_FOUND, &format!("the page is off: {why}\n")),
     }
 }
