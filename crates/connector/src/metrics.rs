@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::gate::CopyFault;
 use model::{BatchCounts, BatchOutcome, Role, Said};
-use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
 use crate::intake::What;
@@ -23,6 +23,11 @@ static AUDIT_FOUND: LazyLock<Counter<u64>> =
 static LINKS: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
     let meter = global::meter("connector");
     meter.i64_up_down_counter("grasp_sync.links").with_description("links that are up").build()
+});
+
+static LEASES: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    let meter = global::meter("connector");
+    meter.u64_gauge("grasp_sync.leases").with_description("upstreams that this worker holds a lease on, home included").build()
 });
 
 /// Upper bounds in seconds: from a home on this machine to where no answer ends the link.
@@ -95,6 +100,11 @@ pub(crate) fn sent_home(length: usize) {
 /// Home has answered an event, so long after it was written.
 pub(crate) fn answered_by_home(took: Duration) {
     WRITE_TIME.record(took.as_secs_f64(), &[]);
+}
+
+/// The lease was renewed, for so many upstreams.
+pub(crate) fn leases(held: usize) {
+    LEASES.record(held as u64, &[]);
 }
 
 /// A link is up for as long as this lives.

@@ -1,7 +1,7 @@
 //! A status as a person reads it in ten seconds: the verdict, a row for each upstream, and what stands in the way with what can
 //! be done about it.
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount};
 use model::{Faulty, Role, Status, Timestamp, UpstreamStatus};
 
@@ -11,12 +11,14 @@ use crate::standing;
 
 const HEADER: [&str; 11] =
     ["upstream", "link", "by", "next", "wanted", "pending", "confirmed", "behind", "events (new)", "read", "health"];
+/// Above, below, and under the header: many columns leave no room for lines between them.
+const LINES: &str = "  \u{2500}\u{2500} \u{2500}\u{2500}      \u{2500}\u{2500}    ";
 /// The columns with figures.
 const FIGURES: [usize; 5] = [4, 5, 6, 8, 9];
 
 pub(super) fn text(status: &Status, now: Timestamp) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_header(HEADER);
+    table.load_preset(LINES).set_header(HEADER);
     let upstreams = overview::in_order(status);
     for upstream in &upstreams {
         table.add_row(row(upstream, now));
