@@ -35,6 +35,7 @@ impl State {
             (_, None | Some(NextWhy::HangUp)) => Self::Unlisted,
             (LinkView::Down { .. }, _) if upstream.last_down.is_none() && upstream.good_to.is_none() => Self::New,
             (LinkView::Down { .. }, _) => Self::Down,
+            (LinkView::Up { .. }, _) if upstream.unheld_since.is_some() => Self::Down,
             (LinkView::Up { .. }, Some(NextWhy::AskAgain)) => Self::Waiting,
             (LinkView::Up { .. }, _) if standing::is_complete(upstream) => Self::Covered,
             (LinkView::Up { .. }, _) => Self::Reading,
@@ -210,6 +211,9 @@ pub(crate) fn advice(upstream: &UpstreamStatus) -> Option<&'static str> {
         (State::Covered | State::Reading | State::New | State::Unlisted, _) => None,
         (State::Refused, _) => Some("if you trust it, name it in bootstrap, or its network in allow_non_public; else nothing"),
         (State::Waiting, _) => Some("nothing: it is asked again by itself; explain shows what it answered"),
+        (State::Down, _) if upstream.unheld_since.is_some() => {
+            Some("start grasp-sync, or the connectors of the fleet: nobody is at work")
+        }
         (State::Down, _) if is_home => Some("start home, or make it reachable: everything waits for it"),
         (State::Down, None) => Some("nothing: it is dialed again by itself"),
         (State::Down, Some(class)) => Some(advice_of(class)),
@@ -268,6 +272,7 @@ pub(crate) mod tests {
             counts: BatchCounts::default(),
             next: Some(Next { at: at(90_000), why: NextWhy::Refresh }),
             good_to: Some(at(1_000)),
+            unheld_since: None,
         }
     }
 
@@ -301,6 +306,9 @@ pub(crate) mod tests {
         assert_eq!(verdict_of(vec![one.clone(), gone]), Verdict::CompleteUpTo(at(700)));
         let unread = down("wss://two.example", None);
         assert_eq!(verdict_of(vec![one.clone(), unread]), Verdict::NotComplete);
+        let left = UpstreamStatus { unheld_since: Some(at(600)), good_to: Some(at(600)), ..covered("wss://two.example") };
+        assert_eq!(verdict_of(vec![one.clone(), left.clone()]), Verdict::CompleteUpTo(at(600)), "nobody is at work");
+        assert!(advice(&left).unwrap().starts_with("start grasp-sync"));
         let home = UpstreamStatus { role: Role::Home, ..covered("wss://home.example") };
         assert_eq!(verdict_of(vec![home.clone()]), Verdict::Nothing);
         let blind = UpstreamStatus { pending: 1, ..home };

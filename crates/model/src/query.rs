@@ -408,4 +408,8 @@ pub struct UpstreamStatus {
     /// its link is up and nothing waits; None: never yet.
     #[serde(default)]
     pub good_to: Option<Timestamp>,
+    /// Its link was left up, but nobody has renewed the lease on it since this moment, and the lease is over: no process is there
+    /// that would know better.
+    #[serde(default)]
+    pub unheld_since: Option<Timestamp>,
 }

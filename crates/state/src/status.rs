@@ -48,6 +48,8 @@ pub(crate) struct UpstreamRow {
     empty_since: Option<i64>,
     last_up: Option<i64>,
     behind: Option<i64>,
+    renewed_at: Option<i64>,
+    lease_ends_ms: Option<i64>,
     deadline: Option<i64>,
     #[sqlx(flatten)]
     counts: CountColumns,
@@ -123,6 +125,7 @@ fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items, now: Times
     Ok(UpstreamStatus {
         next: next(&standing, now),
         good_to: good_to(relay, now),
+        unheld_since: unheld_since(relay, now),
         upstream: UpstreamId(relay.id),
         url: codec::url(&relay.url)?,
         role: codec::role(&relay.role)?,
@@ -140,8 +143,18 @@ fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items, now: Times
 
 /// While a link is up and caught up, only what is still on its way home holds the moment back.
 fn good_to(relay: &UpstreamRow, now: Timestamp) -> Option<Timestamp> {
+    let reached = unheld_since(relay, now).unwrap_or(now);
     match relay.link.view() {
-        LinkView::Up { caught_up: true, .. } => Some(relay.behind.map_or(now, codec::timestamp)),
+        LinkView::Up { caught_up: true, .. } => {
+            Some(relay.behind.map_or(reached, |behind| codec::timestamp(behind).min(reached)))
+        }
         LinkView::Up { .. } | LinkView::Down { .. } => relay.last_up.map(codec::timestamp),
     }
+}
+
+/// A process that was killed leaves its links up, until the next one finds that its lease is over.
+fn unheld_since(relay: &UpstreamRow, now: Timestamp) -> Option<Timestamp> {
+    let is_over = relay.lease_ends_ms.is_some_and(|ends| ends <= codec::secs(now).saturating_mul(1000));
+    let is_up = matches!(relay.link.view(), LinkView::Up { .. });
+    relay.renewed_at.filter(|_| is_up && is_over).map(codec::timestamp)
 }

@@ -450,6 +450,7 @@ fn upstream_status(link: LinkView) -> UpstreamStatus {
         counts: counts(),
         next: Some(Next { at: at(160), why: NextWhy::Dial }),
         good_to: Some(at(90)),
+        unheld_since: Some(at(95)),
     }
 }
 

@@ -89,6 +89,18 @@ pub(crate) async fn s09_last_up_never_passes_an_event_without_an_outcome(world: 
     assert_eq!(third.resume, catch_up(START + 125 - 900), "a beat that does not name the link ends its delay");
 }
 
+pub(crate) async fn a_link_that_a_killed_worker_left_up_is_good_to_its_last_renewal_and_said_to_be_unheld(world: World) {
+    world.caught_up(&home()).await;
+    world.live(20).await;
+    let of_home = || async { world.status_of(&home()).await.unwrap() };
+    assert_eq!((of_home().await.unheld_since, good_to(&world).await), (None, Some(START + 20)));
+    world.pass(600);
+    let left = of_home().await;
+    assert!(matches!(left.link, LinkView::Up { .. }), "nobody has looked yet");
+    assert_eq!(left.unheld_since.map(|at| at.as_secs()), Some(START + 20));
+    assert_eq!(good_to(&world).await, Some(START + 20));
+}
+
 pub(crate) async fn s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh(mut world: World) {
     world.restart(|settings| settings.policy.refresh_secs = (600, 700)).await;
     let link = world.caught_up(&home()).await;
