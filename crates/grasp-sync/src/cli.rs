@@ -103,7 +103,7 @@ pub struct SettingFlags {
     /// GRASP_SYNC_ALLOW_NON_PUBLIC, separated by blanks or commas]
     #[arg(long, value_name = "CIDR")]
     pub allow_non_public: Vec<String>,
-    /// Where /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
+    /// Where the page, /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 }
@@ -137,6 +137,9 @@ pub struct StatusArgs {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Show it again every two seconds, until Ctrl-C: redrawn on a terminal, block after block elsewhere, with --json a line each
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// How the findings are shown.
@@ -187,6 +190,7 @@ Examples:
 const STATUS_EXAMPLES: &str = "\
 Examples:
   grasp-sync status
+  grasp-sync status --watch
   grasp-sync status --data-dir /var/lib/grasp-sync --json";
 
 const EXPLAIN_EXAMPLES: &str = "\

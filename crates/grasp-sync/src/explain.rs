@@ -73,6 +73,11 @@ pub async fn show(places: &Places, text: &str, json: bool) -> Result<Exit, Expla
     Ok(if is_known { Exit::Ok } else { Exit::NotKnown })
 }
 
+/// What is known as a person reads it.
+pub(crate) fn words(asked: &Asked, explanation: &Explanation) -> String {
+    render::text(asked, explanation)
+}
+
 /// A state service is asked where there may be one; else the database is read.
 async fn look(places: &Places, subject: &Subject) -> Result<Explanation, ExplainError> {
     if let Some(url) = &places.nats_url {

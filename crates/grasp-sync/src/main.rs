@@ -57,8 +57,9 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
         }
         Command::Status(args) => {
             let places = effective(&args.settings, verbosity).places().map_err(usage)?;
-            block_on(async |_| {
-                let shown = status::show(&places, args.json).await;
+            let manner = status::Manner { json: args.json, watch: args.watch };
+            block_on(async |shutdown| {
+                let shown = status::show(&places, manner, &shutdown.soft).await;
                 shown.map_err(|error| (error.exit(), error.into()))
             })
         }

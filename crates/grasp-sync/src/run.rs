@@ -66,7 +66,8 @@ pub(crate) fn builtin_url() -> RelayUrl {
 pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result<Exit, RunError> {
     let readiness = Readiness::default();
     let started = readiness.check("start");
-    let _server = Server::start(config.listen, readiness.clone(), metrics).await?;
+    let (token, keeps_state) = (config.http_token.as_ref(), config.role.keeps_state());
+    let server = Server::start(config.listen, readiness.clone(), metrics, token, keeps_state).await?;
     let (home, builtin) = open_home(&config).await?;
     warn_of_risks(&config);
     // A start may wait for others.
@@ -77,6 +78,7 @@ pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result
     };
     if let Some(system) = system {
         say_start(&config, home.as_ref());
+        server.page().show(system.state(), home.clone());
         // Every need is known before the first word of readiness.
         look(&system, &readiness).await;
         started.set(true, "");

@@ -195,6 +195,12 @@ impl System {
         self.state.explain(subject).await.map(|told| *told)
     }
 
+    /// The state service, wherever it runs.
+    #[must_use]
+    pub fn state(&self) -> StateClient {
+        self.state.clone()
+    }
+
     /// Word of git data that is wanted, as it is told from now on. None: this process meets the others on NATS, where third
     /// parties listen on `git.*`.
     #[must_use]

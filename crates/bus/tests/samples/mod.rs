@@ -449,6 +449,8 @@ fn upstream_status(link: LinkView) -> UpstreamStatus {
         incomplete: Some("idle".to_owned()),
         counts: counts(),
         next: Some(Next { at: at(160), why: NextWhy::Dial }),
+        good_to: Some(at(90)),
+        unheld_since: Some(at(95)),
     }
 }
 

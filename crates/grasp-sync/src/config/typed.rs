@@ -123,6 +123,7 @@ impl Effective {
             log: judge.log(),
             log_format: judge.log_format(),
             listen: judge.listen(),
+            http_token: judge.url(Key::HttpToken, secret::token),
             otlp_endpoint: judge.otlp_endpoint(),
         };
         judge.check_refresh(&config);
