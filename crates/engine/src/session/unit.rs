@@ -119,13 +119,16 @@ impl Session {
         id
     }
 
-    /// Starts queued units, as many as may be in flight, in order.
+    /// Starts queued units, as many as may be in flight, gaps before others, each in order.
     pub(super) fn start_units(&mut self, now: Now) {
         if !self.may_ask(now) {
             return;
         }
         let mut free = self.free_units();
-        let queued: Vec<UnitId> = self.units.iter().filter(|(_, unit)| self.may_start(unit, now)).map(|(id, _)| *id).collect();
+        let mut queued: Vec<UnitId> =
+            self.units.iter().filter(|(_, unit)| self.may_start(unit, now)).map(|(id, _)| *id).collect();
+        // A gap first: `last up` stands still until it is read.
+        queued.sort_by_key(|id| self.units.get(id).is_none_or(|unit| !matches!(unit.purpose, Purpose::Gap(_))));
         for id in queued {
             if free == 0 || !self.may_ask(now) {
                 return;
