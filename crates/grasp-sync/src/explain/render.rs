@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
 use model::{
-    BatchShown, CoverageAt, EventExplained, Explained, Explanation, Faulty, Learned, LimitShown, Nip77, NotStated, Outcome,
-    RelayUrl, RepoAddr, RepoAt, RepoExplained, Seen, Stated, Subject, Timestamp, UpstreamExplained, UpstreamStatus, Via,
+    BatchShown, CoverageAt, EventExplained, Explained, Explanation, Faulty, Learned, Nip77, NotStated, Outcome, RelayUrl,
+    RepoAddr, RepoAt, RepoExplained, Seen, Stated, Subject, Timestamp, UpstreamExplained, UpstreamStatus, Via,
 };
 use nostr::prelude::Kind;
 
