@@ -42,14 +42,14 @@ units! {
         Expiring,
     ];
     incompletes: Incomplete =
-        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
+        [Closed, AuthRequired, Payment, Policy, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
     ways: Via = [Live, Page, Negentropy, Kept];
     reasons_of_next: NextWhy = [Dial, CatchUp, Ask, AskAgain, Deadline, Refresh, HangUp];
     coverage_states: CoverageState = [Wanted, Pending, Confirmed];
     hang_up_reasons: HangUpReason = [Empty];
     limits_shown: LimitShown = [Closed, Notice, Silence];
     down_classes: DownClass = [
-        NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
+        NotDialable, Dns, Refused, Tls, HttpStatus, Auth, Payment, Policy, Timeout, Closed, Protocol, Silent, Empty, Released,
     ];
 }
 

@@ -8,6 +8,7 @@ use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage};
 use super::words::{NO_ROOM, Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
+use crate::refused::{Grounds, by_words};
 use crate::resume::{overlapped, unoverlapped};
 use crate::rules::REFS_PER_FILTER;
 use crate::walk::EoseHint;
@@ -327,7 +328,8 @@ impl Session {
         let waiting = self.waiting_for(key);
         let belongs_to_batches = !waiting.is_empty();
         for batch in waiting {
-            self.fail_batch(batch, Incomplete::NotLive, format!("{}: {text}", why.as_str()));
+            let grounds = by_words(text).map_or(Incomplete::NotLive, Grounds::incomplete);
+            self.fail_batch(batch, grounds, format!("{}: {text}", why.as_str()));
         }
         let Some(live) = self.lives.get_mut(&key) else { return };
         match former {
@@ -340,7 +342,9 @@ impl Session {
                 self.lives.remove(&key);
             }
             None => {
-                live.state = LiveState::Lost { retry_ms: now.ms + reopen_wait(live.refusals), since };
+                let held_ms = by_words(text).map_or(0, |grounds| grounds.holds_secs(live.refusals) * 1000);
+                let retry_ms = now.ms + reopen_wait(live.refusals).max(held_ms);
+                live.state = LiveState::Lost { retry_ms, since };
             }
         }
     }

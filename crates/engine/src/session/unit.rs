@@ -11,6 +11,7 @@ use super::overflow::Window;
 use super::refusal::{self, Refusal};
 use super::words::{NO_ROOM, Now, Output, Request, UnitId};
 use super::{Owner, RETRY_UNIT_MS, Session, SubNo};
+use crate::refused::{Grounds, by_words};
 use crate::room::Room;
 use crate::walk::{EoseHint, Step, Walk};
 
@@ -279,7 +280,8 @@ impl Session {
             Refusal::AuthRequired if is_repeated => return walk.restart_page(),
             Refusal::AuthRequired => return self.page_refused(id, Incomplete::AuthRequired, text, now),
             Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
-                return self.page_refused(id, Incomplete::Closed, text, now);
+                let why = by_words(text).map_or(Incomplete::Closed, Grounds::incomplete);
+                return self.page_refused(id, why, text, now);
             }
             Refusal::RateLimited | Refusal::Quota | Refusal::TooManySubscriptions => walk.restart_page(),
         }

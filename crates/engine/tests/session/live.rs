@@ -329,3 +329,22 @@ fn scenario_07_a_subscription_limit_said_by_a_notice_refuses_the_newest_and_is_n
     assert!(!shell.reports().any(|said| matches!(said, Said::RateLimited { .. })));
     assert_eq!(shell.session.live_count(), 1, "with six at most, all but layer 1 is kept for history");
 }
+
+#[test]
+fn c10_a_relay_that_wants_to_be_paid_is_asked_a_few_times_a_day_and_at_once_when_it_serves() {
+    let mut shell = Shell::fresh(ModelRelay::with([]));
+    for sort in [Which::Live, Which::Page] {
+        shell.relay.refusals.push((sort, usize::MAX, "restricted: pay to read here".into()));
+    }
+    shell.open_fresh(Method::Req);
+    shell.fetch(1, &["alpha"], Method::Req);
+    assert_eq!(incomplete(&shell, 1), Some(Incomplete::Payment));
+    shell.pass(60_000);
+    let before = shell.sent.len();
+    shell.pass(24 * 3_600_000);
+    let asked = shell.sent.len() - before;
+    assert!((1..=8).contains(&asked), "{asked} messages in a day");
+    shell.relay.refusals.clear();
+    shell.pass(13 * 3_600_000);
+    assert!(shell.session.is_standing() && shell.session.live_count() > 0, "{:?}", shell.session);
+}
