@@ -120,6 +120,8 @@ pub struct Places {
     pub data_dir: PathBuf,
     pub database_url: Option<Secret>,
     pub nats_url: Option<Secret>,
+    /// Live subscriptions that a link may have at most.
+    pub live_limit: usize,
 }
 
 /// How log lines are written.

@@ -57,8 +57,8 @@ impl Effective {
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
-        let Config { role, data_dir, database_url, nats_url, .. } = config;
-        Ok(Places { role, data_dir, database_url, nats_url })
+        let Config { role, data_dir, database_url, nats_url, live_limit, .. } = config;
+        Ok(Places { role, data_dir, database_url, nats_url, live_limit })
     }
 
     /// Filter and format of the log alone, for commands that need no more.

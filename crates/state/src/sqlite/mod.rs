@@ -70,8 +70,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// As [`SqliteStore::look_at`].
-    pub async fn explain_at(path: &Path, subject: &Subject) -> Result<Explanation, OpenError> {
-        open::explain_at(path, subject).await
+    pub async fn explain_at(path: &Path, subject: &Subject, most: usize) -> Result<Explanation, OpenError> {
+        open::explain_at(path, subject, most).await
     }
 
     /// A database that is gone with the store, for tests.
@@ -248,7 +248,7 @@ impl Store for SqliteStore {
 
     async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError> {
         let mut tx = self.read().await?;
-        Ok(explain::explain(&mut tx, subject, self.now()).await?)
+        Ok(explain::explain(&mut tx, subject, self.now(), self.settings.policy.live_limit).await?)
     }
 }
 

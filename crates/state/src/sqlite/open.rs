@@ -102,10 +102,10 @@ pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
 }
 
 /// As [`look_at`], of one thing.
-pub(super) async fn explain_at(path: &Path, subject: &Subject) -> Result<Explanation, OpenError> {
+pub(super) async fn explain_at(path: &Path, subject: &Subject, most: usize) -> Result<Explanation, OpenError> {
     let look = async {
         let mut conn = SqliteConnection::connect_with(&reading(path)).await?;
-        let explanation = explain::explain(&mut conn, subject, codec::secs(Timestamp::now())).await?;
+        let explanation = explain::explain(&mut conn, subject, codec::secs(Timestamp::now()), most).await?;
         conn.close().await?;
         Ok::<Explanation, super::Failure>(explanation)
     };
