@@ -13,7 +13,7 @@ impl Sim {
         match what {
             Happening::Beat { worker } => self.beat(worker)?,
             Happening::Leased { worker, sent, assignments } => self.leased(worker, sent, assignments),
-            Happening::Dialed { worker, upstream, socket } => self.dialed(worker, upstream, socket),
+            Happening::Dialed { worker, upstream, socket } => self.dialed(worker, upstream, socket)?,
             Happening::Granted { worker, upstream, socket, granted } => {
                 self.granted(worker, upstream, socket, granted);
                 self.check_sessions()?;

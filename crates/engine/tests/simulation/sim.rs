@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
+use engine::book::Status;
 use engine::invariants::{self, Violation};
 use engine::rules::Policy;
 use engine::session::{Input, Request};
 use engine::{filters, plan};
 use model::{
-    Assignment, BatchId, BatchOutcome, Discovery, Event, EventId, Item, Kind, Order, Report, Role, Said, Snapshot, UpGranted,
-    UpstreamId,
+    Assignment, BatchId, BatchOutcome, Discovery, Event, EventId, Item, Kind, Order, Report, Resume, Role, Said, Snapshot,
+    UpGranted, UpstreamId,
 };
 
 use super::chance::Chance;
@@ -350,8 +351,24 @@ impl Sim {
         let claimed = self.claimed.get(batch).copied().unwrap_or(0);
         let is_asked = |event: &&Event| asked.iter().any(|filter| is_match(filter, event));
         let held = self.relays[served].held_at(claimed).filter(is_asked).map(|event| event.id).collect();
-        let settled = self.events.values().filter(|event| self.is_final(event)).map(|event| event.id).collect();
-        invariants::i08_confirmed_is_settled(&held, &settled)
+        invariants::i08_confirmed_is_settled(&held, &self.settled())
+    }
+
+    /// I12: what a link that comes up by a catch-up does not read again.
+    pub(crate) fn check_resumed(&self, upstream: UpstreamId, resume: Resume) -> Result<(), Violation> {
+        let (Resume::CatchUp { since }, Some(relay)) = (resume, self.store.book.relay(upstream)) else { return Ok(()) };
+        let Some(served) = self.relay_of(upstream).filter(|_| relay.role != Role::Home) else { return Ok(()) };
+        let confirmed = relay.rows().filter(|(_, row)| row.status == Status::Confirmed);
+        let mut asked: Vec<_> =
+            confirmed.flat_map(|(item, _)| filters::history(item.kind(), std::slice::from_ref(item))).collect();
+        asked.push(filters::layer1(relay.role));
+        let is_skipped = |event: &&Event| event.created_at < since && asked.iter().any(|filter| is_match(filter, event));
+        let skipped = self.relays[served].events().filter(is_skipped).map(|event| event.id).collect();
+        invariants::i12_a_catch_up_skips_nothing(&skipped, &self.settled())
+    }
+
+    fn settled(&self) -> BTreeSet<EventId> {
+        self.events.values().filter(|event| self.is_final(event)).map(|event| event.id).collect()
     }
 
     fn is_final(&self, event: &Event) -> bool {
