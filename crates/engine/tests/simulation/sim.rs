@@ -95,6 +95,8 @@ pub(crate) struct Sim {
     /// The relay that a socket leads to, for every event that there ever is.
     pub(crate) events: BTreeMap<EventId, Event>,
     expected: BTreeSet<EventId>,
+    /// What home may lose.
+    restorable: BTreeSet<EventId>,
     /// What home has lost at some time.
     lost: BTreeSet<EventId>,
     /// When each batch was claimed.
@@ -164,6 +166,7 @@ impl Sim {
             planners: (0..PLANNERS).map(|_| Planner { is_alive: true, ..Planner::default() }).collect(),
             events,
             expected: made.expected,
+            restorable: made.restorable,
             lost: BTreeSet::new(),
             claimed: BTreeMap::new(),
             bus_away_until: 0,
@@ -279,7 +282,8 @@ impl Sim {
             Fault::Skew { worker, secs } => self.workers[worker].skew_secs = secs,
             Fault::HomeLoses { count } => {
                 let held: Vec<EventId> = self.relays[0].events().map(|event| event.id).collect();
-                let is_elsewhere = |id: &&EventId| self.relays[1..].iter().any(|relay| relay.holds(**id));
+                let is_elsewhere =
+                    |id: &&EventId| self.restorable.contains(*id) && self.relays[1..].iter().any(|relay| relay.holds(**id));
                 let lost: Vec<EventId> = held.iter().filter(is_elsewhere).take(count).copied().collect();
                 self.relays[0].lose(&lost);
                 self.lost.extend(lost);

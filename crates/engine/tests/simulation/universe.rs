@@ -32,10 +32,14 @@ pub(crate) struct Universe {
     pub(crate) live: Vec<Live>,
     /// What home holds at the end, at least.
     pub(crate) expected: BTreeSet<EventId>,
+    /// What relays that are read at the end hold: home may lose it.
+    pub(crate) restorable: BTreeSet<EventId>,
 }
 
 struct Repo {
     name: String,
+    /// Its newest announcement's date, and the relays that it lists.
+    announced_at: u64,
     listed: Vec<usize>,
     roots: Vec<Event>,
     /// What was said: where, and on which root.
@@ -60,7 +64,8 @@ pub(crate) fn universe(chance: &mut Chance, span_ms: u64) -> Universe {
     let upstreams = (0..count).map(|_| relay_of_manners(chance)).collect();
     let home = ModelRelay { page_cap: 500, ..ModelRelay::with([]) };
     let addresses = (0..count).map(|n| format!("wss://r{n}.example")).collect();
-    let universe = Universe { addresses, upstreams, home, live: Vec::new(), expected: BTreeSet::new() };
+    let universe =
+        Universe { addresses, upstreams, home, live: Vec::new(), expected: BTreeSet::new(), restorable: BTreeSet::new() };
     let mut maker = Maker { chance, count: 0, universe };
     let repos = 1 + maker.chance.index(5);
     let mut repos: Vec<Repo> = (0..repos).map(|n| maker.repo(n)).collect();
@@ -121,6 +126,7 @@ impl Maker<'_> {
             self.universe.home.events.push(made.clone());
         } else {
             self.universe.upstreams[0].events.push(made.clone());
+            self.universe.restorable.insert(made.id);
         }
         for one in &listed {
             let holds = &mut self.universe.upstreams[*one].events;
@@ -128,7 +134,7 @@ impl Maker<'_> {
                 holds.push(made.clone());
             }
         }
-        Repo { name, listed, roots: Vec::new(), said: Vec::new() }
+        Repo { name, announced_at: moment, listed, roots: Vec::new(), said: Vec::new() }
     }
 
     fn announced(&mut self, name: &str, moment: u64, listed: &[usize]) -> Event {
@@ -141,8 +147,10 @@ impl Maker<'_> {
     fn moves(&mut self, repo: &mut Repo, ms: u64) {
         let all: Vec<usize> = (0..self.universe.addresses.len()).collect();
         let listed = self.chance.some_of(&all);
-        let made = self.announced(&repo.name, START + ms / 1000, &listed);
+        repo.announced_at = (START + ms / 1000).max(repo.announced_at + 1);
+        let made = self.announced(&repo.name, repo.announced_at, &listed);
         self.universe.expected.insert(made.id);
+        self.universe.restorable.insert(made.id);
         // The bootstrap relay, and where it is known to live.
         let told: BTreeSet<usize> = repo.listed.iter().copied().chain([0]).collect();
         for relay in told {
@@ -162,10 +170,11 @@ impl Maker<'_> {
             self.place(repo, root.clone(), None);
             repo.roots.push(root);
         }
-        // Some of it lies in one second, as a series of patches does.
+        // Some of it lies in one second, as a series of patches does; some repos have more than a page of it.
         let second = self.past();
-        for _ in 0..self.chance.index(12) {
-            let moment = if self.chance.once_in(2) { second } else { self.past() };
+        let (most, in_second) = *self.chance.pick(&[(12, 2), (12, 2), (60, 5)]);
+        for _ in 0..self.chance.index(most) {
+            let moment = if self.chance.once_in(in_second) { second } else { self.past() };
             let (event, root) = self.comment(repo, moment);
             self.place(repo, event, root);
         }
@@ -224,6 +233,7 @@ impl Maker<'_> {
             let is_known = root.is_none_or(|root| self.universe.expected.contains(&root));
             if is_served && is_known && event.kind != Kind::from_u16(REFUSED_KIND) {
                 self.universe.expected.insert(event.id);
+                self.universe.restorable.insert(event.id);
             }
         }
     }
