@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// Far longer than anything here takes, even on a machine that is busy with something else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// A run; killed when dropped.
@@ -173,5 +173,5 @@ async fn a_collector_that_is_away_is_told_once_and_keeps_no_run_from_its_end() {
     let (code, took, log) = running.terminated().await;
     assert_eq!(code, 0, "{log}");
     assert_eq!(log.matches("the collector takes nothing").count(), 1, "{log}");
-    assert!(took < Duration::from_secs(20), "{took:?}\n{log}");
+    assert!(took < testkit::stretched(Duration::from_secs(20)), "{took:?}\n{log}");
 }
