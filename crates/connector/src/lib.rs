@@ -9,6 +9,8 @@ mod discoveries;
 mod document;
 mod endings;
 mod fence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod gates;
 mod git_news;
 mod home_terms;

@@ -64,6 +64,12 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
+    /// Of a session whose former one left something behind: that counts until the next link has its own word.
+    pub(crate) fn after(left_behind: Option<Timestamp>) -> Self {
+        let gap_since = AtomicU64::new(left_behind.map_or(0, |since| since.as_secs().max(1)));
+        Self { gap_since, ..Self::default() }
+    }
+
     /// Since when an event may be without a final outcome.
     pub(crate) fn behind_since(&self) -> Option<Timestamp> {
         let moments = [&self.behind_since, &self.gap_since].map(|moment| moment.load(Ordering::Relaxed));

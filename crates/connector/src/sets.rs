@@ -1,5 +1,8 @@
 //! The negentropy arithmetic of a session's exchanges: sets from the ledger, reconciled round by round.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -10,6 +10,8 @@ pub mod caps;
 pub mod consolidation;
 pub mod discovery;
 pub mod filters;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod gate;
 pub mod git;
 pub mod health;

@@ -5,6 +5,8 @@
 
 mod event;
 mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod git;
 mod item;
 pub mod kinds;

@@ -30,6 +30,8 @@ use crate::board::Board;
 use crate::{Bus, BusError, Delivery, Look, Notices, Origin, Question, Received};
 
 pub use connect::{ConnectError, MESSAGE_VERSION, NatsSettings};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use envelope::fuzz::message;
 
 /// Planners: each notice reaches one of them.
 const PLANNERS: &str = "planner";

@@ -3,6 +3,8 @@
 //! default < file (TOML) < environment < flags; every value keeps its origin, and all problems are told at once. Never
 //! reads the process's environment or arguments itself: they come in as [`Sources`].
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod layers;
 mod problem;
 mod role;
