@@ -50,6 +50,8 @@ pub(crate) struct Offer {
     pub(crate) upstream: UpstreamId,
     /// Private repositories are shared with its relay.
     pub(crate) from_private_peer: bool,
+    /// What it costs in memory (bytes).
+    pub(crate) weight: usize,
     pub(crate) settled: mpsc::UnboundedSender<Settled>,
 }
 
@@ -58,6 +60,7 @@ pub(crate) struct Offer {
 pub(crate) struct Settled {
     pub(crate) ticket: Ticket,
     pub(crate) event: EventId,
+    pub(crate) weight: usize,
     pub(crate) what: What,
 }
 
@@ -74,7 +77,7 @@ pub(crate) enum What {
 impl Offer {
     fn settle(self, what: What) {
         // A session that has ended does not wait for outcomes; home's ledger is repaired by the next exchange.
-        let _ = self.settled.send(Settled { ticket: self.ticket, event: self.event.id, what });
+        let _ = self.settled.send(Settled { ticket: self.ticket, event: self.event.id, weight: self.weight, what });
     }
 
     fn row(&self, outcome: Outcome, words: &str) -> LedgerRow {

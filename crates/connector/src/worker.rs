@@ -244,7 +244,7 @@ mod tests {
         let shared = Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries, git_news };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
-        let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
+        let reach = Reach { allow_non_public: Vec::new(), names: crate::names::Names::Nobody, onion_proxy: None };
         let means = Arc::new(Means::new(Dialer::new(reach, None), Identity::default(), 6));
         (Worker::new(Arc::new(shared), terms, means, LeaseSign::default()), questions)
     }

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod auth;
 pub mod book;
 pub mod caps;
+pub mod conduct;
 pub mod consolidation;
 pub mod discovery;
 pub mod filters;

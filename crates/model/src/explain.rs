@@ -229,6 +229,9 @@ pub struct UpstreamExplained {
     /// What the end of its last link said, in its own words.
     pub last_detail: Option<String>,
     pub failing_since: Option<Timestamp>,
+    /// How often its link was ended for its conduct, as far as that still counts: each ban is longer than the one before.
+    #[serde(default)]
+    pub strikes: u32,
     /// Batches in a row that ended incomplete: the waits between asks grow with them.
     pub ask_failures: u32,
     pub ask_at: Option<Timestamp>,

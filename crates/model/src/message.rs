@@ -413,6 +413,8 @@ pub enum DownClass {
     Empty,
     /// We hung up: the process stops, or the lease is gone.
     Released,
+    /// We hung up: again and again it did more of something than anybody is let. It is left alone for a while.
+    Banned,
 }
 
 impl DownClass {
@@ -430,6 +432,7 @@ impl DownClass {
             Self::Silent => "silent",
             Self::Empty => "empty",
             Self::Released => "released",
+            Self::Banned => "banned",
         }
     }
 

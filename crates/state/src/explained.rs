@@ -1,9 +1,10 @@
 //! What is known of one event, repo or upstream, made of rows: the same for every adapter.
 
+use engine::conduct::Strikes;
 use engine::{consolidation, parents};
 use model::{
     BatchId, BatchShown, CoverageAt, CoverageState, Epoch, Event, Explained, Kind, LiveLayout, PublicKey, Ref, RelayUrl,
-    RepoAddr, RepoAt, RepoExplained, Role, Seen, Status, UpstreamExplained, UpstreamStatus, WaitingSince,
+    RepoAddr, RepoAt, RepoExplained, Role, Seen, Status, Timestamp, UpstreamExplained, UpstreamStatus, WaitingSince,
 };
 
 use crate::codec::{self, CountColumns};
@@ -76,6 +77,8 @@ pub(crate) struct UpstreamRow {
     behind: Option<i64>,
     last_detail: Option<String>,
     failing_since: Option<i64>,
+    strikes: i64,
+    struck_at: Option<i64>,
     ask_failures: i64,
     ask_at: Option<i64>,
     refresh_at: Option<i64>,
@@ -227,9 +230,10 @@ fn repo_at(upstream: UpstreamStatus, coverage: &[CoverageAt], roots_at: &[(i64, 
     }
 }
 
-pub(crate) fn upstream(url: &RelayUrl, rows: UpstreamRows, status: Status) -> Option<UpstreamExplained> {
+pub(crate) fn upstream(url: &RelayUrl, rows: UpstreamRows, status: Status, now: Timestamp) -> Option<UpstreamExplained> {
     let UpstreamRows { upstream: row, repos, chunks, batches } = rows;
     let status = status.upstreams.into_iter().find(|one| one.url == *url)?;
+    let strikes = Strikes { count: codec::small(row.strikes), at: row.struck_at.map(codec::timestamp) };
     Some(UpstreamExplained {
         status,
         epoch: Epoch(row.epoch),
@@ -239,6 +243,7 @@ pub(crate) fn upstream(url: &RelayUrl, rows: UpstreamRows, status: Status) -> Op
         behind: row.behind.map(codec::timestamp),
         last_detail: row.last_detail,
         failing_since: row.failing_since.map(codec::timestamp),
+        strikes: strikes.healed(now),
         ask_failures: codec::small(row.ask_failures),
         ask_at: row.ask_at.map(codec::timestamp),
         refresh_at: row.refresh_at.map(codec::timestamp),

@@ -161,6 +161,7 @@ conformance! {
             a_batch_that_ended_cannot_end_again
             a_report_of_an_old_epoch_is_fenced
             a_repeated_sequence_changes_nothing
+            x5_each_ban_is_longer_than_the_one_before_and_good_conduct_is_the_only_thing_that_heals_it
             s17_failures_add_up_and_a_useful_answer_clears_them
             s17_events_of_a_link_that_drops_before_a_batch_ends_heal_the_ladder
             s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends

@@ -47,7 +47,7 @@ units! {
     coverage_states: CoverageState = [Wanted, Pending, Confirmed];
     hang_up_reasons: HangUpReason = [Empty];
     down_classes: DownClass = [
-        NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released,
+        NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released, Banned,
     ];
 }
 
@@ -534,6 +534,7 @@ fn upstream_explained() -> UpstreamExplained {
         behind: Some(at(30)),
         last_detail: Some("reset".to_owned()),
         failing_since: Some(at(40)),
+        strikes: 1,
         ask_failures: 2,
         ask_at: Some(at(50)),
         refresh_at: Some(at(60)),

@@ -97,7 +97,7 @@ fn event(kind: u16, at: u64) -> Event {
 
 /// What links are made with, by one who is this.
 pub(crate) fn means(identity: Identity) -> Arc<Means> {
-    let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
+    let reach = Reach { allow_non_public: Vec::new(), names: crate::names::Names::Nobody, onion_proxy: None };
     Arc::new(Means::new(Dialer::new(reach, None), identity, 600))
 }
 

@@ -43,6 +43,8 @@ pub struct Config {
     pub allow_non_public: Vec<IpNet>,
     /// Whether names in announcements are looked up.
     pub look_up_names: bool,
+    /// Where onion services are reached (SOCKS5); unset, none is dialed.
+    pub onion_proxy: Option<SocketAddr>,
     /// Which announcements are offered to home.
     pub admission: Admits,
     /// What an archive keeps; everything where it is empty.

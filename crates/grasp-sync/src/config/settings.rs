@@ -17,6 +17,7 @@ pub enum Key {
     Bootstrap,
     AllowNonPublic,
     LookUpNames,
+    OnionProxy,
     Admission,
     ArchiveOnly,
     Block,
@@ -154,7 +155,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 40] = [
+pub static SETTINGS: [Setting; 41] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -220,6 +221,17 @@ pub static SETTINGS: [Setting; 40] = [
         unit: "true or false",
         doc: "whether names in announcements are looked up; without it only announced addresses are dialed",
         kind: Kind::Bool,
+    },
+    Setting {
+        key: Key::OnionProxy,
+        name: "onion_proxy",
+        section: "relays",
+        env: "GRASP_SYNC_ONION_PROXY",
+        flag: None,
+        default: None,
+        unit: "address:port",
+        doc: "the SOCKS5 proxy (Tor's, say) through which .onion relays are dialed; unset, none of them is, and DNS is never asked",
+        kind: Kind::SocketAddress,
     },
     Setting {
         key: Key::Admission,

@@ -111,6 +111,7 @@ fn the_defaults_are_those_of_the_rules() {
         bootstrap: vec![],
         allow_non_public: Vec::new(),
         look_up_names: true,
+        onion_proxy: None,
         admission: Admits::HomeDecides,
         archive_only: Lists::default(),
         block: Lists::default(),
@@ -407,6 +408,7 @@ private_peers = []  # default
 bootstrap = [\"wss://a.example/\"]  # environment GRASP_SYNC_BOOTSTRAP
 allow_non_public = []  # default
 look_up_names = true  # default
+# onion_proxy =  # not set; address:port
 
 [admission]
 admission = \"home-decides\"  # default
@@ -558,4 +560,13 @@ fn what_is_wrong_with_an_identity_is_said_without_its_key() {
         let complaint = env(&format!("GRASP_SYNC_{name}"), text).complaint();
         assert!(complaint.contains(words) && !complaint.contains(&NSEC[5..60]), "{complaint}");
     }
+}
+
+#[test]
+fn onion_services_are_reached_through_a_proxy_that_is_named_by_address_and_port() {
+    let proxy = |given: &Given| given.effective().config().map(|config| config.onion_proxy);
+    let given = file("[relays]\nhome = \"builtin\"\nonion_proxy = \"127.0.0.1:9050\"");
+    assert_eq!(proxy(&given).unwrap(), Some("127.0.0.1:9050".parse().unwrap()));
+    let wrong = env("GRASP_SYNC_ONION_PROXY", "tor").env("GRASP_SYNC_HOME", "builtin");
+    assert!(proxy(&wrong).unwrap_err().to_string().contains("GRASP_SYNC_ONION_PROXY"), "it is not resolved either");
 }

@@ -90,6 +90,7 @@ impl Effective {
             bootstrap: judge.relay_urls(Key::Bootstrap),
             allow_non_public: judge.networks(Key::AllowNonPublic),
             look_up_names: judge.truth(Key::LookUpNames),
+            onion_proxy: judge.onion_proxy(),
             admission: judge.admission(),
             archive_only: judge.lists(Key::ArchiveOnly),
             block: judge.lists(Key::Block),
@@ -328,6 +329,12 @@ impl Judge<'_> {
             Origin::Default => Listen::Preferably(address),
             Origin::File(_) | Origin::Environment(_) | Origin::Flag(_) => Listen::Exactly(address),
         }
+    }
+
+    fn onion_proxy(&mut self) -> Option<SocketAddr> {
+        self.effective.get(Key::OnionProxy)?;
+        let text = self.text(Key::OnionProxy);
+        text.parse().map_err(|_| self.wrong_value(Key::OnionProxy, text)).ok()
     }
 
     fn otlp_endpoint(&mut self) -> Option<String> {

@@ -38,8 +38,8 @@ statements! {
         SELECT c.relay, c.status, count(*) FROM root_repo x JOIN coverage c ON c.item = x.root
         WHERE x.repo = ?1 GROUP BY c.relay, c.status";
     UPSTREAM = "
-        SELECT id, epoch, owner, up_since, last_up, behind, last_detail, failing_since, ask_failures, ask_at, refresh_at,
-            empty_since, layout, layout_taken
+        SELECT id, epoch, owner, up_since, last_up, behind, last_detail, failing_since, strikes, struck_at, ask_failures,
+            ask_at, refresh_at, empty_since, layout, layout_taken
         FROM relay WHERE url = ?1";
     REPOS_OF = "SELECT count(*) FROM repo_relay WHERE relay = ?1";
     CHUNKS = "
@@ -120,5 +120,5 @@ async fn upstream(conn: &mut SqliteConnection, url: &RelayUrl, now: i64) -> Resu
         batches: sqlx::query_as(BATCHES).bind(id).bind(BATCHES_SHOWN).fetch_all(&mut *conn).await?,
     };
     let status = status::status(conn, now).await?;
-    Ok(Explained::Upstream(explained::upstream(url, rows, status).map(Box::new)))
+    Ok(Explained::Upstream(explained::upstream(url, rows, status, codec::timestamp(now)).map(Box::new)))
 }
