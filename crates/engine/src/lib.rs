@@ -27,6 +27,7 @@ pub mod room;
 pub mod rules;
 pub mod sequence;
 pub mod session;
+pub mod spam;
 pub mod targets;
 pub mod tempo;
 pub mod tombstones;

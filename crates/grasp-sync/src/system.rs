@@ -285,6 +285,7 @@ fn policy(config: &Config) -> Policy {
         live_limit: config.live_limit,
         refresh_secs: (config.refresh_min.as_secs(), config.refresh_max.as_secs()),
         caps: config.caps,
+        roots_per_author: config.roots_per_author,
     }
 }
 

@@ -195,6 +195,10 @@ pub struct RepoExplained {
     /// Where its git data may be had.
     pub clone_urls: Vec<String>,
     pub roots: u64,
+    /// Of these, roots over the budget of their author: no filter names them, and what is said about them comes as far as it tags
+    /// the repository.
+    #[serde(default)]
+    pub roots_beyond: u64,
     /// Events that are kept until this repository is announced.
     pub waiting: u64,
     /// Home, then every upstream that it lists, refused ones too.

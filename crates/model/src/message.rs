@@ -60,6 +60,9 @@ pub struct RootSeen {
     pub kind: Kind,
     pub created_at: Timestamp,
     pub repos: Vec<RepoAddr>,
+    /// None: it was seen by a version that did not say.
+    #[serde(default)]
+    pub author: Option<PublicKey>,
 }
 
 /// A repository that its author deleted (NIP-09 by address): versions up to `until` are gone.

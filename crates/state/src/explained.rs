@@ -92,6 +92,7 @@ pub(crate) struct RepoRows {
     pub(crate) repo: RepoRow,
     pub(crate) same: Vec<String>,
     pub(crate) roots: i64,
+    pub(crate) roots_beyond: i64,
     pub(crate) waiting: i64,
     /// Home and the upstreams that it lists.
     pub(crate) listed: Vec<i64>,
@@ -186,7 +187,7 @@ pub(crate) fn batch_shown(row: BatchRow) -> BatchShown {
 }
 
 pub(crate) fn repo(addr: &RepoAddr, rows: RepoRows, status: Status) -> Result<Explained, Failure> {
-    let RepoRows { repo, same, roots, waiting, listed, coverage, roots_at } = rows;
+    let RepoRows { repo, same, roots, roots_beyond, waiting, listed, coverage, roots_at } = rows;
     let authors = same.iter().filter_map(|key| key.parse::<RepoAddr>().ok()).map(|addr| addr.pubkey);
     let also_announced_by: Vec<PublicKey> = authors.filter(|author| *author != addr.pubkey).collect();
     let announcement = match (&repo.event, repo.created_at) {
@@ -211,6 +212,7 @@ pub(crate) fn repo(addr: &RepoAddr, rows: RepoRows, status: Status) -> Result<Ex
         also_announced_by,
         clone_urls: codec::texts(&repo.clone_urls)?,
         roots: codec::unsigned(roots),
+        roots_beyond: codec::unsigned(roots_beyond),
         waiting: codec::unsigned(waiting),
         upstreams,
     }))))

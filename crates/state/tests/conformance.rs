@@ -100,6 +100,7 @@ conformance! {
         discovery {
             s03_targets_are_the_inversion_whatever_the_order_of_discoveries
             s03_repeating_a_discovery_changes_nothing
+            x6_what_an_author_opens_beyond_a_budget_is_asked_for_nowhere_and_a_maintainer_has_none
             s03_an_announcement_that_drops_a_relay_shrinks_its_target
             s03_a_deletion_retires_a_repo_and_its_roots_on_every_upstream
             s03_a_deletion_does_not_touch_a_later_version

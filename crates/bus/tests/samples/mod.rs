@@ -372,7 +372,13 @@ fn discovery() -> Discovery {
             clone_urls: vec!["https://relay.example/x.git".to_owned()],
             private: true,
         }],
-        roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
+        roots: vec![RootSeen {
+            id: id(2),
+            kind: Kind::Custom(1621),
+            created_at: at(100),
+            repos: vec![addr()],
+            author: Some(addr().pubkey),
+        }],
         removals: vec![Removal { addr: addr(), until: at(100) }],
         participants: vec![Participant { author: addr().pubkey, repos: vec![addr()] }],
         tombstones: tombstones(),
@@ -513,6 +519,7 @@ fn repo_explained() -> RepoExplained {
         maintainers: vec![addr().pubkey],
         also_announced_by: vec![addr().pubkey],
         clone_urls: vec!["https://relay.example/x.git".to_owned()],
+        roots_beyond: 1,
         roots: 4,
         waiting: 5,
         upstreams: vec![RepoAt {

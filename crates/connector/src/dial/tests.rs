@@ -209,10 +209,7 @@ async fn where_names_are_not_looked_up_an_address_is_dialed_and_a_name_is_not() 
     assert_eq!(address, ["127.0.0.1:7777".parse().unwrap()]);
     // Its own hosts file would answer for this name.
     let refused = resolved("ws://localhost:7777", &offline).await.unwrap_err();
-    assert_eq!(
-        (refused.class(), refused.to_string().as_str()),
-        (DownClass::Dns, "name not resolved: names are not looked up")
-    );
+    assert_eq!((refused.class(), refused.to_string().as_str()), (DownClass::Dns, "name not resolved: names are not looked up"));
     assert!(resolved("ws://localhost:7777", &reach(true)).await.is_ok());
 }
 

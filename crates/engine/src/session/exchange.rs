@@ -176,7 +176,8 @@ impl Session {
         }
         if exchange.rounds > MOST_ROUNDS || exchange.named.len() > MOST_IDS {
             self.note(Excess::Claims, now);
-            self.walk_instead(id, "it claims more than an exchange may hold", false, now);
+            // A verdict: each exchange would cost as much again.
+            self.walk_instead(id, "it claims more than an exchange may hold", true, now);
             return;
         }
         let sub = exchange.sub.to_string();

@@ -60,6 +60,8 @@ pub struct Config {
     pub auth: Consent,
     /// What announcements can make us dial; each at least 1.
     pub caps: Caps,
+    /// S7: roots by one author on one repository of somebody else's that are asked for by themselves; at least 1.
+    pub roots_per_author: usize,
     /// Links; at least 1.
     pub dials_per_minute: usize,
     pub data_dir: PathBuf,

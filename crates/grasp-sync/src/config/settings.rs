@@ -31,6 +31,7 @@ pub enum Key {
     UpstreamsPerAuthor,
     UpstreamsPerDomain,
     UpstreamsTotal,
+    RootsPerAuthor,
     DialsPerMinute,
     DataDir,
     DatabaseUrl,
@@ -155,7 +156,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 41] = [
+pub static SETTINGS: [Setting; 42] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -374,6 +375,17 @@ pub static SETTINGS: [Setting; 41] = [
         default: Some(Value::Number(2_000)),
         unit: "relays",
         doc: "announced upstreams altogether; bootstrap relays and those in allow_non_public count for none of these four",
+        kind: Kind::Count { max: 50_000 },
+    },
+    Setting {
+        key: Key::RootsPerAuthor,
+        name: "roots_per_author",
+        section: "caps",
+        env: "GRASP_SYNC_ROOTS_PER_AUTHOR",
+        flag: None,
+        default: Some(Value::Number(1_000)),
+        unit: "issues, patches, pull requests",
+        doc: "of one author on one repository of somebody else's, whose replies are asked for by themselves (S7); it counts from now on",
         kind: Kind::Count { max: 50_000 },
     },
     Setting {

@@ -123,6 +123,7 @@ fn the_defaults_are_those_of_the_rules() {
             ..Consent::default()
         },
         caps: Caps::default(),
+        roots_per_author: 1_000,
         dials_per_minute: 600,
         data_dir: "data".into(),
         database_url: None,
@@ -428,6 +429,7 @@ upstreams_per_announcement = 32  # default
 upstreams_per_author = 100  # default
 upstreams_per_domain = 100  # default
 upstreams_total = 2000  # default
+roots_per_author = 1000  # default
 dials_per_minute = 600  # default
 
 [store]

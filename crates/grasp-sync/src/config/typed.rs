@@ -104,6 +104,7 @@ impl Effective {
                 per_domain: judge.count(Key::UpstreamsPerDomain),
                 total: judge.count(Key::UpstreamsTotal),
             },
+            roots_per_author: judge.count(Key::RootsPerAuthor),
             dials_per_minute: judge.count(Key::DialsPerMinute),
             data_dir: judge.data_dir(),
             database_url: judge.url(Key::DatabaseUrl, secret::database),

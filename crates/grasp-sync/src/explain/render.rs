@@ -185,6 +185,13 @@ impl Page {
             self.fact("git data at", url);
         }
         self.fact("roots", &HumanCount(repo.roots).to_string());
+        if repo.roots_beyond > 0 {
+            let many = HumanCount(repo.roots_beyond);
+            self.fact(
+                "  of which",
+                &format!("{many} over the budget of their authors (roots_per_author): only what tags the repository comes"),
+            );
+        }
         if repo.waiting > 0 {
             self.fact("kept", &format!("{} events until it is announced", HumanCount(repo.waiting)));
         }

@@ -133,6 +133,14 @@ impl Running {
         .await;
     }
 
+    /// Its memory that is in use (bytes).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let id = self.child.id().expect("the process runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Everything that it has said so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
@@ -145,6 +153,7 @@ pub(crate) async fn recorded(data_dir: &Path) -> Status {
         policy: engine::rules::Policy::default(),
         clock: Arc::new(Timestamp::now),
         allow_non_public: Vec::new(),
+        has_onion_proxy: false,
         own_urls: Vec::new(),
         operator: None,
         private_peers: Vec::new(),

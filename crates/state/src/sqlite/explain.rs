@@ -32,6 +32,7 @@ statements! {
     REPO = "SELECT event, created_at, removed_until, maintainers, clone_urls FROM repo WHERE item = ?1";
     SAME = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.identifier = ?1 AND r.event IS NOT NULL ORDER BY i.key";
     ROOTS = "SELECT count(*) FROM root_repo WHERE repo = ?1";
+    ROOTS_BEYOND = "SELECT count(*) FROM root_repo WHERE repo = ?1 AND beyond = 1";
     WAITING_FOR = "SELECT count(DISTINCT id) FROM waiting_for WHERE parent IN (?1, ?2)";
     LISTED = "SELECT relay FROM repo_relay WHERE repo = ?1 UNION SELECT id FROM relay WHERE role = 'home'";
     ROOTS_AT = "
@@ -100,6 +101,7 @@ async fn repo(conn: &mut SqliteConnection, addr: &RepoAddr, now: i64) -> Result<
     let rows = RepoRows {
         repo,
         same: sqlx::query_scalar(SAME).bind(identifier).fetch_all(&mut *conn).await?,
+        roots_beyond: sqlx::query_scalar(ROOTS_BEYOND).bind(item).fetch_one(&mut *conn).await?,
         roots: sqlx::query_scalar(ROOTS).bind(item).fetch_one(&mut *conn).await?,
         waiting: sqlx::query_scalar(WAITING_FOR).bind(this).bind(any).fetch_one(&mut *conn).await?,
         listed: sqlx::query_scalar(LISTED).bind(item).fetch_all(&mut *conn).await?,

@@ -300,6 +300,7 @@ pub(crate) fn root(n: usize, repos: &[usize]) -> RootSeen {
         kind: model::kinds::ISSUE,
         created_at: Timestamp::from_secs(START),
         repos: repos.iter().copied().map(repo).collect(),
+        author: None,
     }
 }
 
