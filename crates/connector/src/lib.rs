@@ -15,6 +15,7 @@ mod hosts;
 mod identity;
 mod intake;
 mod lines;
+mod load;
 mod means;
 mod metrics;
 mod names;
@@ -109,6 +110,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
         hosts: hosts::Hosts::new(),
+        load: load::Load::default(),
         gates,
         sink,
         discoveries,

@@ -30,14 +30,14 @@ use crate::hosts::HostShare;
 use crate::identity::Signer;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
 use crate::lines::Line;
+use crate::load::Share;
 use crate::means::Means;
 use crate::metrics;
 use crate::sets::Sets;
 use crate::wire::{self, Incoming};
 
-/// Events on their way home per session, and what they weigh (bytes); beyond either the socket is not read.
+/// Events on their way home per session; beyond it, or beyond what they may weigh, the socket is not read.
 const IN_FLIGHT: usize = 2048;
-const IN_FLIGHT_BYTES: usize = 16 * 1024 * 1024;
 /// Frames taken from the socket before the other sources are looked at, and events handed over together.
 const FRAMES_AT_ONCE: usize = 128;
 /// Outcomes are reported at this many, or this old.
@@ -169,7 +169,7 @@ async fn open<'a>(
         counts: BatchCounts::default(),
         sequence: 0,
         in_flight: 0,
-        in_flight_bytes: 0,
+        share: shared.load.share(),
     })
 }
 
@@ -201,7 +201,7 @@ struct Link<'a> {
     counts: BatchCounts,
     sequence: u64,
     in_flight: usize,
-    in_flight_bytes: usize,
+    share: Share,
 }
 
 /// Why a link ended.
@@ -288,7 +288,7 @@ impl Link<'_> {
     }
 
     fn has_room(&self) -> bool {
-        self.in_flight < IN_FLIGHT && self.in_flight_bytes < IN_FLIGHT_BYTES
+        self.in_flight < IN_FLIGHT && self.share.has_room()
     }
 
     /// Tells the session what happened, with all that is known of its host.
@@ -389,7 +389,7 @@ impl Link<'_> {
                     let (upstream, settled) = (self.assignment.upstream, self.settled_to.clone());
                     let from_private_peer = self.shared.gates.is_private_peer(&self.assignment.url);
                     let weight = weight_of(&event, &json);
-                    self.in_flight_bytes += weight;
+                    self.share.add(weight);
                     offers.push(Offer { event: Arc::from(event), json, ticket, upstream, from_private_peer, weight, settled });
                 } else if verdict == Verdict::Stray {
                     metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
@@ -427,7 +427,7 @@ impl Link<'_> {
 
     fn settle(&mut self, Settled { ticket, event, weight, what }: Settled) {
         self.in_flight -= 1;
-        self.in_flight_bytes -= weight;
+        self.share.give_back(weight);
         if self.in_flight == 0 {
             self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
         }

@@ -10,7 +10,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, HomeWrites, RelayUrl, Role};
+use model::{Event, HomeWrites, RelayUrl, Role, UpstreamId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -50,9 +50,9 @@ impl Sink {
     }
 
     /// Offers an event. Waits for a place; `done` is called when home's word on it is final.
-    pub(crate) async fn offer(&self, event: &Event, json: String, done: Done) {
+    pub(crate) async fn offer(&self, from: UpstreamId, event: &Event, json: String, done: Done) {
         let place = Arc::clone(&self.places).acquire_owned().await.expect("the sink is never closed");
-        self.queue.put(event, json, done, place);
+        self.queue.put(from, event, (json, done), place);
     }
 
     /// Which ends of links are worth a line, of home's and of all others.

@@ -661,6 +661,11 @@ impl Kind {
         }
     }
 
+    /// Whether its texts are URLs in which somebody may have put a password.
+    pub(super) fn is_of_urls(self) -> bool {
+        matches!(self, Self::Home | Self::RelayUrls | Self::Whom | Self::Entries | Self::Endpoint)
+    }
+
     /// What would be right, as the object of "expected …".
     pub fn expected(self) -> String {
         match self {

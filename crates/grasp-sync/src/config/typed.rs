@@ -8,7 +8,7 @@ use engine::admission::{Lists, UnreadableEntry};
 use engine::auth::{Consent, Whom};
 use engine::caps::Caps;
 use ipnet::IpNet;
-use model::{PublicKey, RelayUrl, Role};
+use model::{PublicKey, RelayUrl, RelayUrlError, Role};
 use url::Url;
 
 use super::layers::Effective;
@@ -162,7 +162,13 @@ impl Judge<'_> {
     }
 
     fn relay_url(&mut self, key: Key, text: &str) -> Option<RelayUrl> {
-        let complaint = |reason| Complaint::BadUrl { url: text.to_owned(), reason, expected: key.setting().kind.expected() };
+        let url = secret::without_userinfo(text);
+        let complaint = |reason| Complaint::BadUrl {
+            // A part of the password may have been taken for something else.
+            reason: if url == text { reason } else { RelayUrlError::UserInfo },
+            url: url.clone(),
+            expected: key.setting().kind.expected(),
+        };
         RelayUrl::parse(text).map_err(|reason| self.complain(key, complaint(reason))).ok()
     }
 
@@ -341,7 +347,7 @@ impl Judge<'_> {
     fn otlp_endpoint(&mut self) -> Option<String> {
         self.effective.get(Key::OtlpEndpoint)?;
         let text = self.text(Key::OtlpEndpoint);
-        let is_endpoint = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let is_endpoint = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && !has_userinfo(url);
         if !Url::parse(&text).is_ok_and(|url| is_endpoint(&url)) {
             self.wrong_value(Key::OtlpEndpoint, text.clone());
         }
@@ -405,6 +411,7 @@ impl Judge<'_> {
     }
 
     fn wrong_value(&mut self, key: Key, value: String) {
+        let value = if key.setting().kind.is_of_urls() { secret::without_userinfo(&value) } else { value };
         let expected = key.setting().kind.expected();
         self.complain(key, Complaint::WrongValue { value, expected });
     }
@@ -412,6 +419,11 @@ impl Judge<'_> {
     fn complain(&mut self, key: Key, complaint: Complaint) {
         self.problems.push(Problem { name: key.setting().name.to_owned(), origin: self.origin(key), complaint });
     }
+}
+
+/// What would be shown with the URL, and is told to nobody.
+fn has_userinfo(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// A word that is the same in every log, document and database.

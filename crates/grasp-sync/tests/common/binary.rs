@@ -83,6 +83,11 @@ impl GraspSync {
 
     /// Runs on the data directory as it was left.
     pub(crate) fn run(&mut self) -> Running {
+        self.run_with(&[])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn run_with(&mut self, variables: &[(&str, &str)]) -> Running {
         self.runs += 1;
         let log = self.directory.path().join(format!("run-{}.log", self.runs));
         let child = Command::new(env!("CARGO_BIN_EXE_grasp-sync"))
@@ -94,6 +99,7 @@ impl GraspSync {
             .env("GRASP_SYNC_DISCOVERY_WINDOW", "200ms")
             .env("GRASP_SYNC_LOOK_UP_NAMES", "false")
             .env("GRASP_SYNC_LISTEN", "127.0.0.1:0")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())

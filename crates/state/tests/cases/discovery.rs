@@ -308,6 +308,6 @@ async fn beyond(world: &World) -> (u64, u64) {
             let repo = repo.unwrap();
             (repo.roots, repo.roots_beyond)
         }
-        other => panic!("{other:?}"),
+        other @ (model::Explained::Event(_) | model::Explained::Upstream(_)) => panic!("{other:?}"),
     }
 }

@@ -143,7 +143,7 @@ async fn explained(world: &World) -> model::UpstreamExplained {
     let told = world.store.explain(&model::Subject::Upstream(relay(1))).await.unwrap();
     match told.explained {
         model::Explained::Upstream(upstream) => *upstream.unwrap(),
-        other => panic!("{other:?}"),
+        other @ (model::Explained::Event(_) | model::Explained::Repo(_)) => panic!("{other:?}"),
     }
 }
 
