@@ -168,7 +168,7 @@ async fn a_whole_system_tells_nobody_who_we_are_unless_it_must() {
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_the_key_nor_a_password_is_in_the_loudest_log_of_a_service_that_says_who_it_is() {
     let secret = "5".repeat(64);
-    let nsec = nostr::nips::nip19::ToBech32::to_bech32(&nostr::SecretKey::from_hex(&secret).unwrap()).unwrap();
+    let nsec = nostr::nips::nip19::ToBech32::to_bech32(&nostr::prelude::SecretKey::from_hex(&secret).unwrap()).unwrap();
     let home = Relay::counting().await;
     let asking = HostileRelay::start([Behaviour::Challenges, Behaviour::ReqNeedsAuth]).await;
     // Announced with a password that is no relay's: it is read, and taken for nothing.

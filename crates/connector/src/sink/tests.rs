@@ -123,7 +123,7 @@ async fn write_as(identity: Identity, home: &Home, terms: Terms, events: &[(u16,
     for (kind, at) in events {
         let (event, told) = (event(*kind, *at), told.clone());
         let json = serde_json::to_string(&event).unwrap();
-        sink.offer(model::UpstreamId(1), &event, json, Box::new(move |outcome, _| told.send(outcome).unwrap())).await;
+        sink.offer(UpstreamId(1), &event, json, Box::new(move |outcome, _| told.send(outcome).unwrap())).await;
     }
     let writing = tokio::spawn(sink.write(home.url.clone(), (terms, means(identity)), stop.clone()));
     let mut all = Vec::new();
