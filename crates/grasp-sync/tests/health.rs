@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// Far longer than anything here takes, even on a machine that is busy with something else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// A run; killed when dropped.

@@ -9,7 +9,7 @@ use grasp_sync::lifecycle::Shutdown;
 use tokio::time::timeout;
 
 /// Far longer than a signal takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn send(signal: &str) {
     let own = std::process::id().to_string();

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// How long the tasks of a stopped relay may take to end; they end at their next await.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A relay on a loopback port; dropping it stops it.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ mod tests {
     use crate::wait_until;
     use std::time::Duration;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn a_child_is_seen_stopped_continued_and_ended() {

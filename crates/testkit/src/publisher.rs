@@ -7,7 +7,7 @@ use nostr_sdk::prelude::{Client, Event, EventBuilder, JsonUtil, Keys, Kind, Rela
 use std::time::Duration;
 
 /// How long a relay on the loopback may take to accept a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// A relay's answer to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// How long a relay on the loopback may take for one message, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An open WebSocket to a relay.
 #[derive(Debug)]
@@ -40,9 +40,9 @@ impl Wire {
     /// The relay's next message; `None` once it has closed or dropped the socket.
     ///
     /// # Panics
-    /// After 20 s of silence, and on a message that is not JSON.
+    /// After a minute of silence, and on a message that is not JSON.
     pub async fn next(&mut self) -> Option<Value> {
-        timeout(PATIENCE, self.next_text()).await.expect("the relay says something within 20 s")
+        timeout(PATIENCE, self.next_text()).await.expect("the relay says something in time")
     }
 
     /// Whether the relay says nothing for this long.

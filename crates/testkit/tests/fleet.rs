@@ -10,7 +10,7 @@ use testkit::{ChaosProxy, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says its command and environment on stderr; runs until SIGTERM, on which it ends with 3.
 const STAND_IN: &str = r#"#!/bin/sh

@@ -10,7 +10,7 @@ use model::{Answer, Ask, Epoch, GitWanted, HangUpReason, Order, Query, Report, S
 use tokio::sync::mpsc;
 
 /// Long enough for what must happen, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(60);
 /// Long enough to see that nothing happens.
 pub const A_MOMENT: Duration = Duration::from_millis(300);
 

@@ -21,7 +21,7 @@ use super::{BuiltinRelay, Options, StartError, Store};
 use client::Client;
 
 /// Nothing in these tests takes as long; a wait that does has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn relay() -> BuiltinRelay {
     BuiltinRelay::start(Options::default()).await.unwrap()

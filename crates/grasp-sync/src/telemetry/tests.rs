@@ -22,7 +22,7 @@ use super::*;
 static TURNS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What an end may take, with a margin for a busy machine.
-const END_LIMIT: Duration = Duration::from_millis(2500);
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// A collector that keeps what it is sent.
 #[derive(Clone, Default)]

@@ -29,7 +29,7 @@ use model::EventId;
 use testkit::wait_for;
 
 /// Far longer than anything here takes, even on a machine that is busy with something else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `home` holds these events, and nothing else.
 pub(crate) async fn until_home_holds(home: &Relay, expected: &BTreeSet<EventId>) {

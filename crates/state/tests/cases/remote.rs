@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::world::Backend;
 
 /// Long enough for what must happen, on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// Long enough to see that the stream has dropped a report that it knows.
 const A_MOMENT: Duration = Duration::from_millis(300);
 /// The planner whose turn it is when the suite looks or claims without naming one.
