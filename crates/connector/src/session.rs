@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::{Origin, Received};
-use engine::conduct::Excess;
+use engine::conduct::{Excess, SHORTEST_BAN_SECS};
 use engine::gate::CopyFault;
+use engine::rules::REDIAL_SECS;
 use engine::session::{Frame, Input, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
@@ -62,9 +63,17 @@ pub(crate) struct Pulse {
     behind_since: AtomicU64,
     /// Unix seconds since when something may have been missed on the link and not been read yet; 0 when nothing is.
     gap_since: AtomicU64,
+    /// Its link was ended for the relay's conduct.
+    is_banned: AtomicBool,
 }
 
 impl Pulse {
+    /// How long (seconds) the upstream of a session that has ended has no other one, at least. The store says how long in all;
+    /// its answer may be from before it knew.
+    pub(crate) fn rests_secs(&self) -> u64 {
+        if self.is_banned.load(Ordering::Relaxed) { SHORTEST_BAN_SECS } else { REDIAL_SECS }
+    }
+
     /// Since when an event may be without a final outcome.
     pub(crate) fn behind_since(&self) -> Option<Timestamp> {
         let moments = [&self.behind_since, &self.gap_since].map(|moment| moment.load(Ordering::Relaxed));
@@ -484,6 +493,7 @@ impl Link<'_> {
                 }
                 Output::Breach(excess) => metrics::breach(self.assignment.role, excess),
                 Output::HangUp(DownClass::Banned) => {
+                    self.leash.pulse.is_banned.store(true, Ordering::Relaxed);
                     return Err(Ended::because(DownClass::Banned, self.session.misconduct()));
                 }
                 Output::HangUp(class) => return Err(Ended::because(class, "nothing is wanted here")),

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::caps::Dials;
-use engine::rules::REDIAL_SECS;
 use model::{Assignment, Epoch, LeaseRequest, Timestamp, UpstreamId, WorkerId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -180,13 +179,13 @@ impl Worker {
         !self.sessions.contains_key(&upstream) && !self.resting.contains_key(&upstream)
     }
 
-    /// Sessions that have ended rest for the time that no relay is redialed in.
+    /// The upstreams of sessions that have ended rest for the time that no relay is redialed in, or that one is left alone.
     fn rest(&mut self) {
         let now = Instant::now();
-        let rested = now + Duration::from_secs(REDIAL_SECS);
         self.resting.retain(|_, until| *until > now);
         let ended = self.sessions.extract_if(|_, running| running.task.is_finished());
-        self.resting.extend(ended.map(|(upstream, _)| (upstream, rested)));
+        let rests = |running: &Running| now + Duration::from_secs(running.pulse.rests_secs());
+        self.resting.extend(ended.map(|(upstream, running)| (upstream, rests(&running))));
     }
 
     fn start(&mut self, assignment: Assignment) {

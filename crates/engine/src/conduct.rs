@@ -11,7 +11,7 @@ mod strikes;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-pub use strikes::Strikes;
+pub use strikes::{SHORTEST_BAN_SECS, Strikes};
 
 /// Breaches within [`BREACH_MS`] that end a link.
 const MOST_BREACHES: usize = 3;
@@ -73,13 +73,13 @@ impl Excess {
     fn allowance(self) -> Allowance {
         let (at_once, per_minute) = match self {
             // Ten pages under way; a relay that passes on all that is new, on every subscription, has some tens a second.
-            Self::Unasked => (5_000, 3_000),
+            Self::Unasked => (5_000, 6_000),
             // The announcements and states of the whole network, several times over.
             Self::BeyondLimit => (20_000, 6_000),
             // An honest relay has none; one that mixes up two clients' answers has a page of them.
             Self::ForeignId => (1_000, 600),
-            // Four times the largest burst that is planned for (5,000), and more than git hosts see in a minute.
-            Self::Repeats => (20_000, 6_000),
+            // Four times the largest burst that is planned for (5,000), and a relay into which another one's history is copied.
+            Self::Repeats => (20_000, 60_000),
             // We say at most 100 things at once and 20 a second, each of which may be answered by a NOTICE and a challenge.
             Self::Chatter => (1_000, 3_000),
             Self::Garbage => (20, 6),

@@ -2,9 +2,11 @@
 
 use model::Timestamp;
 
+/// No ban is shorter (seconds).
+pub const SHORTEST_BAN_SECS: u64 = 600;
 /// How long (seconds) after the first, the second and every further time. The first is over before anybody misses much; a day
 /// is what a dead upstream waits.
-const BANS_SECS: [u64; 3] = [600, 3_600, 86_400];
+const BANS_SECS: [u64; 3] = [SHORTEST_BAN_SECS, 3_600, 86_400];
 /// A time without another for this long (seconds), from the end of the ban on, is forgotten.
 const HEALS_SECS: u64 = 86_400;
 

@@ -16,7 +16,7 @@ use testkit::{ChaosProxy, wait_until};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use Ends::{ByItsWord, Complete, Down, Excluded, Faulty, Incomplete};
+use Ends::{ByItsWord, Complete, Down, Excluded, Faulty, Flooded, Incomplete};
 use Holds::Comments;
 
 /// What answers at once.
@@ -52,8 +52,8 @@ fn floods() -> Vec<Row> {
     let row = |name, behaviour, ends| (name, vec![behaviour], Holds::OneSecond(5), ends, SLOW);
     vec![
         row("NIP-77: a million ids that nobody has", Negentropy(N::FakeIds(1_000_000)), Complete),
-        row("a flood of events that match nothing", Floods(Flood::Strangers), Down(DownClass::Banned)),
-        row("a flood of events that match", Floods(Flood::Matching), Incomplete("idle")),
+        row("a flood of events that match nothing", Floods(Flood::Strangers), Flooded),
+        row("a flood of events that match", Floods(Flood::Matching), Flooded),
     ]
 }
 
