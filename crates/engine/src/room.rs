@@ -108,9 +108,14 @@ pub const REFS_AT_MOST: usize = 300;
 
 /// The value as JSON, its quotes and a comma.
 fn value_bytes(item: &Item) -> usize {
-    let key = item.key();
-    let escaped: usize = key.chars().map(|sign| if sign.is_control() { 5 } else { usize::from("\"\\".contains(sign)) }).sum();
-    key.len() + escaped + 3
+    match item {
+        Item::Root(_) | Item::Participant(_) | Item::Named(_) => ID_BYTES,
+        Item::Repo(addr) => {
+            let value = addr.to_string();
+            let escape = |sign: char| if sign.is_control() { 5 } else { usize::from("\"\\".contains(sign)) };
+            value.len() + value.chars().map(escape).sum::<usize>() + 3
+        }
+    }
 }
 
 /// Events of the pages that a relay is asked for, if it states how many it serves.

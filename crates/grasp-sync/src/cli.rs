@@ -1,5 +1,6 @@
 //! The command line: what is typed, as values. Runs nothing and judges no setting; `config` does that for all layers.
 
+mod bench;
 mod demo;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
 use crate::telemetry;
+pub use bench::{BenchOutput, BenchWork, DensityArgs, HistoryArgs, LineArgs, LiveArgs, NetworkPlan, ResyncArgs};
 pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs, SizeArgs};
 
 /// Keeps a Nostr relay complete.
@@ -34,6 +36,9 @@ pub enum Command {
     /// Sync a made-up network inside this process, without any network, and count what arrived
     #[command(after_help = demo::EXAMPLES)]
     Demo(DemoArgs),
+    /// Measure the system against relays of its own, or against yours
+    #[command(subcommand, after_help = bench::EXAMPLES)]
+    Bench(BenchWork),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -4,7 +4,6 @@
 //! right is judged by `world::reference`, which shares nothing with the system.
 
 mod cast;
-mod client;
 mod live;
 mod record;
 mod screen;
@@ -20,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::builtin_relay;
 use crate::cli::{DemoArgs, Part, SizeArgs};
+pub use crate::client::ClientError;
 use crate::exit::Exit;
 use crate::lifecycle::Shutdown;
 use crate::output;
 use crate::system::{StartError, System};
 use cast::Cast;
 pub use cast::CastError;
-pub use client::ClientError;
 use record::{HomeFacts, Record, ms};
 use screen::Screen;
 use view::View;

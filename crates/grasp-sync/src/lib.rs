@@ -3,8 +3,10 @@
 //! Owns: which services run in this process and how they begin and end, stdout, exit codes, signals, telemetry. Kept
 //! apart in modules of their own: the small relay behind `--home builtin` and the demo, and the world that the demo makes.
 
+pub mod bench;
 pub mod builtin_relay;
 pub mod cli;
+mod client;
 pub mod config;
 pub mod demo;
 pub mod exit;

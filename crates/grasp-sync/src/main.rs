@@ -11,7 +11,7 @@ use grasp_sync::config::{Config, Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
 use grasp_sync::telemetry::SetUp;
-use grasp_sync::{demo, explain, healthcheck, migrate, output, run, status, telemetry};
+use grasp_sync::{bench, demo, explain, healthcheck, migrate, output, run, status, telemetry};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -45,6 +45,13 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
             start_demo_log(verbosity)?;
             block_on(async |shutdown| {
                 let ended = demo::demo(args, shutdown).await;
+                ended.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Bench(work) => {
+            start_demo_log(verbosity)?;
+            block_on(async |shutdown| {
+                let ended = bench::bench(work, &shutdown).await;
                 ended.map_err(|error| (error.exit(), error.into()))
             })
         }

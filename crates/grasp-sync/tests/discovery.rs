@@ -16,7 +16,9 @@ async fn scenario_13_a_new_version_that_drops_a_relay_retires_its_coverage_there
     let (home, [kept, dropped]) = (Relay::counting().await, [Relay::counting().await, Relay::counting().await]);
     let (mut project, system) = listed_on(&home, &kept, &dropped).await;
     kept.receives([&project.announcement(&[kept.url()])]).await;
-    system.until("the coverage to be retired", CHANGE_LIMIT, |status| covered(status, &dropped) == Some(0)).await;
+    system
+        .until("the coverage to be retired", testkit::stretched(CHANGE_LIMIT), |status| covered(status, &dropped) == Some(0))
+        .await;
     assert!(covered(&system.status().await, &kept) > Some(0));
     let quote = project.quote_of_repository("listed all along");
     kept.receives([&quote]).await;
@@ -33,7 +35,7 @@ async fn scenario_13_a_deletion_of_a_repository_comes_home_and_retires_it_everyw
     let announced = home.events().into_iter().any(|event| event.kind.as_u16() == 30617);
     assert!(!announced, "the announcement is gone from home");
     system
-        .until("the repository to be retired", CHANGE_LIMIT, |status| {
+        .until("the repository to be retired", testkit::stretched(CHANGE_LIMIT), |status| {
             status.repos == 0 && [&bootstrap, &listed].iter().all(|upstream| covered(status, upstream) == Some(0))
         })
         .await;

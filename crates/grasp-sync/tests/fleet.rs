@@ -11,10 +11,10 @@ use common::deployment::{self, Deployment, Size};
 use common::{Embedded, Relay, now};
 use grasp_sync::world::{self, Shape};
 use testkit::fleet::{Fleet, Process, Role, Wiring, names_to_look_for, tables_of_sqlite};
-use testkit::{ChaosProxy, wait_for};
+use testkit::{ChaosProxy, stretched, wait_for};
 
 const START: Duration = Duration::from_secs(30);
-const COMPLETE: Duration = Duration::from_secs(120);
+const COMPLETE: Duration = Duration::from_secs(240);
 /// All upstreams are owned again this long after a worker's death, and after an orderly end.
 const AFTER_DEATH: Duration = Duration::from_secs(10);
 const AFTER_LEAVE: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ async fn f1_a_connector_that_is_killed_in_a_backfill_loses_nothing() {
     let killed = &connectors[1];
     assert!(deployment.owned_by(killed).await > 0);
     killed.kill().await;
-    let took = deployment.until_handed_over(killed.name(), AFTER_DEATH).await;
+    let took = deployment.until_handed_over(killed.name(), stretched(AFTER_DEATH)).await;
     let completed = deployment.until_complete(COMPLETE).await;
     let twice = deployment.sent_twice();
     println!("F1 kill -9: owned again after {took:?}, complete after {completed:?}, sent twice {twice:?}");
@@ -55,7 +55,7 @@ async fn f2_a_connector_that_was_stopped_can_neither_write_nor_keep_a_session() 
     deployment.until_some_is_home().await;
     let zombie = &connectors[1];
     zombie.suspend().await;
-    let took = deployment.until_handed_over(zombie.name(), AFTER_DEATH).await;
+    let took = deployment.until_handed_over(zombie.name(), stretched(AFTER_DEATH)).await;
     println!("F2 SIGSTOP: owned again after {took:?}");
     tokio::time::sleep(Duration::from_secs(20)).await;
     zombie.resume().await;
@@ -84,11 +84,11 @@ async fn f3_connectors_come_and_go_without_a_gap() {
             let ended = leaving.terminate().await;
             (ended, leaving.error_lines())
         });
-        let took = deployment.until_handed_over(&name, AFTER_LEAVE).await;
+        let took = deployment.until_handed_over(&name, stretched(AFTER_LEAVE)).await;
         let (ended, errors) = leaves.await.unwrap();
         println!("F3 SIGTERM: owned again after {took:?}, ended after {:?}", ended.took);
         assert_eq!(ended.code(), Some(0));
-        assert!(ended.took < Duration::from_secs(15) && errors.is_empty(), "{:?} {errors:?}", ended.took);
+        assert!(ended.took < stretched(Duration::from_secs(15)) && errors.is_empty(), "{:?} {errors:?}", ended.took);
     }
     deployment.until_up(START).await;
     deployment.check().await;
@@ -107,7 +107,7 @@ async fn f4_a_planner_that_is_killed_is_made_up_for_by_the_other() {
     let completed = deployment.until_complete(COMPLETE).await;
     println!("F4 kill -9 of a planner: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
     let published = deployment.publish_everywhere("after a planner's death").await;
-    let took = deployment.until_home_has_all(&published, AFTER_DEATH).await;
+    let took = deployment.until_home_has_all(&published, stretched(AFTER_DEATH)).await;
     println!("F4: new roots were home {took:?} after they were published, {:?} after the kill", began.elapsed());
     assert_eq!(planners[1].error_lines(), [""; 0]);
     deployment.check().await;
@@ -125,7 +125,7 @@ async fn f5_a_state_replica_that_is_killed_while_it_commits_loses_nothing() {
     println!("F5 kill -9 of a state replica: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
     // What it had taken and not committed is delivered again after the wait of the stream.
     let ledger = format!("SELECT count(*) FROM event HAVING count(*) <> {}", deployment.expected().len());
-    let took = deployment.until(AFTER_FAULT, "every outcome to be on the books", &ledger).await;
+    let took = deployment.until(stretched(AFTER_FAULT), "every outcome to be on the books", &ledger).await;
     println!("F5: every outcome on the books {took:?} later");
     deployment.check().await;
 }
@@ -153,10 +153,10 @@ async fn f6_a_bus_that_is_killed_stopped_or_wiped_costs_time_and_nothing_else() 
     deployment.fleet.nats.wipe().await;
     let published = deployment.publish_everywhere("while the bus was away").await;
     deployment.fleet.nats.start_again().await;
-    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
-    let up = deployment.until_up(AFTER_FAULT).await;
+    let took = deployment.until_home_has_all(&published, stretched(AFTER_FAULT)).await;
+    let up = deployment.until_up(stretched(AFTER_FAULT)).await;
     println!("F6 NATS stopped and wiped: what came meanwhile was home {took:?} after its return, all up {up:?} later");
-    deployment.until_complete(AFTER_FAULT).await;
+    deployment.until_complete(stretched(AFTER_FAULT)).await;
     deployment.check().await;
 }
 
@@ -177,17 +177,17 @@ async fn f7_a_database_that_restarts_or_is_away_costs_time_and_nothing_else() {
     deployment.fleet.postgres.kill().await;
     deployment.fleet.postgres.start_again().await;
     let published = deployment.publish_everywhere("after the database was killed").await;
-    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
+    let took = deployment.until_home_has_all(&published, stretched(AFTER_FAULT)).await;
     println!("F7 kill -9 of Postgres: what came then was home after {took:?}");
 
     deployment.fleet.postgres.stop().await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     let published = deployment.publish_everywhere("while the database was away").await;
     deployment.fleet.postgres.start_again().await;
-    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
-    let up = deployment.until_up(AFTER_FAULT).await;
+    let took = deployment.until_home_has_all(&published, stretched(AFTER_FAULT)).await;
+    let up = deployment.until_up(stretched(AFTER_FAULT)).await;
     println!("F7 Postgres stopped 30 s: what came meanwhile was home {took:?} after its return, all up {up:?} later");
-    deployment.until_complete(AFTER_FAULT).await;
+    deployment.until_complete(stretched(AFTER_FAULT)).await;
     deployment.check().await;
 }
 
@@ -202,14 +202,14 @@ async fn f8_a_connector_cut_off_from_the_bus_is_replaced_and_comes_back() {
     deployment.until_spread(&connectors, START).await;
     deployment.until_some_is_home().await;
     to_nats.hold();
-    let took = deployment.until_handed_over(connectors[0].name(), AFTER_DEATH).await;
+    let took = deployment.until_handed_over(connectors[0].name(), stretched(AFTER_DEATH)).await;
     println!("F8 connector without NATS: owned again after {took:?}");
     let completed = deployment.until_complete(COMPLETE).await;
     println!("F8 connector without NATS: complete after {completed:?}, sent twice {:?}", deployment.sent_twice());
     to_nats.pass().await;
-    let took = deployment.until_spread(&connectors, AFTER_FAULT).await;
+    let took = deployment.until_spread(&connectors, stretched(AFTER_FAULT)).await;
     println!("F8: the connector has its share again {took:?} after the cut");
-    deployment.until_up(AFTER_FAULT).await;
+    deployment.until_up(stretched(AFTER_FAULT)).await;
     deployment.check().await;
 }
 
@@ -226,8 +226,8 @@ async fn f8_a_state_replica_cut_off_from_the_database_stops_nobody_for_long() {
     assert!(!cut_off.is_ready().await);
     let published = deployment.publish_everywhere("while the database was out of reach").await;
     to_postgres.pass().await;
-    let took = deployment.until_home_has_all(&published, AFTER_FAULT).await;
-    let completed = deployment.until_complete(AFTER_FAULT).await;
+    let took = deployment.until_home_has_all(&published, stretched(AFTER_FAULT)).await;
+    let completed = deployment.until_complete(stretched(AFTER_FAULT)).await;
     println!("F8 state without Postgres: what came meanwhile was home after {took:?}, complete after {completed:?}");
     deployment.check().await;
 }
@@ -246,7 +246,7 @@ async fn f8_a_home_out_of_reach_holds_up_the_sockets_and_loses_nothing() {
     assert!(memory.iter().all(|mb| *mb < 256), "{memory:?}");
     to_home.cut();
     to_home.pass().await;
-    let completed = deployment.until_complete(AFTER_FAULT + AFTER_FAULT).await;
+    let completed = deployment.until_complete(stretched(AFTER_FAULT) * 2).await;
     println!("F8 connectors without home: complete {completed:?} after its return");
     deployment.check().await;
 }
@@ -263,19 +263,19 @@ async fn f9_a_database_restored_from_an_older_dump_and_a_wiped_home_converge() {
     deployment.fleet.postgres.start_again().await;
     let backed_up = deployment.epochs().await;
     let published = deployment.publish_everywhere("after the backup").await;
-    deployment.until_home_has_all(&published, AFTER_FAULT).await;
+    deployment.until_home_has_all(&published, stretched(AFTER_FAULT)).await;
     connectors[0].kill().await;
-    deployment.until_handed_over(connectors[0].name(), AFTER_DEATH).await;
+    deployment.until_handed_over(connectors[0].name(), stretched(AFTER_DEATH)).await;
     let forgotten: BTreeSet<String> = deployment.epochs().await.difference(&backed_up).cloned().collect();
     assert!(!forgotten.is_empty());
     deployment.fleet.postgres.stop().await;
     deployment.fleet.postgres.restore().await;
     deployment.fleet.postgres.start_again().await;
     let newer = deployment.publish_everywhere("after the restore").await;
-    let took = deployment.until_home_has_all(&newer, AFTER_FAULT).await;
+    let took = deployment.until_home_has_all(&newer, stretched(AFTER_FAULT)).await;
     println!("F9 database restored from an older backup: news were home after {took:?}");
-    deployment.until_up(AFTER_FAULT).await;
-    deployment.until_complete(AFTER_FAULT).await;
+    deployment.until_up(stretched(AFTER_FAULT)).await;
+    deployment.until_complete(stretched(AFTER_FAULT)).await;
     assert!(deployment.epochs().await.is_disjoint(&forgotten), "no epoch is used twice");
     deployment.check().await;
 }
@@ -372,7 +372,7 @@ async fn one_process_in_every_role_works_on_a_bus_with_either_store() {
         let planner = deployment.fleet.add(Role::Planner);
         planner.until_ready().await;
         let published = deployment.publish_everywhere("with a guest").await;
-        deployment.until_home_has_all(&published, AFTER_FAULT).await;
+        deployment.until_home_has_all(&published, stretched(AFTER_FAULT)).await;
         everything.until_ready().await;
         let ended = everything.terminate().await;
         println!("one process on NATS and {store}: complete after {took:?}, ended after {:?}", ended.took);

@@ -17,7 +17,7 @@ use common::{Embedded, Project, Relay, ids, until_home_has, until_home_holds};
 use futures_util::future::join_all;
 use model::{LinkView, UpstreamStatus};
 use testkit::hostile::{Behaviour, Link};
-use testkit::{HostileRelay, wait_until};
+use testkit::{HostileRelay, stretched, wait_until};
 use tokio::sync::Mutex;
 
 /// Each test has the machine for itself: they measure time.
@@ -74,7 +74,7 @@ async fn scenario_10_a_hundred_black_holes_do_not_delay_a_healthy_upstream() {
     project.in_the_present();
     let live = arrives(&mut project, &healthy, &home).await;
     println!("beside 100 black holes: the first event after {first:?}, all after {all:?}, a live one {live:?} after its OK");
-    assert!(first < Duration::from_secs(2), "{first:?}");
+    assert!(first < stretched(Duration::from_secs(2)), "{first:?}");
     wait_until("every hole to be dialed", common::PATIENCE, || async { holes.iter().all(|hole| hole.connections() > 0) }).await;
     let is_held = |one: &UpstreamStatus| matches!(one.link, LinkView::Up { .. }) || one.failures > 0;
     system
@@ -102,23 +102,24 @@ async fn beside_a_healthy_one(cells: Vec<Cell>, undisturbed: Duration) {
         cells.into_iter().map(|cell| Seen { cell, took: None, look: Look::Underway { open: 0, missing: 0 } }).collect();
     let mut slowest = Duration::ZERO;
     let longest = seen.iter().map(|one| one.cell.bound).max().expect("there are cells");
-    while began.elapsed() < longest && seen.iter().any(|one| one.took.is_none()) {
+    while began.elapsed() < stretched(longest) && seen.iter().any(|one| one.took.is_none()) {
         slowest = slowest.max(arrives(&mut project, &healthy, &home).await);
         look_at(&mut seen, &system, &home, began).await;
     }
     print_matrix(&seen);
+    println!("bounds are stretched by {:.2}, as this machine is slowed down by its other work", testkit::contention());
     println!("the slowest live event of the healthy upstream took {slowest:?}");
     let late: Vec<&str> = seen.iter().filter(|one| !one.is_in_time()).map(|one| one.cell.name).collect();
     assert!(late.is_empty(), "not at their end in time: {late:?}");
     let against_our_word: Vec<&str> =
         seen.iter().filter(|one| !one.cell.is_told && one.cell.times_told() > 0).map(|one| one.cell.name).collect();
     assert!(against_our_word.is_empty(), "told who we are without consent: {against_our_word:?}");
-    assert!(slowest < undisturbed, "{slowest:?}");
+    assert!(slowest < stretched(undisturbed), "{slowest:?}");
 }
 
 impl Seen {
     fn is_in_time(&self) -> bool {
-        self.took.is_some_and(|took| took <= self.cell.bound)
+        self.took.is_some_and(|took| took <= stretched(self.cell.bound))
     }
 }
 

@@ -159,7 +159,7 @@ async fn a_process_that_is_asked_to_end_under_load_ends_well_and_goes_on_later()
     wait_until("some of it to be at home", common::PATIENCE, || async { home.held().await.len() > 1_000 }).await;
     let ended = first.terminated().await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(ended.took < Duration::from_secs(10), "it took {:?}", ended.took);
+    assert!(ended.took < testkit::stretched(Duration::from_secs(10)), "it took {:?}", ended.took);
     assert!(home.held().await.len() < crowd.ids().len(), "it was under load");
     let second = installed.run();
     until_home_holds(&home, &crowd.ids()).await;

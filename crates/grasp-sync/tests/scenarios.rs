@@ -194,7 +194,7 @@ async fn scenario_10_a_hundred_and_fifty_upstreams_that_blip_are_all_back_within
         .await;
     system.until("all links to be up again", common::PATIENCE, are_up).await;
     println!("150 links were back after {:?}", cut.elapsed());
-    assert!(cut.elapsed() < Duration::from_secs(60), "{:?}", cut.elapsed());
+    assert!(cut.elapsed() < testkit::stretched(Duration::from_secs(60)), "{:?}", cut.elapsed());
 }
 
 fn is_up(one: &UpstreamStatus) -> bool {
@@ -229,7 +229,7 @@ async fn scenario_11_a_new_issue_is_asked_for_only_where_its_repository_is_liste
     };
     let (asked, exchanges) = (since(|traffic| traffic.requests), since(|traffic| traffic.negentropy_opens));
     println!("the comment took {took:?}; {} REQs and {} exchanges", asked[0], exchanges[0]);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < testkit::stretched(Duration::from_secs(2)), "{took:?}");
     // Three live filters; the comment, where an exchange named it.
     assert!((1..=6).contains(&asked[0]), "{asked:?}");
     assert!(asked[1..].iter().chain(&exchanges[1..]).all(|count| *count == 0), "{asked:?} {exchanges:?}");

@@ -4,6 +4,7 @@
 //! A fixture that cannot start panics and says what to install: a test never passes because something was missing.
 
 mod chaos_proxy;
+mod contention;
 pub mod fleet;
 mod grasp_home;
 pub mod hostile;
@@ -22,6 +23,7 @@ mod wait;
 mod wire;
 
 pub use chaos_proxy::ChaosProxy;
+pub use contention::{factor as contention, stretched};
 pub use grasp_home::{GraspHome, GraspTerms};
 pub use hostile::HostileRelay;
 pub use local_relay::LocalRelay;

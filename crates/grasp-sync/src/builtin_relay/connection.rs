@@ -37,7 +37,7 @@ pub(super) async fn serve(stream: WebSocketStream<TcpStream>, shared: Arc<Shared
     let _leave = Leave { id, shared: Arc::clone(&shared) };
     let (mut sink, stream) = stream.split();
     let (written, events) = channel(WAITING_EVENTS);
-    let intake = intake::run(events, Arc::clone(&shared.hub), shared.committer.clone(), Arc::clone(&outbox));
+    let intake = intake::run(events, Arc::clone(&shared), Arc::clone(&outbox));
     let session =
         Session { id, shared: Arc::clone(&shared), outbox: Arc::clone(&outbox), exchanges: Exchanges::default(), written };
     tokio::select! {

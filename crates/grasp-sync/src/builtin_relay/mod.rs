@@ -68,6 +68,8 @@ pub struct Options {
     pub page_cap: usize,
     /// Most open subscriptions on one connection.
     pub max_subscriptions: usize,
+    /// Whether ids and signatures of written events are taken for good without a look: for measurements only.
+    pub is_trusting: bool,
 }
 
 impl Default for Options {
@@ -79,6 +81,7 @@ impl Default for Options {
             // As the most common relay software has them.
             page_cap: 500,
             max_subscriptions: 200,
+            is_trusting: false,
         }
     }
 }
@@ -120,6 +123,7 @@ struct Shared {
     counters: Counters,
     slack: Slack,
     negentropy: bool,
+    is_trusting: bool,
     caps: Caps,
 }
 
@@ -149,7 +153,8 @@ impl BuiltinRelay {
         let hub = Arc::new(Hub::new(archive, caps));
         let (committer, committing) = Committer::start(Arc::clone(&hub), journal).map_err(StartError::Thread)?;
         let counters = Counters::default();
-        let shared = Arc::new(Shared { hub, committer, counters, slack, negentropy: options.negentropy, caps });
+        let Options { negentropy, is_trusting, .. } = options;
+        let shared = Arc::new(Shared { hub, committer, counters, slack, negentropy, is_trusting, caps });
         let (signal, watched) = watch::channel(Signal::Serve(0));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), watched));
         Ok(Self { shared, address, signal, accepting, committing })
@@ -159,6 +164,12 @@ impl BuiltinRelay {
     #[must_use]
     pub fn url(&self) -> String {
         format!("ws://{}/", self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Takes events that are known to be signed well, by the same rules as written ones; blocks until done.

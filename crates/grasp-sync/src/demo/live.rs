@@ -6,7 +6,7 @@ use model::RelayUrl;
 use tokio::time::timeout;
 
 use super::cast::Cast;
-use super::client::{Client, ClientError};
+use crate::client::{Client, ClientError};
 use crate::world::LiveEvent;
 
 /// Far longer than a discovery window and the batch that follows it.

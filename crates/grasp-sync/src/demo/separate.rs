@@ -9,12 +9,12 @@ use model::{Event, EventId, RelayUrl, Timestamp};
 use tokio::task::spawn_blocking;
 
 use super::cast::{CastError, habits};
-use super::client::{Client, ClientError};
 use super::live::in_words;
 use super::record::HomeFacts;
 use super::{DemoError, check_size, table};
 use crate::builtin_relay::{BuiltinRelay, Options, Store};
 use crate::cli::{CheckArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs};
+use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::lifecycle::Shutdown;
 use crate::output;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use model::{RelayUrl, Status};
 use testkit::hostile::Behaviour;
-use testkit::{ChaosProxy, HostileRelay};
+use testkit::{ChaosProxy, HostileRelay, stretched};
 
 use crate::common::{Embedded, Project, Relay, Signed, ids};
 
@@ -176,8 +176,9 @@ impl Seen {
 }
 
 async fn until_its_end(name: &'static str, secs: u64, look: impl AsyncFn() -> (bool, String)) -> Ran {
-    let (began, bound) = (Instant::now(), Duration::from_secs(secs));
+    let began = Instant::now();
     loop {
+        let bound = stretched(Duration::from_secs(secs));
         let (is_at_end, end) = look().await;
         let took = is_at_end.then(|| began.elapsed());
         if is_at_end || began.elapsed() > bound {

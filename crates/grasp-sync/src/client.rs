@@ -1,6 +1,5 @@
-//! The smallest client there can be: publishes an event, waits for one, reads a whole relay.
-//!
-//! It speaks over a WebSocket of its own and shares nothing with the system that is shown.
+//! The smallest client there can be: publishes an event, waits for one, reads a whole relay. For demonstrations and
+//! measurements; it speaks over a WebSocket of its own and shares nothing with the system that is shown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,29 +35,29 @@ pub enum ClientError {
 }
 
 /// A connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Client {
-    pub(super) async fn connect(url: &RelayUrl) -> Result<Self, ClientError> {
+    pub(crate) async fn connect(url: &RelayUrl) -> Result<Self, ClientError> {
         let connecting = timeout(ANSWER_LIMIT, connect_async(url.as_str()));
         let (socket, _) = connecting.await.map_err(|_| ClientError::Silent)??;
         Ok(Self { socket })
     }
 
     /// Returns at the relay's OK.
-    pub(super) async fn publish(&mut self, event: &Event) -> Result<(), ClientError> {
+    pub(crate) async fn publish(&mut self, event: &Event) -> Result<(), ClientError> {
         self.say(&json!(["EVENT", event])).await?;
         timeout(ANSWER_LIMIT, self.consent(&event.id.to_hex())).await.map_err(|_| ClientError::Silent)?
     }
 
-    pub(super) async fn watch_for(&mut self, id: EventId) -> Result<(), ClientError> {
+    pub(crate) async fn watch_for(&mut self, id: EventId) -> Result<(), ClientError> {
         self.say(&json!(["REQ", "arrival", { "ids": [id.to_hex()] }])).await
     }
 
     /// Returns when the relay serves the event.
-    pub(super) async fn arrival(&mut self, id: EventId) -> Result<(), ClientError> {
+    pub(crate) async fn arrival(&mut self, id: EventId) -> Result<(), ClientError> {
         let id = id.to_hex();
         loop {
             let heard = self.hear().await?;
@@ -68,8 +67,28 @@ impl Client {
         }
     }
 
+    /// Watches for all events of a kind that are published from now on.
+    pub(crate) async fn watch_kind(&mut self, kind: u16) -> Result<(), ClientError> {
+        self.say(&json!(["REQ", "arrivals", { "kinds": [kind], "limit": 0 }])).await?;
+        loop {
+            if self.hear().await?[0] == "EOSE" {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The id of the next event that the relay serves; nothing where that is no id.
+    pub(crate) async fn next_arrival(&mut self) -> Result<Option<EventId>, ClientError> {
+        loop {
+            let heard = self.hear().await?;
+            if heard[0] == "EVENT" {
+                return Ok(heard[2]["id"].as_str().and_then(|id| EventId::from_hex(id).ok()));
+            }
+        }
+    }
+
     /// Everything that the relay serves, page by page.
-    pub(super) async fn everything(&mut self) -> Result<BTreeMap<EventId, Event>, ClientError> {
+    pub(crate) async fn everything(&mut self) -> Result<BTreeMap<EventId, Event>, ClientError> {
         let mut found = BTreeMap::new();
         let mut until = None;
         let mut suspect = None;
