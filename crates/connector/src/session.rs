@@ -68,6 +68,11 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
+    /// Its link is ended for the relay's conduct.
+    pub(crate) fn ban(&self) {
+        self.is_banned.store(true, Ordering::Relaxed);
+    }
+
     /// How long (seconds) the upstream of a session that has ended has no other one, at least. The store says how long in all;
     /// its answer may be from before it knew.
     pub(crate) fn rests_secs(&self) -> u64 {
@@ -493,7 +498,7 @@ impl Link<'_> {
                 }
                 Output::Breach(excess) => metrics::breach(self.assignment.role, excess),
                 Output::HangUp(DownClass::Banned) => {
-                    self.leash.pulse.is_banned.store(true, Ordering::Relaxed);
+                    self.leash.pulse.ban();
                     return Err(Ended::because(DownClass::Banned, self.session.misconduct()));
                 }
                 Output::HangUp(class) => return Err(Ended::because(class, "nothing is wanted here")),

@@ -300,6 +300,27 @@ mod tests {
         assert_eq!(worker.sessions.len(), 2, "what was not used is not saved up");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn x5_a_ban_outlives_an_answer_that_is_older_than_its_report() {
+        for (is_banned, rests) in [(false, 2), (true, 590)] {
+            let (mut worker, _questions) = worker().await;
+            worker.follow(vec![assignment(5)]);
+            let running = &worker.sessions[&UpstreamId(1)];
+            if is_banned {
+                running.pulse.ban();
+            }
+            running.stop.cancel();
+            while !worker.sessions[&UpstreamId(1)].task.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            for (passes, runs) in [(0, 0), (rests, 0), (20, 1)] {
+                tokio::time::advance(Duration::from_secs(passes)).await;
+                worker.follow(vec![assignment(6)]);
+                assert_eq!(worker.sessions.len(), runs, "banned: {is_banned}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_session_ends_when_its_upstream_is_another_s_or_leased_anew() {
         let (mut worker, _questions) = worker().await;
