@@ -67,7 +67,9 @@ pub(super) fn render(status: &Status, home: Option<&RelayUrl>, history: &History
     let overview = Overview::of(status, now);
     let mut html = Html::new();
     html.add(verdict(&overview, home, now)).add(tiles(status, &overview));
-    html.raw("<section data-key=\"charts\" class=\"charts\" aria-label=\"The last hours\">").add(charts(history)).raw("</section>\n");
+    html.raw("<section data-key=\"charts\" class=\"charts\" aria-label=\"The last hours\">")
+        .add(charts(history))
+        .raw("</section>\n");
     html.add(troubles(status)).add(upstreams(status, now));
     html.raw("<footer><p>Figures of ").add(time(now, now)).raw(". <a href=\"/status.json\">The same as JSON</a></p></footer>");
     html.done()
