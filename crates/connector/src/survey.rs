@@ -261,6 +261,9 @@ fn is_worth_another_link(class: DownClass) -> bool {
         | DownClass::Refused
         | DownClass::Tls
         | DownClass::HttpStatus
+        | DownClass::Auth
+        | DownClass::Payment
+        | DownClass::Policy
         | DownClass::Timeout
         | DownClass::Auth
         | DownClass::Payment
