@@ -29,6 +29,10 @@ sim-mutants *arguments:
 test-slow *arguments:
     scripts/test-nostr-rs-relay {{arguments}}
 
+# The page in a real browser; installs one the first time
+test-page *arguments:
+    scripts/test-page {{arguments}}
+
 # Build a small network in one process, and sync it
 demo *arguments:
     cargo run --release -p grasp-sync -- demo {{arguments}}

@@ -23,6 +23,7 @@ mod releases;
 mod session;
 mod sets;
 mod sink;
+pub mod survey;
 mod verify;
 mod wire;
 mod worker;

@@ -30,23 +30,23 @@ use crate::identity::Signer;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
 use crate::means::Means;
 use crate::metrics;
-use crate::sets::Sets;
+use crate::sets::{Sets, Source};
 use crate::wire::{self, Incoming};
 
 /// Events on their way home per session; beyond it the socket is not read.
 const IN_FLIGHT: usize = 2048;
 /// Frames taken from the socket before the other sources are looked at, and events handed over together.
-const FRAMES_AT_ONCE: usize = 128;
+pub(crate) const FRAMES_AT_ONCE: usize = 128;
 /// Outcomes are reported at this many, or this old.
 const ROWS_AT_ONCE: usize = 500;
 const ROWS_AGE: Duration = Duration::from_millis(200);
 /// Batches that move without outcomes (what they read is known) are named this often: their deadlines move too.
 const PROGRESS_AGE: Duration = Duration::from_secs(10);
 /// A quiet link is pinged after this long, and down when nothing at all came for three times as long.
-const PING_AFTER: Duration = Duration::from_secs(30);
-const SILENCE: Duration = Duration::from_secs(90);
+pub(crate) const PING_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 /// A write that does not get through.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// At the end, outcomes of events on their way are waited for this long.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ids of one report of lost events: about 270 kB.
@@ -155,7 +155,10 @@ async fn open<'a>(
         _asking: asking,
         socket,
         orders,
-        sets: Sets::new(shared.state.clone(), assignment.role == Role::Home, &assignment.learned),
+        sets: Sets::new(
+            Source::Ledger { state: shared.state.clone(), at_home: assignment.role == Role::Home },
+            &assignment.learned,
+        ),
         offers,
         settled,
         settled_to,

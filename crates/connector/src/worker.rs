@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use crate::fence::Fence;
 use crate::intake::Shared;
 use crate::means::Means;
+use crate::metrics;
 use crate::session::{self, Leash, Pulse};
 
 /// New dials are spread: at most this many in one beat.
@@ -160,6 +161,7 @@ impl Worker {
     /// Runs a session for every assignment, and for nothing else.
     fn follow(&mut self, assignments: Vec<Assignment>) {
         self.rest();
+        metrics::leases(assignments.len());
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
         self.left_behind.retain(|upstream, _| mine.contains_key(upstream));
         for (upstream, running) in &self.sessions {

@@ -23,6 +23,7 @@ pub mod pace;
 pub mod parents;
 pub mod placement;
 pub mod plan;
+pub mod refused;
 pub mod resume;
 pub mod room;
 pub mod rules;

@@ -2,7 +2,7 @@
 
 use engine::health::{self, Health};
 use engine::room::Room;
-use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, Method, Role, Timestamp};
+use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Incomplete, Learned, Method, Role, Timestamp};
 
 use crate::Settings;
 use crate::codec;
@@ -43,9 +43,9 @@ impl Relay {
     }
 
     /// Incomplete batches in a row, one more than before, and when to ask again.
-    pub(crate) fn asks_badly(&self, now: Timestamp) -> (u32, Timestamp) {
+    pub(crate) fn asks_badly(&self, why: Incomplete, now: Timestamp) -> (u32, Timestamp) {
         let failures = codec::small(self.ask_failures).saturating_add(1);
-        (failures, health::ask_again_at(failures, now))
+        (failures, health::ask_again_at(failures, why, now))
     }
 
     /// Everything learned, and whether other limits may make a consolidation due (S14).
@@ -72,6 +72,14 @@ pub(crate) struct Ended<'a> {
 }
 
 impl Ended<'_> {
+    /// Why it is incomplete, if it is.
+    pub(crate) fn why(&self) -> Incomplete {
+        match self.outcome {
+            BatchOutcome::Incomplete { why, .. } => *why,
+            BatchOutcome::Complete => Incomplete::Closed,
+        }
+    }
+
     /// Its state, and why it is incomplete if it is.
     pub(crate) fn words(&self) -> (&'static str, Option<String>) {
         match self.outcome {

@@ -92,6 +92,13 @@ impl Nats {
         self.counts.slow_consumers.load(Ordering::Relaxed)
     }
 
+    /// What the server says of itself: its version, and whether it keeps streams (JetStream).
+    #[must_use]
+    pub fn server(&self) -> (String, bool) {
+        let info = self.client.server_info();
+        (info.version, info.jetstream)
+    }
+
     async fn subscribe(&self, subject: String) -> Result<async_nats::Subscriber, BusError> {
         let subscriber = self.client.subscribe(subject).await.map_err(|_| BusError::Closed)?;
         self.asker.round_trip().await?;

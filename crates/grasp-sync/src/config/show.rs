@@ -111,6 +111,7 @@ fn normal(kind: Kind, text: &str) -> String {
         | Kind::Contact
         | Kind::PublicKey
         | Kind::SecretKey
+        | Kind::Token
         | Kind::Whom
         | Kind::SocketAddress
         | Kind::Endpoint => text.to_owned(),

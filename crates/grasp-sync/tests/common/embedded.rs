@@ -8,7 +8,7 @@ use grasp_sync::config::{Admits, Config, Home};
 use grasp_sync::system::System;
 use model::{
     EventExplained, EventId, Explained, GitWanted, LinkView, Outcome, PublicKey, RelayUrl, Resume, Role, Status, Subject,
-    UpstreamStatus,
+    UpstreamExplained, UpstreamStatus,
 };
 use tempfile::TempDir;
 use testkit::wait_for;
@@ -142,6 +142,15 @@ impl Embedded {
         match told.explained {
             Explained::Event(event) => *event,
             Explained::Repo(_) | Explained::Upstream(_) => panic!("it was asked about an event"),
+        }
+    }
+
+    /// What is known of one upstream, in full.
+    pub(crate) async fn explained_upstream(&self, url: &RelayUrl) -> UpstreamExplained {
+        let told = self.running.as_ref().expect("the system runs").explain(Subject::Upstream(url.clone())).await.unwrap();
+        match told.explained {
+            Explained::Upstream(told) => *told.expect("the upstream is known"),
+            Explained::Repo(_) | Explained::Event(_) => panic!("it was asked about an upstream"),
         }
     }
 
