@@ -5,12 +5,14 @@
 
 mod common;
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use common::{Embedded, GraspSync, Project, Relay, Running, ids, until_home_has};
 use model::{DownClass, NextWhy, RelayUrl};
 use testkit::hostile::{Behaviour, Flood, Link, Negentropy};
 use testkit::{HostileRelay, wait_for, wait_until};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 
 /// Each test has the machine for itself: they measure time.
@@ -126,10 +128,14 @@ struct Seen {
 /// Attackers of a new announcement, for a while.
 async fn one_round(round: u32, (project, healthy, home): (&mut Project, &Relay, &Relay), running: &Running) -> Seen {
     let logged = running.log().len();
-    let mut attackers = Vec::new();
-    for script in attacks() {
-        attackers.push(HostileRelay::start(script).await);
-    }
+    let attackers = aside(async {
+        let mut attackers = Vec::new();
+        for script in attacks() {
+            attackers.push(HostileRelay::start(script).await);
+        }
+        attackers
+    })
+    .await;
     let urls: Vec<String> = attackers.iter().map(HostileRelay::url).collect();
     let attacked = Project::named(&format!("attacked {round}")).history(&urls, 5);
     home.receives(&attacked).await;
@@ -143,6 +149,13 @@ async fn one_round(round: u32, (project, healthy, home): (&mut Project, &Relay, 
     assert_eq!(idle, 0, "attackers that were never dialed");
     seen.log = running.log().len() - logged;
     seen
+}
+
+/// Runs on a thread of its own: attackers that never rest are not to slow the relays that do everything right.
+async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    static ASIDE: OnceLock<Runtime> = OnceLock::new();
+    let runtime = ASIDE.get_or_init(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+    runtime.spawn(work).await.unwrap()
 }
 
 /// A comment on the healthy upstream's repository comes home, live.
