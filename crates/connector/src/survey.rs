@@ -265,9 +265,6 @@ fn is_worth_another_link(class: DownClass) -> bool {
         | DownClass::Payment
         | DownClass::Policy
         | DownClass::Timeout
-        | DownClass::Auth
-        | DownClass::Payment
-        | DownClass::Policy
         | DownClass::Empty
         | DownClass::Released
         | DownClass::Banned => false,

@@ -21,7 +21,7 @@ pub fn relay_url(data: &[u8]) {
     assert_eq!(read.port_or_known_default(), Some(url.port()));
     assert_eq!(read.host(), Some(url.host()), "{url}");
     assert!(read.username().is_empty() && read.password().is_none() && read.fragment().is_none());
-    if url.dialable(&[]).is_ok() {
+    if url.dialable(&[], false).is_ok() {
         assert_eq!(url.scheme(), Scheme::Wss);
         assert!(url.port() == 443 || url.port() >= 1024);
         assert!(is_for_everybody(&url.host()), "{url}");

@@ -178,8 +178,6 @@ fn remedy_of(class: DownClass) -> &'static str {
             "let this machine in: home, or a proxy before it, turns us away"
         }
         DownClass::Timeout | DownClass::Silent => "check firewalls between here and home",
-        DownClass::Auth => "home wants to know who reads it: name it in auth",
-        DownClass::Payment | DownClass::Policy => "home does not serve us: its operator has to let this service in",
         DownClass::Banned => "home sends what no relay should: check what runs at this URL",
         DownClass::NotDialable | DownClass::Closed | DownClass::Protocol | DownClass::Empty | DownClass::Released => {
             "check that a Nostr relay is at this URL"
