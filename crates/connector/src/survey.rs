@@ -257,6 +257,9 @@ fn is_worth_another_link(class: DownClass) -> bool {
         | DownClass::Refused
         | DownClass::Tls
         | DownClass::HttpStatus
+        | DownClass::Auth
+        | DownClass::Payment
+        | DownClass::Policy
         | DownClass::Timeout
         | DownClass::Empty
         | DownClass::Released => false,
