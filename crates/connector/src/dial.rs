@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{DownClass, RelayUrl, Role, Scheme, is_public_address};
+use model::{DialRefusal, DownClass, RelayUrl, Role, Scheme, is_public_address};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -19,12 +19,17 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
 use url::Host;
 
+use crate::names::Names;
+use crate::socks;
+
 /// A connection to a judged address, encrypted where the URL says so.
 pub(crate) type Stream = MaybeTlsStream<TcpStream>;
 pub(crate) type Socket = WebSocketStream<Stream>;
 
 /// DNS, TCP, TLS and upgrade together.
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
+/// The same through a proxy, which looks for the service first; Tor may take half a minute for that.
+const ONION_LIMIT: Duration = Duration::from_secs(45);
 const DNS_LIMIT: Duration = Duration::from_secs(3);
 /// One address; the next one is tried after it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
@@ -47,8 +52,10 @@ pub(crate) enum DialError {
     Tls(String),
     #[error("the relay answered HTTP {0} instead of a WebSocket")]
     Status(u16),
-    #[error("no WebSocket within {} s", DIAL_LIMIT.as_secs())]
+    #[error("no WebSocket in time")]
     Timeout,
+    #[error("through the proxy: {0}")]
+    Proxy(#[from] socks::NotConnected),
     #[error("no WebSocket: {0}")]
     Upgrade(String),
 }
@@ -58,7 +65,7 @@ impl DialError {
         match self {
             Self::NotDialable(_) => DownClass::NotDialable,
             Self::Dns(_) => DownClass::Dns,
-            Self::Refused(_) => DownClass::Refused,
+            Self::Refused(_) | Self::Proxy(_) => DownClass::Refused,
             Self::Tls(_) => DownClass::Tls,
             Self::Status(status) => engine::refused::by_status(*status),
             Self::Timeout => DownClass::Timeout,
@@ -79,8 +86,10 @@ pub(crate) struct Dialer {
 pub(crate) struct Reach {
     /// Networks that are not public and may be dialed all the same.
     pub(crate) allow_non_public: Vec<IpNet>,
-    /// Without it, a name is not resolved and its relay stays down; addresses need no look-up.
-    pub(crate) look_up_names: bool,
+    /// Who answers for names in announcements.
+    pub(crate) names: Names,
+    /// The SOCKS5 proxy through which onion services are dialed, on whosever word. Without one none is.
+    pub(crate) onion_proxy: Option<SocketAddr>,
 }
 
 /// On whose word a relay is dialed.
@@ -92,15 +101,16 @@ enum Word<'a> {
     Announcement(&'a Reach),
 }
 
-impl<'a> Word<'a> {
-    fn may_look_up(self) -> bool {
+impl Word<'_> {
+    /// The operator's names are looked up whatever is said of others.
+    fn names(&self) -> &Names {
         match self {
-            Self::Operator => true,
-            Self::Announcement(reach) => reach.look_up_names,
+            Self::Operator => &Names::System,
+            Self::Announcement(reach) => &reach.names,
         }
     }
 
-    fn allows(self, address: IpAddr) -> bool {
+    fn allows(&self, address: IpAddr) -> bool {
         match self {
             Self::Operator => true,
             Self::Announcement(reach) => {
@@ -118,20 +128,30 @@ impl Dialer {
 
     /// Opens a WebSocket to a relay in this role.
     pub(crate) async fn dial(&self, url: &RelayUrl, role: Role) -> Result<Socket, DialError> {
-        timeout(DIAL_LIMIT, self.upgrade(url, role)).await.unwrap_or(Err(DialError::Timeout))
+        let limit = if url.is_onion() { ONION_LIMIT } else { DIAL_LIMIT };
+        timeout(limit, self.upgrade(url, role)).await.unwrap_or(Err(DialError::Timeout))
     }
 
     /// Connects to a relay in this role, for a conversation of the caller's. Has limits for its steps, and none over all.
     pub(crate) async fn connect(&self, url: &RelayUrl, role: Role) -> Result<Stream, DialError> {
         let word = self.word(role);
         if let Word::Announcement(reach) = word {
-            url.dialable(&reach.allow_non_public).map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
+            let refused = url.dialable(&reach.allow_non_public, reach.onion_proxy.is_some());
+            refused.map_err(|refusal| DialError::NotDialable(refusal.to_string()))?;
         }
-        let stream = connect(&resolve(url, word).await?).await?;
+        let stream = if url.is_onion() { self.through_proxy(url).await? } else { connect(&resolve(url, word).await?).await? };
         match url.scheme() {
             Scheme::Ws => Ok(MaybeTlsStream::Plain(stream)),
             Scheme::Wss => encrypt(url, stream).await,
         }
+    }
+
+    /// The name of an onion service is the proxy's to find: nobody else is ever asked for it.
+    async fn through_proxy(&self, url: &RelayUrl) -> Result<TcpStream, DialError> {
+        let proxy = self.reach.onion_proxy.ok_or_else(|| DialError::NotDialable(DialRefusal::OnionWithoutProxy.to_string()))?;
+        let stream = connect(&[proxy]).await?;
+        let asked = timeout(ONION_LIMIT, socks::connect(stream, &host(url), url.port())).await;
+        Ok(asked.map_err(|_| DialError::Timeout)??)
     }
 
     pub(crate) fn user_agent(&self) -> &HeaderValue {
@@ -186,15 +206,13 @@ fn host(url: &RelayUrl) -> String {
 
 /// All addresses of the host. One bad address refuses the whole name: a rebinding resolver mixes them.
 async fn resolve(url: &RelayUrl, word: Word<'_>) -> Result<Vec<SocketAddr>, DialError> {
-    if matches!(url.host(), Host::Domain(_)) && !word.may_look_up() {
-        return Err(DialError::Dns("names are not looked up".to_owned()));
-    }
-    let host = host(url);
-    let looked_up = timeout(DNS_LIMIT, lookup_host((host.as_str(), url.port()))).await;
-    let addresses: Vec<SocketAddr> = match looked_up {
-        Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => return Err(DialError::Dns(error.to_string())),
-        Err(_) => return Err(DialError::Dns(format!("no answer within {} s", DNS_LIMIT.as_secs()))),
+    let addresses = match url.host() {
+        Host::Ipv4(address) => vec![SocketAddr::from((address, url.port()))],
+        Host::Ipv6(address) => vec![SocketAddr::from((address, url.port()))],
+        Host::Domain(name) => match timeout(DNS_LIMIT, word.names().addresses(name, url.port())).await {
+            Ok(answer) => answer.map_err(|error| DialError::Dns(error.to_string()))?,
+            Err(_) => return Err(DialError::Dns(format!("no answer within {} s", DNS_LIMIT.as_secs()))),
+        },
     };
     if addresses.is_empty() {
         return Err(DialError::Dns("the name has no address".to_owned()));
@@ -209,11 +227,13 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let mut last = DialError::Timeout;
     for address in addresses {
         match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
+            // It is where the judged address is, and nowhere else.
+            Ok(Ok(stream)) if stream.peer_addr().is_ok_and(|peer| peer.ip() == address.ip()) => {
                 // Requests are small and wait for answers.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
+            Ok(Ok(_)) => last = DialError::NotDialable("it answered from another address".to_owned()),
             Ok(Err(error)) => last = DialError::Refused(error.to_string()),
             Err(_) => {}
         }
@@ -229,45 +249,4 @@ fn classify(error: &WsError) -> DialError {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn reach(look_up_names: bool) -> Reach {
-        Reach { allow_non_public: vec!["127.0.0.0/8".parse().unwrap()], look_up_names }
-    }
-
-    async fn resolved(url: &str, reach: &Reach) -> Result<Vec<SocketAddr>, DialError> {
-        resolve(&RelayUrl::parse(url).unwrap(), Word::Announcement(reach)).await
-    }
-
-    #[tokio::test]
-    async fn where_names_are_not_looked_up_an_address_is_dialed_and_a_name_is_not() {
-        let offline = reach(false);
-        let address = resolved("ws://127.0.0.1:7777", &offline).await.unwrap();
-        assert_eq!(address, ["127.0.0.1:7777".parse().unwrap()]);
-        // Its own hosts file would answer for this name.
-        let refused = resolved("ws://localhost:7777", &offline).await.unwrap_err();
-        assert_eq!(
-            (refused.class(), refused.to_string().as_str()),
-            (DownClass::Dns, "name not resolved: names are not looked up")
-        );
-        assert!(resolved("ws://localhost:7777", &reach(true)).await.is_ok());
-    }
-
-    #[test]
-    fn who_calls_is_said_with_a_contact_that_a_header_can_hold() {
-        let version = env!("CARGO_PKG_VERSION");
-        assert_eq!(user_agent(None), format!("grasp-sync/{version}"));
-        let contact = "https://sync.example; ops@sync.example";
-        assert_eq!(user_agent(Some(contact)), format!("grasp-sync/{version} ({contact})"));
-        assert_eq!(user_agent(Some("a\r\nHost: evil.example")), format!("grasp-sync/{version}"));
-    }
-
-    #[tokio::test]
-    async fn an_address_out_of_reach_is_refused_before_anything_is_dialed() {
-        let refused = resolved("wss://10.1.2.3", &reach(false)).await.unwrap_err();
-        assert_eq!(refused.class(), DownClass::NotDialable);
-    }
-}
+mod tests;

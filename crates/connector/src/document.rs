@@ -133,7 +133,11 @@ mod tests {
     use crate::dial::Reach;
 
     fn documents() -> Documents {
-        let reach = Reach { allow_non_public: vec!["127.0.0.0/8".parse().unwrap()], look_up_names: false };
+        let reach = Reach {
+            allow_non_public: vec!["127.0.0.0/8".parse().unwrap()],
+            names: crate::names::Names::Nobody,
+            onion_proxy: None,
+        };
         Documents::new(Arc::new(Dialer::new(reach, Some("ops@sync.example"))))
     }
 

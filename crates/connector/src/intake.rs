@@ -20,6 +20,7 @@ use crate::discoveries::Discoveries;
 use crate::gates::Gates;
 use crate::git_news::GitNews;
 use crate::hosts::Hosts;
+use crate::load::Load;
 use crate::releases;
 use crate::sink::Sink;
 use crate::verify::Verifier;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) desk: Desk<Offer>,
     pub(crate) verifier: Verifier,
     pub(crate) hosts: Hosts,
+    pub(crate) load: Load,
     pub(crate) gates: Arc<Gates>,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
@@ -50,6 +52,8 @@ pub(crate) struct Offer {
     pub(crate) upstream: UpstreamId,
     /// Private repositories are shared with its relay.
     pub(crate) from_private_peer: bool,
+    /// What it costs in memory (bytes).
+    pub(crate) weight: usize,
     pub(crate) settled: mpsc::UnboundedSender<Settled>,
 }
 
@@ -58,6 +62,7 @@ pub(crate) struct Offer {
 pub(crate) struct Settled {
     pub(crate) ticket: Ticket,
     pub(crate) event: EventId,
+    pub(crate) weight: usize,
     pub(crate) what: What,
 }
 
@@ -74,7 +79,7 @@ pub(crate) enum What {
 impl Offer {
     fn settle(self, what: What) {
         // A session that has ended does not wait for outcomes; home's ledger is repaired by the next exchange.
-        let _ = self.settled.send(Settled { ticket: self.ticket, event: self.event.id, what });
+        let _ = self.settled.send(Settled { ticket: self.ticket, event: self.event.id, weight: self.weight, what });
     }
 
     fn row(&self, outcome: Outcome, words: &str) -> LedgerRow {
@@ -184,12 +189,12 @@ async fn bring_home(shared: &Arc<Shared>, mut offer: Offer, bars: &[Bar]) {
         }
     }
     // The text goes to the sink; its outcome needs only the event.
-    let (event, json) = (Arc::clone(&offer.event), std::mem::take(&mut offer.json));
+    let (from, event, json) = (offer.upstream, Arc::clone(&offer.event), std::mem::take(&mut offer.json));
     let done = {
         let shared = Arc::clone(shared);
         Box::new(move |outcome: Outcome, words: &str| finish_or_hold(&shared, offer, outcome, words))
     };
-    shared.sink.offer(&event, json, done).await;
+    shared.sink.offer(from, &event, json, done).await;
 }
 
 pub(crate) async fn admit(shared: &Shared, event: &Event) -> Verdict {

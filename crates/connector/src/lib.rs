@@ -7,7 +7,6 @@ mod desk;
 mod dial;
 mod discoveries;
 mod document;
-mod endings;
 mod fence;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
@@ -17,17 +16,22 @@ mod home_terms;
 mod hosts;
 mod identity;
 mod intake;
+mod lines;
+mod load;
 mod means;
 mod metrics;
+mod names;
 mod releases;
 mod session;
 mod sets;
 mod sink;
+mod socks;
 pub mod survey;
 mod verify;
 mod wire;
 mod worker;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +66,8 @@ pub struct Settings {
     pub allow_non_public: Vec<IpNet>,
     /// Whether the names of announced upstreams are looked up. Without it only those named by address are dialed.
     pub look_up_names: bool,
+    /// The SOCKS5 proxy through which onion services are dialed; without one none is.
+    pub onion_proxy: Option<SocketAddr>,
     /// Who we are to relays that may know.
     pub identity: Identity,
     /// Where whoever runs a relay reaches us: an address or a URL.
@@ -84,7 +90,8 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         discoveries::Discoveries::begin(state.clone(), window, settings.discovery_window, after_sessions.clone());
     let sink = sink::Sink::new();
     let gates = Arc::new(gates::Gates::new(settings.admission, own_urls, settings.private_peers));
-    let reach = dial::Reach { allow_non_public: settings.allow_non_public, look_up_names: settings.look_up_names };
+    let names = if settings.look_up_names { names::Names::System } else { names::Names::Nobody };
+    let reach = dial::Reach { allow_non_public: settings.allow_non_public, names, onion_proxy: settings.onion_proxy };
     let dialer = dial::Dialer::new(reach, settings.contact.as_deref());
     let means = Arc::new(means::Means::new(dialer, settings.identity, settings.dials_per_minute));
     let reading = means.home_terms.clone().read(
@@ -106,6 +113,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
         hosts: hosts::Hosts::new(),
+        load: load::Load::default(),
         gates,
         sink,
         discoveries,
@@ -127,13 +135,13 @@ pub struct Unreachable {
     pub detail: String,
 }
 
-/// Dials `url` once, on the operator's word, and hangs up: whether a relay answers there. `contact`: as in [`Settings`].
+/// Dials `url` once, on the operator's word, and hangs up: whether a relay answers there. The others: as in [`Settings`].
 ///
 /// # Errors
 /// It does not, and why.
-pub async fn knock(url: &RelayUrl, contact: Option<&str>) -> Result<(), Unreachable> {
+pub async fn knock(url: &RelayUrl, contact: Option<&str>, onion_proxy: Option<SocketAddr>) -> Result<(), Unreachable> {
     install_crypto();
-    let reach = dial::Reach { allow_non_public: Vec::new(), look_up_names: true };
+    let reach = dial::Reach { allow_non_public: Vec::new(), names: names::Names::System, onion_proxy };
     match dial::Dialer::new(reach, contact).dial(url, Role::Bootstrap).await {
         Ok(mut socket) => {
             // A close frame is a courtesy.

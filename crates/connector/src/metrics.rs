@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use engine::conduct::Excess;
 use engine::gate::CopyFault;
 use model::{BatchCounts, BatchOutcome, Role, Said};
 use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
@@ -18,6 +19,8 @@ static ROUNDS: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("grasp_sync.rounds", "pages, or rounds of negentropy, of batches that ended, by method"));
 static BYTES: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("grasp_sync.bytes", "bytes of text over the links to relays, by direction"));
+static BREACHES: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("grasp_sync.breaches", "times that a relay went beyond what it is let, by what it did"));
 static AUDIT_FOUND: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("grasp_sync.audit_found", "events that only an audit after a quick reconnect has found"));
 static LINKS: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
@@ -55,6 +58,11 @@ pub(crate) fn event(class: Role, what: &What) {
 /// A copy went no further.
 pub(crate) fn dropped(class: Role, fault: CopyFault) {
     EVENTS.add(1, &[KeyValue::new("outcome", fault.as_str()), class_label(class)]);
+}
+
+/// A relay of this class went beyond what it is let.
+pub(crate) fn breach(class: Role, excess: Excess) {
+    BREACHES.add(1, &[KeyValue::new("excess", excess.as_str()), class_label(class)]);
 }
 
 /// A report left, and with it perhaps the end of a batch.

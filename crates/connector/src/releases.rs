@@ -86,6 +86,9 @@ async fn offer_again(shared: &Arc<Shared>, released: Vec<Waiting>) {
     }
 }
 
+/// What was kept has a turn of its own, beside those of upstreams.
+const KEPT: UpstreamId = UpstreamId(0);
+
 async fn offer(shared: &Arc<Shared>, event: Arc<Event>, json: String, bars: &[Bar]) -> oneshot::Receiver<LedgerRow> {
     let (answer, answered) = oneshot::channel();
     let done = {
@@ -99,7 +102,7 @@ async fn offer(shared: &Arc<Shared>, event: Arc<Event>, json: String, bars: &[Ba
         return answered;
     }
     match admit(shared, &event).await {
-        Verdict::Admitted => shared.sink.offer(&event, json, Box::new(done)).await,
+        Verdict::Admitted => shared.sink.offer(KEPT, &event, json, Box::new(done)).await,
         Verdict::Refused(reason) => done(Outcome::Gated(reason), ""),
         Verdict::NeedsMaintainer { .. } => done(Outcome::NeedsParent, ""),
     }
@@ -206,7 +209,8 @@ mod tests {
         let (git_news, _) =
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
         let hosts = crate::hosts::Hosts::new();
-        Arc::new(Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries, git_news })
+        let load = crate::load::Load::default();
+        Arc::new(Shared { state, bus, desk, verifier, hosts, load, gates, sink, discoveries, git_news })
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

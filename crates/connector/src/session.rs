@@ -3,17 +3,19 @@
 //! Path of an event: socket → session (is it ours?) → intake → outcome → report. Each step waits for the next one, so a
 //! slow home slows the reading of this socket, and nothing is dropped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::{Origin, Received};
+use engine::conduct::{Excess, SHORTEST_BAN_SECS};
 use engine::gate::CopyFault;
+use engine::rules::REDIAL_SECS;
 use engine::session::{Frame, Input, Output, Request, Session, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
-    Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
+    Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, Event, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -28,12 +30,14 @@ use crate::fence::Fence;
 use crate::hosts::HostShare;
 use crate::identity::Signer;
 use crate::intake::{Offer, Settled, Shared, What, take_in};
+use crate::lines::Line;
+use crate::load::Share;
 use crate::means::Means;
 use crate::metrics;
 use crate::sets::{Sets, Source};
 use crate::wire::{self, Incoming};
 
-/// Events on their way home per session; beyond it the socket is not read.
+/// Events on their way home per session; beyond it, or beyond what they may weigh, the socket is not read.
 const IN_FLIGHT: usize = 2048;
 /// Frames taken from the socket before the other sources are looked at, and events handed over together.
 pub(crate) const FRAMES_AT_ONCE: usize = 128;
@@ -51,8 +55,6 @@ pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ids of one report of lost events: about 270 kB.
 const LOST_AT_ONCE: usize = 4_000;
-/// Different forged events until the link is ended.
-const MOST_FORGED: usize = 10;
 
 /// What a worker keeps of a running session.
 #[derive(Debug, Default)]
@@ -61,6 +63,8 @@ pub(crate) struct Pulse {
     behind_since: AtomicU64,
     /// Unix seconds since when something may have been missed on the link and not been read yet; 0 when nothing is.
     gap_since: AtomicU64,
+    /// Its link was ended for the relay's conduct.
+    is_banned: AtomicBool,
 }
 
 impl Pulse {
@@ -68,6 +72,17 @@ impl Pulse {
     pub(crate) fn after(left_behind: Option<Timestamp>) -> Self {
         let gap_since = AtomicU64::new(left_behind.map_or(0, |since| since.as_secs().max(1)));
         Self { gap_since, ..Self::default() }
+    }
+
+    /// Its link is ended for the relay's conduct.
+    pub(crate) fn ban(&self) {
+        self.is_banned.store(true, Ordering::Relaxed);
+    }
+
+    /// How long (seconds) the upstream of a session that has ended has no other one, at least. The store says how long in all;
+    /// its answer may be from before it knew.
+    pub(crate) fn rests_secs(&self) -> u64 {
+        if self.is_banned.load(Ordering::Relaxed) { SHORTEST_BAN_SECS } else { REDIAL_SECS }
     }
 
     /// Since when an event may be without a final outcome.
@@ -110,7 +125,7 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, means: Arc<
         // No link, so no new epoch: the clock keeps the sequence growing from dial to dial.
         Err(error) => (assignment.epoch, error.class(), error.to_string(), unix_ms()),
     };
-    if shared.sink.endings().is_news(&assignment.url) {
+    if shared.sink.lines().may_say(Line::Down, &assignment.url, assignment.role) {
         info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
     } else {
         debug!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
@@ -137,18 +152,22 @@ async fn open<'a>(
     if epoch != coming {
         return Err(format!("granted epoch {epoch}, listening for {coming}"));
     }
-    info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
+    if shared.sink.lines().may_say(Line::Up, &assignment.url, assignment.role) {
+        info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
+    }
     let (offers, taken) = mpsc::channel(4);
     let (settled_to, settled) = mpsc::unbounded_channel();
     tokio::spawn(take_in(Arc::clone(shared), assignment.role, taken));
     let now = Instant::now();
     let (news, asking) = means.news(assignment, &shared.gates);
     let signer = means.identity.signer(assignment.role, &assignment.url);
+    let session = Session::new(resume, assignment.learned.clone()).with_auth(signer.policy());
+    let session = if assignment.role == Role::Home { session.with_trust() } else { session };
     Ok(Link {
         shared,
         assignment,
         epoch,
-        session: Session::new(resume, assignment.learned.clone()).with_auth(signer.policy()),
+        session,
         host: shared.hosts.share(&assignment.url, assignment.role),
         signer,
         news,
@@ -173,7 +192,7 @@ async fn open<'a>(
         counts: BatchCounts::default(),
         sequence: 0,
         in_flight: 0,
-        forged: HashSet::new(),
+        share: shared.load.share(),
     })
 }
 
@@ -205,8 +224,7 @@ struct Link<'a> {
     counts: BatchCounts,
     sequence: u64,
     in_flight: usize,
-    /// Forged copies, each once however often it comes.
-    forged: HashSet<u64>,
+    share: Share,
 }
 
 /// Why a link ended.
@@ -258,7 +276,7 @@ impl Link<'_> {
             return Err(Ended::because(DownClass::Released, "the lease ran out"));
         }
         let wake = self.wake_at();
-        let may_read = self.in_flight < IN_FLIGHT;
+        let may_read = self.has_room();
         // Frames come before deadlines: what has arrived is not late.
         let happened = tokio::select! {
             biased;
@@ -272,7 +290,7 @@ impl Link<'_> {
         };
         match happened {
             Happened::Stop => return Err(Ended::because(DownClass::Released, "the process stops or the lease is gone")),
-            Happened::Settled(Some(settled)) => self.take_settled(settled)?,
+            Happened::Settled(Some(settled)) => self.take_settled(settled),
             Happened::Order(Some(order)) => self.take_order(order),
             Happened::Worked(mut input) => {
                 // Another session, or another filter of this one, brought it home since the set was loaded.
@@ -290,6 +308,10 @@ impl Link<'_> {
             }
         }
         self.act().await
+    }
+
+    fn has_room(&self) -> bool {
+        self.in_flight < IN_FLIGHT && self.share.has_room()
     }
 
     /// Tells the session what happened, with all that is known of its host.
@@ -328,7 +350,7 @@ impl Link<'_> {
                 break Err(ended);
             }
             taken += 1;
-            if taken < FRAMES_AT_ONCE {
+            if taken < FRAMES_AT_ONCE && self.has_room() {
                 next = self.socket.next().now_or_never();
             }
         };
@@ -341,12 +363,22 @@ impl Link<'_> {
         match frame {
             Some(Ok(Message::Text(text))) => {
                 self.counts.bytes_in += text.len() as u64;
-                self.take_text(&text, offers)
+                self.take_text(&text, offers);
+                Ok(())
             }
-            Some(Ok(Message::Binary(_))) => Err(Ended::because(DownClass::Protocol, "a binary message")),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Ok(Message::Binary(bytes))) => {
+                self.counts.bytes_in += bytes.len() as u64;
+                self.drop_message(Excess::Garbage, wire::fingerprint(&bytes));
+                Ok(())
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                self.session.note(Excess::Pings, self.shared.hosts.now());
+                Ok(())
+            }
+            Some(Ok(Message::Frame(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(Ended::because(DownClass::Closed, "the relay closed the connection")),
             Some(Err(WsError::Capacity(error))) => {
+                metrics::breach(self.assignment.role, Excess::TooLong);
                 self.session.message_too_large(self.shared.hosts.now());
                 Err(Ended::because(DownClass::Protocol, error.to_string()))
             }
@@ -354,8 +386,20 @@ impl Link<'_> {
         }
     }
 
-    fn take_text(&mut self, text: &str, offers: &mut Vec<Offer>) -> Result<(), Ended> {
-        match wire::read(text).map_err(|error| Ended::because(DownClass::Protocol, error.to_string()))? {
+    /// What nobody can read may stand for an event; whoever asks for one asks again.
+    fn drop_message(&mut self, excess: Excess, frame: u64) {
+        self.session.garbage(excess, frame, self.shared.hosts.now());
+        metrics::dropped(self.assignment.role, CopyFault::Malformed);
+    }
+
+    fn take_text(&mut self, text: &str, offers: &mut Vec<Offer>) {
+        if !self.session.takes(text.len()) {
+            return self.drop_message(Excess::TooLong, wire::fingerprint(text));
+        }
+        let Ok(message) = wire::read(text) else {
+            return self.drop_message(Excess::Garbage, wire::fingerprint(text));
+        };
+        match message {
             Incoming::Event { sub, event, json } => {
                 let now = self.shared.hosts.now();
                 let verdict = self.session.event(&sub, &event, now);
@@ -367,7 +411,9 @@ impl Link<'_> {
                     }
                     let (upstream, settled) = (self.assignment.upstream, self.settled_to.clone());
                     let from_private_peer = self.shared.gates.is_private_peer(&self.assignment.url);
-                    offers.push(Offer { event: Arc::from(event), json, ticket, upstream, from_private_peer, settled });
+                    let weight = weight_of(&event, &json);
+                    self.share.add(weight);
+                    offers.push(Offer { event: Arc::from(event), json, ticket, upstream, from_private_peer, weight, settled });
                 } else if verdict == Verdict::Stray {
                     metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
                 } else if verdict == Verdict::Unwanted {
@@ -376,13 +422,12 @@ impl Link<'_> {
             }
             Incoming::Frame(frame) => self.handle(Input::Frame(frame)),
             Incoming::Ok { id, .. } => self.handle(Input::Frame(Frame::Ok { id })),
-            Incoming::Unknown => {}
+            Incoming::Unknown => self.session.note(Excess::Chatter, self.shared.hosts.now()),
             Incoming::UnreadableEvent { sub, frame } => {
                 self.session.unreadable(&sub, frame, self.shared.hosts.now());
                 metrics::dropped(self.assignment.role, CopyFault::Malformed);
             }
         }
-        Ok(())
     }
 
     async fn hand_over(&mut self, offers: Vec<Offer>) {
@@ -396,19 +441,16 @@ impl Link<'_> {
         let _ = self.offers.send(offers).await;
     }
 
-    fn take_settled(&mut self, settled: Settled) -> Result<(), Ended> {
+    fn take_settled(&mut self, settled: Settled) {
         self.settle(settled);
         while let Ok(settled) = self.settled.try_recv() {
             self.settle(settled);
         }
-        if self.forged.len() >= MOST_FORGED {
-            return Err(Ended::because(DownClass::Protocol, format!("{} forged events", self.forged.len())));
-        }
-        Ok(())
     }
 
-    fn settle(&mut self, Settled { ticket, event, what }: Settled) {
+    fn settle(&mut self, Settled { ticket, event, weight, what }: Settled) {
         self.in_flight -= 1;
+        self.share.give_back(weight);
         if self.in_flight == 0 {
             self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
         }
@@ -421,10 +463,7 @@ impl Link<'_> {
                 engine::session::Settled::Fresh
             }
             What::Known => engine::session::Settled::Known,
-            What::Faulty { fault: _, frame } => {
-                self.forged.insert(frame);
-                engine::session::Settled::Forged { frame }
-            }
+            What::Faulty { fault: _, frame } => engine::session::Settled::Forged { frame },
         };
         self.handle(Input::Settled { ticket, event, what });
     }
@@ -465,6 +504,11 @@ impl Link<'_> {
                     // Outcomes come before the word that depends on them (I8).
                     self.report_progress().await?;
                     self.report(said).await?;
+                }
+                Output::Breach(excess) => metrics::breach(self.assignment.role, excess),
+                Output::HangUp(DownClass::Banned) => {
+                    self.leash.pulse.ban();
+                    return Err(Ended::because(DownClass::Banned, self.session.misconduct()));
                 }
                 Output::HangUp(class) => return Err(Ended::because(class, "nothing is wanted here")),
             }
@@ -575,6 +619,14 @@ impl Link<'_> {
         let progress = (!self.session.is_idle()).then_some(self.reported + PROGRESS_AGE);
         [session, rows, progress].into_iter().flatten().fold(ping, Instant::min)
     }
+}
+
+/// What an event costs in memory while it is on its way (bytes): its text, the same once more in parts, each of them with what
+/// holds it.
+fn weight_of(event: &Event, json: &str) -> usize {
+    const PART_BYTES: usize = 64;
+    let parts: usize = event.tags.iter().map(|tag| 1 + tag.as_slice().len()).sum();
+    2 * json.len() + PART_BYTES * parts
 }
 
 fn unix_ms() -> u64 {

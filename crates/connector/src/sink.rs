@@ -10,14 +10,14 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, HomeWrites, RelayUrl};
+use model::{Event, HomeWrites, RelayUrl, Role, UpstreamId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::endings::Endings;
+use crate::lines::{Line, Lines};
 use crate::means::Means;
 use queue::{Done, Queue};
 use writer::{Rate, Writer};
@@ -41,23 +41,23 @@ pub(crate) struct Terms {
 pub(crate) struct Sink {
     queue: Arc<Queue>,
     places: Arc<Semaphore>,
-    endings: Arc<Endings>,
+    lines: Arc<Lines>,
 }
 
 impl Sink {
     pub(crate) fn new() -> Self {
-        Self { queue: Arc::new(Queue::new()), places: Arc::new(Semaphore::new(WAITING)), endings: Arc::default() }
+        Self { queue: Arc::new(Queue::new()), places: Arc::new(Semaphore::new(WAITING)), lines: Arc::default() }
     }
 
     /// Offers an event. Waits for a place; `done` is called when home's word on it is final.
-    pub(crate) async fn offer(&self, event: &Event, json: String, done: Done) {
+    pub(crate) async fn offer(&self, from: UpstreamId, event: &Event, json: String, done: Done) {
         let place = Arc::clone(&self.places).acquire_owned().await.expect("the sink is never closed");
-        self.queue.put(event, json, done, place);
+        self.queue.put(from, event, (json, done), place);
     }
 
     /// Which ends of links are worth a line, of home's and of all others.
-    pub(crate) fn endings(&self) -> &Endings {
-        &self.endings
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.lines
     }
 
     /// How the writes go.
@@ -90,7 +90,7 @@ async fn keep_link(sink: Sink, home: RelayUrl, link: usize, (window, means): (us
             }
             Err(why) => why,
         };
-        if sink.endings.is_news(&home) {
+        if sink.lines.may_say(Line::Down, &home, Role::Home) {
             warn!(%home, link, why, "home takes no writes; trying again");
         }
         sleep(wait).await;

@@ -7,6 +7,7 @@ mod held;
 mod link;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::Unreachable;
 use crate::dial::{Dialer, Reach};
 use crate::document::{self, Documents};
 use crate::hosts::Hosts;
+use crate::names::Names;
 use crate::verify::Verifier;
 pub use held::Held;
 use link::Link;
@@ -37,6 +39,7 @@ pub struct SurveyTerms {
     /// As in [`crate::Settings`].
     pub allow_non_public: Vec<IpNet>,
     pub look_up_names: bool,
+    pub onion_proxy: Option<SocketAddr>,
     pub contact: Option<String>,
 }
 
@@ -153,8 +156,9 @@ impl Surveyor {
     #[must_use]
     pub fn new(terms: SurveyTerms) -> Self {
         crate::install_crypto();
-        let SurveyTerms { allow_non_public, look_up_names, contact } = terms;
-        let reach = Reach { allow_non_public, look_up_names };
+        let SurveyTerms { allow_non_public, look_up_names, onion_proxy, contact } = terms;
+        let names = if look_up_names { Names::System } else { Names::Nobody };
+        let reach = Reach { allow_non_public, names, onion_proxy };
         let dialer = Arc::new(Dialer::new(reach, contact.as_deref()));
         let documents = Documents::new(Arc::clone(&dialer));
         Self { dialer, documents, hosts: Hosts::new(), verifier: Verifier::new() }
@@ -261,8 +265,12 @@ fn is_worth_another_link(class: DownClass) -> bool {
         | DownClass::Payment
         | DownClass::Policy
         | DownClass::Timeout
+        | DownClass::Auth
+        | DownClass::Payment
+        | DownClass::Policy
         | DownClass::Empty
-        | DownClass::Released => false,
+        | DownClass::Released
+        | DownClass::Banned => false,
     }
 }
 

@@ -62,7 +62,7 @@ fn read_event(parts: &[&RawValue]) -> Result<Incoming, BadFrame> {
 }
 
 /// The same for the same text, in this process.
-pub(crate) fn fingerprint(text: &str) -> u64 {
+pub(crate) fn fingerprint(text: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()

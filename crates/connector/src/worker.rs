@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::caps::Dials;
-use engine::rules::REDIAL_SECS;
 use model::{Assignment, Epoch, LeaseRequest, Timestamp, UpstreamId, WorkerId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -184,13 +183,12 @@ impl Worker {
         !self.sessions.contains_key(&upstream) && !self.resting.contains_key(&upstream)
     }
 
-    /// Sessions that have ended rest for the time that no relay is redialed in.
+    /// The upstreams of sessions that have ended rest for the time that no relay is redialed in, or that one is left alone.
     fn rest(&mut self) {
         let now = Instant::now();
-        let rested = now + Duration::from_secs(REDIAL_SECS);
         self.resting.retain(|_, until| *until > now);
         for (upstream, ended) in self.sessions.extract_if(|_, running| running.task.is_finished()) {
-            self.resting.insert(upstream, rested);
+            self.resting.insert(upstream, now + Duration::from_secs(ended.pulse.rests_secs()));
             self.left_behind.extend(ended.pulse.behind_since().map(|since| (upstream, since)));
         }
     }
@@ -248,10 +246,11 @@ mod tests {
         let (state, pace) = (StateClient::new(Arc::clone(&bus)), crate::git_news::Pace::default());
         let (git_news, _) = crate::git_news::GitNews::begin(state.clone(), Arc::clone(&bus), pace, CancellationToken::new());
         let hosts = crate::hosts::Hosts::new();
-        let shared = Shared { state, bus, desk, verifier, hosts, gates, sink, discoveries, git_news };
+        let load = crate::load::Load::default();
+        let shared = Shared { state, bus, desk, verifier, hosts, load, gates, sink, discoveries, git_news };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
-        let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
+        let reach = Reach { allow_non_public: Vec::new(), names: crate::names::Names::Nobody, onion_proxy: None };
         let means = Arc::new(Means::new(Dialer::new(reach, None), Identity::default(), 6));
         (Worker::new(Arc::new(shared), terms, means, LeaseSign::default()), questions)
     }
@@ -337,6 +336,27 @@ mod tests {
         worker.renew(false, Instant::now() + TTL).await.unwrap();
         let left = vec![(UpstreamId(1), since)];
         assert_eq!(said.await.unwrap(), [vec![], left.clone(), left.clone(), left.clone(), left]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn x5_a_ban_outlives_an_answer_that_is_older_than_its_report() {
+        for (is_banned, rests) in [(false, 2), (true, 590)] {
+            let (mut worker, _questions) = worker().await;
+            worker.follow(vec![assignment(5)]);
+            let running = &worker.sessions[&UpstreamId(1)];
+            if is_banned {
+                running.pulse.ban();
+            }
+            running.stop.cancel();
+            while !worker.sessions[&UpstreamId(1)].task.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            for (passes, runs) in [(0, 0), (rests, 0), (20, 1)] {
+                tokio::time::advance(Duration::from_secs(passes)).await;
+                worker.follow(vec![assignment(6)]);
+                assert_eq!(worker.sessions.len(), runs, "banned: {is_banned}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -13,6 +13,11 @@ use crate::git::clone_urls;
 use crate::targets::is_newer;
 use crate::tombstones::left_by;
 
+/// Repos under which one root is written down: one for each maintainer's announcement of a large project.
+const REPOS_PER_ROOT: usize = 50;
+/// Relays of one announcement that are written down, each with why it is not dialed if it is not. The longest list in use names
+/// sixteen.
+const RELAYS_PER_ANNOUNCEMENT: usize = 1_000;
 /// Tombstones of one window: one deletion may name a thousand events.
 const MOST_TOMBSTONES: usize = 5_000;
 
@@ -129,7 +134,7 @@ pub fn read_announcement(event: &Event) -> Option<RepoSeen> {
     let mut relays: Vec<RelayUrl> = Vec::new();
     let values = event.tags.iter().filter(|tag| tag.kind() == "relays").flat_map(|tag| tag.as_slice().iter().skip(1));
     for relay in values.filter_map(|value| RelayUrl::parse(value).ok()) {
-        if !relays.contains(&relay) {
+        if !relays.contains(&relay) && relays.len() < RELAYS_PER_ANNOUNCEMENT {
             relays.push(relay);
         }
     }
@@ -156,11 +161,11 @@ fn read_maintainers(event: &Event) -> Vec<PublicKey> {
 pub fn read_root(event: &Event) -> Option<RootSeen> {
     let mut repos: Vec<RepoAddr> = Vec::new();
     for addr in first_values(event, "a").filter_map(|value| value.parse::<RepoAddr>().ok()) {
-        if !repos.contains(&addr) {
+        if !repos.contains(&addr) && repos.len() < REPOS_PER_ROOT {
             repos.push(addr);
         }
     }
-    let seen = RootSeen { id: event.id, kind: event.kind, created_at: event.created_at, repos };
+    let seen = RootSeen { id: event.id, kind: event.kind, created_at: event.created_at, repos, author: Some(event.pubkey) };
     (!seen.repos.is_empty()).then_some(seen)
 }
 

@@ -10,6 +10,9 @@ use crate::tombstones::{Gone, Tombstones};
 /// NIP-40: an event that expires within this time (seconds) would be gone before anybody reads it.
 const EXPIRES_SOON_SECS: u64 = 60;
 
+/// Tags of an event: more than any relay is known to take (2,000 in strfry's defaults).
+const MOST_TAGS: usize = 2_000;
+
 /// What stands around an event in its message, `["EVENT",…]`, in bytes.
 const EVENT_FRAME_BYTES: usize = 10;
 
@@ -119,7 +122,7 @@ pub fn gate(offered: AtTheGate<'_>, limits: &Limits, tombstones: &Tombstones, no
 fn shut(AtTheGate { event, bytes, .. }: AtTheGate<'_>, limits: &Limits, now: Timestamp) -> Option<GateReason> {
     let (created, now) = (event.created_at.as_secs(), now.as_secs());
     let is_long = limits.content_chars.is_some_and(|most| event.content.len() > most && event.content.chars().count() > most);
-    if bytes > limits.event_bytes || is_long {
+    if bytes > limits.event_bytes || is_long || event.tags.len() > MOST_TAGS {
         Some(GateReason::TooLarge)
     } else if event.kind.is_ephemeral() {
         Some(GateReason::Ephemeral)
@@ -219,6 +222,13 @@ mod tests {
             let offered = AtTheGate { event: &event, bytes, from_private_peer: false };
             assert_eq!(gate(offered, &Limits::default(), &tombstones, at(NOW)), outcome);
         }
+    }
+
+    #[test]
+    fn x5_the_tags_of_an_event_have_a_bound() {
+        let tags = |count: usize| event(1621, NOW, &vec![&["t", "x"] as &[&str]; count]);
+        assert_eq!(gated(&tags(MOST_TAGS), &[]), None);
+        assert_eq!(gated(&tags(MOST_TAGS + 1), &[]), Some(Outcome::Gated(GateReason::TooLarge)));
     }
 
     #[test]

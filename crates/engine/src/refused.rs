@@ -65,7 +65,8 @@ impl Grounds {
             | DownClass::Protocol
             | DownClass::Silent
             | DownClass::Empty
-            | DownClass::Released => None,
+            | DownClass::Released
+            | DownClass::Banned => None,
         }
     }
 

@@ -20,6 +20,10 @@ pub const AUDIT_AGAIN_SECS: u64 = 5 * 60;
 /// belong to, what is only named at last.
 pub const WANTED_ORDER: [ItemKind; 4] = [ItemKind::Participant, ItemKind::Repo, ItemKind::Root, ItemKind::Named];
 
+/// Roots of one author on one repo of somebody else's that are asked for by themselves (layer 3): ten chunks. Whole code hosts
+/// have a few thousand by all authors together.
+pub const ROOTS_PER_AUTHOR: usize = 1_000;
+
 /// Participants of one repo that are asked for deletions: ten filters. Further ones have their deletions only by what these
 /// tag.
 pub const PARTICIPANTS_PER_REPO: u32 = 1_000;
@@ -70,6 +74,7 @@ pub struct Policy {
     pub live_limit: usize,
     pub refresh_secs: (u64, u64),
     pub caps: Caps,
+    pub roots_per_author: usize,
 }
 
 impl Default for Policy {
@@ -81,6 +86,7 @@ impl Default for Policy {
             live_limit: LIVE_LIMIT,
             refresh_secs: REFRESH_SECS,
             caps: Caps::default(),
+            roots_per_author: ROOTS_PER_AUTHOR,
         }
     }
 }

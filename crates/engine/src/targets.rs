@@ -70,7 +70,8 @@ mod tests {
     }
 
     fn issue(n: u32, repos: &[&str]) -> RootSeen {
-        RootSeen { id: id(n), kind: kinds::ISSUE, created_at: at(1), repos: repos.iter().map(|name| addr(name)).collect() }
+        let repos = repos.iter().map(|name| addr(name)).collect();
+        RootSeen { id: id(n), kind: kinds::ISSUE, created_at: at(1), repos, author: None }
     }
 
     #[test]

@@ -108,6 +108,8 @@ enum Mode {
 
 #[derive(Debug, Clone, Default)]
 struct Page {
+    /// Everything that came under its id.
+    raw: usize,
     frames: usize,
     fresh: usize,
     oldest: Option<u64>,
@@ -177,6 +179,17 @@ impl Walk {
     #[must_use]
     pub fn filter(&self) -> &Filter {
         &self.base
+    }
+
+    /// Counts one EVENT frame of the page in flight, whatever it holds. Answers whether it is one more than was asked for.
+    pub fn is_beyond_limit(&mut self) -> bool {
+        self.page.raw += 1;
+        let asked = match &self.mode {
+            Mode::Pages | Mode::Probe => self.limit,
+            Mode::Second { limit, .. } => *limit,
+            Mode::Calibrate(doubt) => doubt.asked(),
+        };
+        self.page.raw > asked
     }
 
     /// Counts one EVENT frame of the page in flight. Answers whether the walk sees it for the first time.

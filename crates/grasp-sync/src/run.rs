@@ -118,12 +118,14 @@ async fn open_home(config: &Config) -> Result<(Option<RelayUrl>, Option<BuiltinR
             info!(%home, "the built-in home listens");
             Ok((Some(home), Some(relay)))
         }
-        (Some(Home::Relay(home)), ProcessRole::All) => match connector::knock(home, config.contact.as_deref()).await {
-            Ok(()) => Ok((Some(home.clone()), None)),
-            Err(why) => Err(RunError::HomeUnreachable { home: home.clone(), why }),
-        },
+        (Some(Home::Relay(home)), ProcessRole::All) => {
+            match connector::knock(home, config.contact.as_deref(), config.onion_proxy).await {
+                Ok(()) => Ok((Some(home.clone()), None)),
+                Err(why) => Err(RunError::HomeUnreachable { home: home.clone(), why }),
+            }
+        }
         (Some(Home::Relay(home)), ProcessRole::Connector) => {
-            if let Err(why) = connector::knock(home, config.contact.as_deref()).await {
+            if let Err(why) = connector::knock(home, config.contact.as_deref(), config.onion_proxy).await {
                 warn!(%home, %why, "home does not answer yet; going on without");
             }
             Ok((Some(home.clone()), None))

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bus::{AskError, Bus, ConnectError, InProcess, Nats, NatsSettings, StateClient};
 use connector::LeaseSign;
+use connector::survey::{SurveyTerms, Surveyor};
 use engine::admission::{Admission, Mode};
 use engine::rules::Policy;
 use model::{Explanation, GitWanted, RelayUrl, Role, StateError, Status, Subject, Timestamp};
@@ -276,6 +277,7 @@ fn store_settings(config: &Config, home: &RelayUrl) -> state::Settings {
         policy: policy(config),
         clock: Arc::new(Timestamp::now),
         allow_non_public: config.allow_non_public.clone(),
+        has_onion_proxy: config.onion_proxy.is_some(),
         own_urls,
         operator: config.operator_key,
         private_peers: config.private_peers.clone(),
@@ -291,6 +293,7 @@ fn policy(config: &Config) -> Policy {
         live_limit: config.live_limit,
         refresh_secs: (config.refresh_min.as_secs(), config.refresh_max.as_secs()),
         caps: config.caps,
+        roots_per_author: config.roots_per_author,
     }
 }
 
@@ -333,11 +336,22 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         private_peers: config.private_peers.clone(),
         allow_non_public: config.allow_non_public.clone(),
         look_up_names: config.look_up_names,
+        onion_proxy: config.onion_proxy,
         identity: identity::of(config),
         contact: config.contact.clone(),
         dials_per_minute: config.dials_per_minute,
         lease: LeaseSign::default(),
     }
+}
+
+/// Who reads relays from outside, beside the services and by the same rules.
+pub(crate) fn surveyor(config: &Config) -> Surveyor {
+    Surveyor::new(SurveyTerms {
+        allow_non_public: config.allow_non_public.clone(),
+        look_up_names: config.look_up_names,
+        onion_proxy: config.onion_proxy,
+        contact: config.contact.clone(),
+    })
 }
 
 /// Home and its other names are the service that announcements may name.

@@ -150,3 +150,37 @@ fn a_crossing_is_told_with_its_reason() {
     assert_eq!(told("state", "engine"), [""; 0]);
     assert_eq!(told("state", "sqlx"), [""; 0]);
 }
+
+/// Every word in back-ticks that is a test's name: a sentence in small letters.
+fn named_tests(text: &str) -> BTreeSet<String> {
+    let is_sentence = |word: &&str| {
+        let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        word.chars().all(is_letter) && word.matches('_').count() >= 4
+    };
+    text.split('`').skip(1).step_by(2).filter(is_sentence).map(str::to_owned).collect()
+}
+
+/// The names of all functions in the Rust files of a folder.
+fn functions_in(folder: &std::path::Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            functions_in(&entry, found);
+        } else if entry.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn security_md_names_tests_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let named = named_tests(&std::fs::read_to_string(root.join("SECURITY.md")).unwrap());
+    assert!(named.len() > 30, "{named:?}");
+    let mut functions = BTreeSet::new();
+    functions_in(&root.join("crates"), &mut functions);
+    let gone: Vec<&String> = named.difference(&functions).collect();
+    assert_eq!(gone, [""; 0], "SECURITY.md names tests that are gone");
+    assert_eq!(named_tests("run `cargo test` of `a_test_that_is_named_here`, not `this one`").len(), 1);
+}

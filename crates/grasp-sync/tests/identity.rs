@@ -164,3 +164,29 @@ async fn a_whole_system_tells_nobody_who_we_are_unless_it_must() {
         .await;
     assert_eq!(auths(&asking), [] as [Value; 0], "a challenge alone is no demand");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_the_key_nor_a_password_is_in_the_loudest_log_of_a_service_that_says_who_it_is() {
+    let secret = "5".repeat(64);
+    let nsec = nostr::nips::nip19::ToBech32::to_bech32(&nostr::prelude::SecretKey::from_hex(&secret).unwrap()).unwrap();
+    let home = Relay::counting().await;
+    let asking = HostileRelay::start([Behaviour::Challenges, Behaviour::ReqNeedsAuth]).await;
+    // Announced with a password that is no relay's: it is read, and taken for nothing.
+    let mut project = Project::named("secrets");
+    let history = project.history(&[asking.url(), "ws://left:hunter2@127.0.0.1:1".to_owned()], 3);
+    home.has_held(&history).await;
+    let mut installed = common::GraspSync::keeping(&home.url()).pulling_from(&[asking.url()]);
+    let running = installed.run_with(&[("GRASP_SYNC_AUTH_KEY", &secret), ("GRASP_SYNC_LOG", "trace")]);
+    wait_for("the relay to be told who we are", PATIENCE, || async {
+        let heard = auths(&asking);
+        if heard.is_empty() { Err(running.log().len()) } else { Ok(()) }
+    })
+    .await;
+    let ended = running.terminated().await;
+    assert!(ended.log.contains("link up"), "it is a log");
+    for hidden in [secret.as_str(), nsec.as_str()] {
+        assert!(!ended.log.contains(hidden), "the key is in the log");
+    }
+    let lines: Vec<&str> = ended.log.lines().filter(|line| line.contains("hunter2") && !line.contains("tungstenite")).collect();
+    assert!(lines.is_empty(), "a password is in the log: {lines:?}");
+}

@@ -197,6 +197,10 @@ pub struct RepoExplained {
     /// Where its git data may be had.
     pub clone_urls: Vec<String>,
     pub roots: u64,
+    /// Of these, roots over the budget of their author: no filter names them, and what is said about them comes as far as it tags
+    /// the repository.
+    #[serde(default)]
+    pub roots_beyond: u64,
     /// Events that are kept until this repository is announced.
     pub waiting: u64,
     /// Home, then every upstream that it lists, refused ones too.
@@ -231,6 +235,9 @@ pub struct UpstreamExplained {
     /// What the end of its last link said, in its own words.
     pub last_detail: Option<String>,
     pub failing_since: Option<Timestamp>,
+    /// How often its link was ended for its conduct, as far as that still counts: each ban is longer than the one before.
+    #[serde(default)]
+    pub strikes: u32,
     /// Batches in a row that ended incomplete: the waits between asks grow with them.
     pub ask_failures: u32,
     pub ask_at: Option<Timestamp>,

@@ -60,6 +60,9 @@ pub struct RootSeen {
     pub kind: Kind,
     pub created_at: Timestamp,
     pub repos: Vec<RepoAddr>,
+    /// None: it was seen by a version that did not say.
+    #[serde(default)]
+    pub author: Option<PublicKey>,
 }
 
 /// A repository that its author deleted (NIP-09 by address): versions up to `until` are gone.
@@ -425,6 +428,8 @@ pub enum DownClass {
     Empty,
     /// We hung up: the process stops, or the lease is gone.
     Released,
+    /// We hung up: again and again it did more of something than anybody is let. It is left alone for a while.
+    Banned,
 }
 
 impl DownClass {
@@ -445,6 +450,7 @@ impl DownClass {
             Self::Silent => "silent",
             Self::Empty => "empty",
             Self::Released => "released",
+            Self::Banned => "banned",
         }
     }
 

@@ -69,6 +69,8 @@ pub enum RelayUrlError {
 pub enum DialRefusal {
     #[error("the host is not on the public internet")]
     NonPublicHost,
+    #[error("the host is an onion service, and no onion_proxy is set")]
+    OnionWithoutProxy,
     #[error("the scheme is ws; announced relays are dialed over TLS only")]
     NotEncrypted,
     #[error("the port {port} is neither 443 nor in 1024–65535")]
@@ -119,15 +121,23 @@ impl RelayUrl {
         is_non_public_host(&self.host())
     }
 
+    /// Whether the host is an onion service: its name is nothing to ask DNS for.
+    pub fn is_onion(&self) -> bool {
+        matches!(self.host(), Host::Domain(name) if name == "onion" || name.ends_with(".onion"))
+    }
+
     /// Whether the relay may be dialed on the word of an announcement: public host, `wss`, port 443 or 1024–65535.
+    /// An onion service is dialed by any scheme and port, and only through a proxy, which finds it without DNS.
     /// Hosts in the `allowed` networks may be dialed by any scheme on any port; names that public DNS does not serve
     /// pass here if any network is allowed, and are judged by the addresses they resolve to.
     ///
     /// # Errors
     /// The first rule that the address breaks.
-    pub fn dialable(&self, allowed: &[IpNet]) -> Result<(), DialRefusal> {
+    pub fn dialable(&self, allowed: &[IpNet], has_onion_proxy: bool) -> Result<(), DialRefusal> {
         let port = self.port();
-        if self.is_non_public() {
+        if self.is_onion() {
+            if has_onion_proxy { Ok(()) } else { Err(DialRefusal::OnionWithoutProxy) }
+        } else if self.is_non_public() {
             let is_allowed = match self.host() {
                 Host::Ipv4(address) => is_in(IpAddr::V4(address), allowed),
                 Host::Ipv6(address) => is_in(IpAddr::V6(address), allowed),

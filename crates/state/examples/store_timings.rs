@@ -49,6 +49,7 @@ fn settings() -> Settings {
         policy: engine::rules::Policy::default(),
         clock: Arc::new(|| Timestamp::from_secs(NOW)),
         allow_non_public: Vec::new(),
+        has_onion_proxy: false,
         own_urls: Vec::new(),
         operator: None,
         private_peers: Vec::new(),
@@ -85,7 +86,7 @@ async fn discoveries(store: &dyn Store) {
     };
     let window = Discovery { repos: (0..REPOS).map(repos).collect(), ..Discovery::default() };
     time("discover 300 repos on 5 upstreams", store.discover(&window)).await.unwrap();
-    let roots = |n| RootSeen { id: id(n), kind: Kind::Custom(1621), created_at, repos: vec![repo(n % REPOS)] };
+    let roots = |n| RootSeen { id: id(n), kind: Kind::Custom(1621), created_at, repos: vec![repo(n % REPOS)], author: None };
     for part in 0..3 {
         let some = part * ROOTS / 3..(part + 1) * ROOTS / 3;
         let window = Discovery { roots: some.map(roots).collect(), ..Discovery::default() };

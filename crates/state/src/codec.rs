@@ -49,6 +49,11 @@ pub(crate) fn size(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
+/// A count of rows.
+pub(crate) fn count(n: i64) -> usize {
+    usize::try_from(n).unwrap_or(if n < 0 { 0 } else { usize::MAX })
+}
+
 pub(crate) fn small(n: i64) -> u32 {
     u32::try_from(n).unwrap_or(if n < 0 { 0 } else { u32::MAX })
 }

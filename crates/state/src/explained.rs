@@ -1,9 +1,10 @@
 //! What is known of one event, repo or upstream, made of rows: the same for every adapter.
 
+use engine::conduct::Strikes;
 use engine::{consolidation, parents, room};
 use model::{
     BatchId, BatchShown, CoverageAt, CoverageState, Epoch, Event, Explained, Kind, Learned, LiveLayout, PublicKey, Ref,
-    RelayUrl, RepoAddr, RepoAt, RepoExplained, Role, Seen, Status, UpstreamExplained, UpstreamStatus, WaitingSince,
+    RelayUrl, RepoAddr, RepoAt, RepoExplained, Role, Seen, Status, Timestamp, UpstreamExplained, UpstreamStatus, WaitingSince,
 };
 
 use crate::codec::{self, CountColumns};
@@ -76,6 +77,8 @@ pub(crate) struct UpstreamRow {
     behind: Option<i64>,
     last_detail: Option<String>,
     failing_since: Option<i64>,
+    strikes: i64,
+    struck_at: Option<i64>,
     ask_failures: i64,
     ask_at: Option<i64>,
     refresh_at: Option<i64>,
@@ -99,6 +102,7 @@ pub(crate) struct RepoRows {
     pub(crate) repo: RepoRow,
     pub(crate) same: Vec<String>,
     pub(crate) roots: i64,
+    pub(crate) roots_beyond: i64,
     pub(crate) waiting: i64,
     /// Home and the upstreams that it lists.
     pub(crate) listed: Vec<i64>,
@@ -192,7 +196,7 @@ pub(crate) fn batch_shown(row: BatchRow) -> BatchShown {
 }
 
 pub(crate) fn repo(addr: &RepoAddr, rows: RepoRows, status: Status) -> Result<Explained, Failure> {
-    let RepoRows { repo, same, roots, waiting, listed, coverage, roots_at } = rows;
+    let RepoRows { repo, same, roots, roots_beyond, waiting, listed, coverage, roots_at } = rows;
     let authors = same.iter().filter_map(|key| key.parse::<RepoAddr>().ok()).map(|addr| addr.pubkey);
     let also_announced_by: Vec<PublicKey> = authors.filter(|author| *author != addr.pubkey).collect();
     let announcement = match (&repo.event, repo.created_at) {
@@ -217,6 +221,7 @@ pub(crate) fn repo(addr: &RepoAddr, rows: RepoRows, status: Status) -> Result<Ex
         also_announced_by,
         clone_urls: codec::texts(&repo.clone_urls)?,
         roots: codec::unsigned(roots),
+        roots_beyond: codec::unsigned(roots_beyond),
         waiting: codec::unsigned(waiting),
         upstreams,
     }))))
@@ -237,10 +242,16 @@ fn repo_at(upstream: UpstreamStatus, coverage: &[CoverageAt], roots_at: &[(i64, 
 }
 
 /// `most`: live subscriptions that we allow ourselves (S14).
-pub(crate) fn upstream(url: &RelayUrl, rows: UpstreamRows, status: Status, most: usize) -> Option<UpstreamExplained> {
+pub(crate) fn upstream(
+    url: &RelayUrl,
+    rows: UpstreamRows,
+    status: Status,
+    (most, now): (usize, Timestamp),
+) -> Option<UpstreamExplained> {
     let UpstreamRows { upstream: row, repos, chunks, batches } = rows;
     let status = status.upstreams.into_iter().find(|one| one.url == *url)?;
     let live = layout(&chunks, (row.layout, row.layout_taken), &status.learned, most);
+    let strikes = Strikes { count: codec::small(row.strikes), at: row.struck_at.map(codec::timestamp) };
     Some(UpstreamExplained {
         status,
         epoch: Epoch(row.epoch),
@@ -250,6 +261,7 @@ pub(crate) fn upstream(url: &RelayUrl, rows: UpstreamRows, status: Status, most:
         behind: row.behind.map(codec::timestamp),
         last_detail: row.last_detail,
         failing_since: row.failing_since.map(codec::timestamp),
+        strikes: strikes.healed(now),
         ask_failures: codec::small(row.ask_failures),
         ask_at: row.ask_at.map(codec::timestamp),
         refresh_at: row.refresh_at.map(codec::timestamp),

@@ -1,5 +1,6 @@
 //! What a report makes of the row of its upstream: the same for every adapter.
 
+use engine::conduct::Strikes;
 use engine::health::{self, Health};
 use engine::room::Room;
 use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Incomplete, Learned, Method, Role, Timestamp};
@@ -16,6 +17,8 @@ pub(crate) struct Relay {
     pub(crate) seen_below: i64,
     failures: i64,
     failing_since: Option<i64>,
+    strikes: i64,
+    struck_at: Option<i64>,
     up_since: Option<i64>,
     ask_failures: i64,
     learned: String,
@@ -31,9 +34,20 @@ impl Relay {
         Health { failures: codec::small(self.failures), failing_since }
     }
 
-    /// S17.
-    pub(crate) fn health_after(&self, class: DownClass, now: Timestamp) -> Health {
-        self.health().after_down(class, now)
+    /// S17: what the end of its link makes of the upstream.
+    pub(crate) fn after_down(&self, class: DownClass, now: Timestamp, roll: u64) -> AfterDown {
+        let health = self.health().after_down(class, now);
+        let mut strikes = self.strikes();
+        let mut dial_at = health.dial_at_after(class, now, roll);
+        if class == DownClass::Banned {
+            strikes = strikes.after_another(now);
+            dial_at = strikes.banned_until(roll).map_or(dial_at, |until| until.max(dial_at));
+        }
+        AfterDown { health, strikes, dial_at }
+    }
+
+    fn strikes(&self) -> Strikes {
+        Strikes { count: codec::small(self.strikes), at: self.struck_at.map(codec::timestamp) }
     }
 
     /// S17: what frames, and so many outcomes that are new, make of the upstream's health; none if it was good.
@@ -56,6 +70,13 @@ impl Relay {
         let is_due = Room::of(&after) != Room::of(&before);
         Ok((after, is_due))
     }
+}
+
+/// An upstream whose link has ended.
+pub(crate) struct AfterDown {
+    pub(crate) health: Health,
+    pub(crate) strikes: Strikes,
+    pub(crate) dial_at: Timestamp,
 }
 
 /// When an audit that follows a quick reconnect, or that could not be made, is due (S9).

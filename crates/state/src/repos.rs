@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::parents::any_announcement_of;
+use engine::spam::NewRoot;
 use model::{Discovery, EventId, Item, PublicKey, RelayUrl, RepoAddr, RepoSeen, RootSeen, Timestamp};
 
 use crate::failure::Failure;
@@ -78,7 +79,8 @@ pub(crate) fn items_of(discovery: &Discovery) -> impl Iterator<Item = Item> {
     let tagged = discovery.roots.iter().flat_map(|root| &root.repos);
     let of_participants = discovery.participants.iter().flat_map(|one| &one.repos);
     let repos = announced.chain(removed).chain(tagged).chain(of_participants).cloned().map(Item::Repo);
-    let participants = discovery.participants.iter().map(|one| Item::Participant(one.author));
+    let authors = discovery.roots.iter().filter_map(|root| root.author);
+    let participants = discovery.participants.iter().map(|one| one.author).chain(authors).map(Item::Participant);
     repos.chain(discovery.roots.iter().map(|root| Item::Root(root.id))).chain(participants)
 }
 
@@ -187,4 +189,33 @@ pub(crate) fn tagged_pairs(roots: &[RootSeen], numbers: &Numbers) -> BTreeSet<(i
         root.repos.iter().map(move |addr| (item, number_of(numbers, addr)))
     });
     tags.collect()
+}
+
+/// For whose budget these pairs of root and repo count. `stored`: the repos, as far as they are announced.
+pub(crate) fn counted_for(
+    pairs: &[(i64, i64)],
+    roots: &[RootSeen],
+    numbers: &Numbers,
+    stored: &BTreeMap<i64, Stored>,
+) -> Vec<NewRoot> {
+    let authors: BTreeMap<i64, Option<PublicKey>> =
+        roots.iter().map(|root| (numbers[&root.id.to_hex()], root.author)).collect();
+    let owners: BTreeMap<i64, PublicKey> =
+        roots.iter().flat_map(|root| &root.repos).map(|addr| (number_of(numbers, addr), addr.pubkey)).collect();
+    let is_theirs = |repo: i64, author: &PublicKey| {
+        owners.get(&repo) == Some(author) || stored.get(&repo).is_some_and(|stored| stored.maintainers.contains(author))
+    };
+    let counted = |(root, repo): &(i64, i64)| {
+        let author = authors.get(root).copied().flatten().filter(|author| !is_theirs(*repo, author));
+        NewRoot { repo: *repo, author: author.map(|author| numbers[&Item::Participant(author).key()]) }
+    };
+    pairs.iter().map(counted).collect()
+}
+
+/// The repos that these changes are of, each with the key of everybody whom it names from now on: there is no budget for them.
+pub(crate) fn maintained(changes: &[Change<'_>]) -> Vec<(i64, String)> {
+    let named = |change: &Change<'_>| -> Vec<(i64, String)> {
+        change.after.maintainers.iter().map(|author| (change.item, Item::Participant(*author).key())).collect()
+    };
+    changes.iter().flat_map(named).collect()
 }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub clock: Clock,
     /// Networks that are not public, in which announced upstreams may be dialed all the same.
     pub allow_non_public: Vec<IpNet>,
+    /// Whether onion services can be dialed at all.
+    pub has_onion_proxy: bool,
     /// Home and its aliases: never an upstream.
     pub own_urls: Vec<RelayUrl>,
     /// The operator's key: a relay that states it as its operator's is our own.
@@ -34,7 +36,7 @@ impl Settings {
         if self.own_urls.contains(url) {
             return Some("this is our own relay".to_owned());
         }
-        url.dialable(&self.allow_non_public).err().map(|why| why.to_string())
+        url.dialable(&self.allow_non_public, self.has_onion_proxy).err().map(|why| why.to_string())
     }
 
     /// The operator's word by URL. Home's aliases are never an upstream, whoever names them.

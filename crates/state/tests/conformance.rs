@@ -100,6 +100,7 @@ conformance! {
         discovery {
             s03_targets_are_the_inversion_whatever_the_order_of_discoveries
             s03_repeating_a_discovery_changes_nothing
+            x6_what_an_author_opens_beyond_a_budget_is_asked_for_nowhere_and_a_maintainer_has_none
             s03_an_announcement_that_drops_a_relay_shrinks_its_target
             s03_a_deletion_retires_a_repo_and_its_roots_on_every_upstream
             s03_a_deletion_does_not_touch_a_later_version
@@ -162,6 +163,7 @@ conformance! {
             a_batch_that_ended_cannot_end_again
             a_report_of_an_old_epoch_is_fenced
             a_repeated_sequence_changes_nothing
+            x5_each_ban_is_longer_than_the_one_before_and_good_conduct_is_the_only_thing_that_heals_it
             s17_failures_add_up_and_a_useful_answer_clears_them
             s17_events_of_a_link_that_drops_before_a_batch_ends_heal_the_ladder
             s09_an_audit_follows_a_quick_reconnect_part_by_part_and_ends

@@ -50,6 +50,7 @@ units! {
     limits_shown: LimitShown = [Closed, Notice, Silence];
     down_classes: DownClass = [
         NotDialable, Dns, Refused, Tls, HttpStatus, Auth, Payment, Policy, Timeout, Closed, Protocol, Silent, Empty, Released,
+        Banned,
     ];
 }
 
@@ -387,7 +388,13 @@ fn discovery() -> Discovery {
             clone_urls: vec!["https://relay.example/x.git".to_owned()],
             private: true,
         }],
-        roots: vec![RootSeen { id: id(2), kind: Kind::Custom(1621), created_at: at(100), repos: vec![addr()] }],
+        roots: vec![RootSeen {
+            id: id(2),
+            kind: Kind::Custom(1621),
+            created_at: at(100),
+            repos: vec![addr()],
+            author: Some(addr().pubkey),
+        }],
         removals: vec![Removal { addr: addr(), until: at(100) }],
         participants: vec![Participant { author: addr().pubkey, repos: vec![addr()] }],
         tombstones: tombstones(),
@@ -530,6 +537,7 @@ fn repo_explained() -> RepoExplained {
         maintainers: vec![addr().pubkey],
         also_announced_by: vec![addr().pubkey],
         clone_urls: vec!["https://relay.example/x.git".to_owned()],
+        roots_beyond: 1,
         roots: 4,
         waiting: 5,
         upstreams: vec![RepoAt {
@@ -565,6 +573,7 @@ fn upstream_explained() -> UpstreamExplained {
         behind: Some(at(30)),
         last_detail: Some("reset".to_owned()),
         failing_since: Some(at(40)),
+        strikes: 1,
         ask_failures: 2,
         ask_at: Some(at(50)),
         refresh_at: Some(at(60)),

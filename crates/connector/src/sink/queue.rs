@@ -1,19 +1,26 @@
-//! What waits for home, in write order: announcements, the newest first, then states and roots, then the rest, as they came.
+//! What waits for home, in write order: announcements, the newest first, then states and roots, then the rest, as they came;
+//! of the latter two each upstream has its turn, so that one with thousands of events holds up none with a single one.
 //!
 //! What depends comes after: no link is given an event of a later rank while another link has one of an earlier rank under
 //! way.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::{Event, EventId, Outcome, Timestamp, kinds};
+use model::{Event, EventId, Outcome, Timestamp, UpstreamId, kinds};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::rate::Rate;
 
 /// Announcements, states and roots, the rest.
 const RANKS: usize = 3;
+
+/// Upstreams whose last turn is remembered; beyond it those are forgotten whose turn is over.
+const REMEMBERED: usize = 4_096;
+
+/// Announcements by their time, the newest first; the others by turns; what is left, as it came.
+type Order = (Reverse<Timestamp>, u64, u64);
 
 /// Called once, with the outcome and home's own words.
 pub(crate) type Done = Box<dyn FnOnce(Outcome, &str) + Send>;
@@ -25,7 +32,7 @@ pub(super) struct Offer {
     pub(super) done: Done,
     pub(super) rank: usize,
     /// Within its rank: the lowest goes first.
-    order: (Reverse<Timestamp>, u64),
+    order: Order,
     _place: OwnedSemaphorePermit,
 }
 
@@ -38,10 +45,13 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Inner {
-    ranks: [BTreeMap<(Reverse<Timestamp>, u64), Offer>; RANKS],
+    ranks: [BTreeMap<Order, Offer>; RANKS],
     /// By link: how many of each rank are under way.
     flying: BTreeMap<usize, [usize; RANKS]>,
     offered: u64,
+    /// The last turn that was written, and the last that each upstream has taken.
+    turn: u64,
+    turns: HashMap<UpstreamId, u64>,
 }
 
 impl Queue {
@@ -54,12 +64,13 @@ impl Queue {
         self.news.subscribe()
     }
 
-    pub(super) fn put(&self, event: &Event, json: String, done: Done, place: OwnedSemaphorePermit) {
+    pub(super) fn put(&self, from: UpstreamId, event: &Event, (json, done): (String, Done), place: OwnedSemaphorePermit) {
         let rank = rank(event);
         let at = if rank == 0 { event.created_at } else { Timestamp::from_secs(0) };
         let mut inner = self.lock();
         inner.offered += 1;
-        let order = (Reverse(at), inner.offered);
+        let turn = if rank == 0 { 0 } else { inner.next_turn(from) };
+        let order = (Reverse(at), turn, inner.offered);
         inner.ranks[rank].insert(order, Offer { id: event.id, json, tries: 0, done, rank, order, _place: place });
         drop(inner);
         self.news.send_replace(());
@@ -71,6 +82,7 @@ impl Queue {
         for rank in 0..RANKS {
             if let Some((_, offer)) = inner.ranks[rank].pop_first() {
                 inner.flying.entry(link).or_default()[rank] += 1;
+                inner.turn = inner.turn.max(offer.order.1);
                 return Some(offer);
             }
             if inner.flying.iter().any(|(other, flying)| *other != link && flying[rank] > 0) {
@@ -105,6 +117,17 @@ impl Queue {
 }
 
 impl Inner {
+    /// One after its last, and none before what is written now.
+    fn next_turn(&mut self, from: UpstreamId) -> u64 {
+        let now = self.turn;
+        if self.turns.len() >= REMEMBERED {
+            self.turns.retain(|_, turn| *turn > now);
+        }
+        let turn = self.turns.entry(from).or_default();
+        *turn = now.max(*turn + 1);
+        *turn
+    }
+
     fn land(&mut self, link: usize, rank: usize) {
         if let Some(flying) = self.flying.get_mut(&link) {
             flying[rank] = flying[rank].saturating_sub(1);
@@ -119,5 +142,51 @@ fn rank(event: &Event) -> usize {
         1
     } else {
         2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn put(queue: &Queue, places: &Arc<Semaphore>, from: i64, kind: u16, at: u64) -> EventId {
+        let event = EventBuilder::new(Kind::Custom(kind), "").custom_created_at(Timestamp::from_secs(at));
+        let event = event.finalize(&Keys::generate()).unwrap();
+        let place = Arc::clone(places).try_acquire_owned().unwrap();
+        queue.put(UpstreamId(from), &event, (String::new(), Box::new(|_, _| {})), place);
+        event.id
+    }
+
+    fn written(queue: &Queue) -> Vec<EventId> {
+        std::iter::from_fn(|| {
+            let offer = queue.pop(0)?;
+            queue.landed(0, offer.rank);
+            Some(offer.id)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn x5_an_upstream_with_thousands_of_events_holds_up_none_with_a_single_one() {
+        let (queue, places) = (Queue::new(), Arc::new(Semaphore::new(10_000)));
+        let flood: Vec<EventId> = (0..2_000).map(|n| put(&queue, &places, 1, 1111, n)).collect();
+        let single = put(&queue, &places, 2, 1111, 0);
+        let few: Vec<EventId> = (0..3).map(|n| put(&queue, &places, 3, 1111, n)).collect();
+        let order = written(&queue);
+        let place = |id: &EventId| order.iter().position(|one| one == id).unwrap();
+        assert!(place(&single) < 5, "{}", place(&single));
+        assert!(place(&few[2]) < 10, "{}", place(&few[2]));
+        let of_flood: Vec<EventId> = order.iter().copied().filter(|id| flood.contains(id)).collect();
+        assert_eq!(of_flood, flood, "each upstream's own come as they came");
+        // Who was silent meanwhile has saved nothing up, and who flooded is not punished for it.
+        let late = put(&queue, &places, 1, 1111, 0);
+        let others: Vec<EventId> = (0..3).map(|n| put(&queue, &places, 2, 1111, n)).collect();
+        assert!(written(&queue)[..2].contains(&late), "{others:?}");
     }
 }

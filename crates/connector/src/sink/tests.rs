@@ -97,7 +97,7 @@ fn event(kind: u16, at: u64) -> Event {
 
 /// What links are made with, by one who is this.
 pub(crate) fn means(identity: Identity) -> Arc<Means> {
-    let reach = Reach { allow_non_public: Vec::new(), look_up_names: false };
+    let reach = Reach { allow_non_public: Vec::new(), names: crate::names::Names::Nobody, onion_proxy: None };
     Arc::new(Means::new(Dialer::new(reach, None), identity, 600))
 }
 
@@ -123,7 +123,7 @@ async fn write_as(identity: Identity, home: &Home, terms: Terms, events: &[(u16,
     for (kind, at) in events {
         let (event, told) = (event(*kind, *at), told.clone());
         let json = serde_json::to_string(&event).unwrap();
-        sink.offer(&event, json, Box::new(move |outcome, _| told.send(outcome).unwrap())).await;
+        sink.offer(UpstreamId(1), &event, json, Box::new(move |outcome, _| told.send(outcome).unwrap())).await;
     }
     let writing = tokio::spawn(sink.write(home.url.clone(), (terms, means(identity)), stop.clone()));
     let mut all = Vec::new();

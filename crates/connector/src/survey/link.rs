@@ -285,9 +285,10 @@ impl Link {
                 Output::LoadSet { unit, filter, again, most } => run.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => run.sets.reconcile(unit, message),
                 Output::DropSet { unit } => run.sets.drop_set(unit),
+                Output::HangUp(DownClass::Banned) => return Err(because(DownClass::Banned, self.session.misconduct())),
                 Output::HangUp(class) => return Err(because(class, "nothing is asked here")),
                 // Without consent nothing is ever to be signed.
-                output @ (Output::Report(_) | Output::Sign { .. }) => self.take_report(run, output),
+                output @ (Output::Report(_) | Output::Sign { .. } | Output::Breach(_)) => self.take_report(run, output),
             }
         }
         if !wrote {
@@ -316,6 +317,7 @@ impl Link {
             | Output::Reconcile { .. }
             | Output::DropSet { .. }
             | Output::Sign { .. }
+            | Output::Breach(_)
             | Output::HangUp(_) => {}
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BatchId, Epoch, Item, ItemKind, Learned, LinkView, RelayUrl, Role, Timestamp};
 
+use crate::conduct::Strikes;
 use crate::health::Health;
 use crate::sequence::Applied;
 
@@ -52,6 +53,7 @@ pub struct Relay {
     /// Since when something may be missed on this link: `last_up` does not pass it.
     pub behind: Option<Timestamp>,
     pub health: Health,
+    pub strikes: Strikes,
     pub learned: Learned,
     /// Nothing is asked before this moment.
     pub ask_at: Option<Timestamp>,
@@ -82,6 +84,7 @@ impl Relay {
             last_up: None,
             behind: None,
             health: Health::default(),
+            strikes: Strikes::default(),
             learned: Learned::default(),
             ask_at: None,
             ask_failures: 0,

@@ -125,7 +125,12 @@ impl Relay {
         let last_up = if self.is_caught_up() { Some(now) } else { self.last_up };
         self.end_link(last_up, now);
         self.health = self.health.after_down(class, now);
-        self.link = LinkView::Down { dial_at: self.health.dial_at_after(class, now, roll) };
+        let mut dial_at = self.health.dial_at_after(class, now, roll);
+        if class == DownClass::Banned {
+            self.strikes = self.strikes.after_another(now);
+            dial_at = self.strikes.banned_until(roll).map_or(dial_at, |until| until.max(dial_at));
+        }
+        self.link = LinkView::Down { dial_at };
     }
 
     /// S18: orders wait, nothing is lost; what is in flight waits with them.

@@ -24,7 +24,7 @@ fn seen(identifier: &str, version: u32, relays: &[&str]) -> RepoSeen {
 
 fn issue(n: u32, repos: &[&str]) -> RootSeen {
     let repos = repos.iter().map(|name| addr(name)).collect();
-    RootSeen { id: id(n), kind: model::kinds::ISSUE, created_at: at(1), repos }
+    RootSeen { id: id(n), kind: model::kinds::ISSUE, created_at: at(1), repos, author: None }
 }
 
 fn repos(seen: impl IntoIterator<Item = RepoSeen>) -> Discovery {

@@ -11,6 +11,7 @@ use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage, Unit};
 use super::words::{Now, Output, Request, UnitId};
 use super::{Owner, Session, SubNo};
+use crate::conduct::Excess;
 
 /// A set of which no part was loaded for this long (milliseconds) does not come: the store is away.
 const LOADING_MS: u64 = 30_000;
@@ -72,7 +73,7 @@ impl Exchange {
     }
 
     /// Whether the relay has an exchange open under our id.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Opening | Phase::Reconciling)
     }
 
@@ -174,7 +175,9 @@ impl Session {
             }
         }
         if exchange.rounds > MOST_ROUNDS || exchange.named.len() > MOST_IDS {
-            self.walk_instead(id, "it claims more than an exchange may hold", false, now);
+            self.note(Excess::Claims, now);
+            // A verdict: each exchange would cost as much again.
+            self.walk_instead(id, "it claims more than an exchange may hold", true, now);
             return;
         }
         let sub = exchange.sub.to_string();

@@ -11,6 +11,7 @@ use model::{Event, EventId, Faulty, Learned};
 use super::unit::{Stage, Unit};
 use super::words::{Now, UnitId};
 use super::{Owner, Session, SubNo};
+use crate::conduct::Excess;
 
 /// Readings of a stretch with the same faulty frames, after which it ends with the fault in sight.
 const MOST_READINGS: u32 = 3;
@@ -70,6 +71,7 @@ impl Faults {
 impl Session {
     /// Takes an EVENT frame whose event cannot be read. `frame` stands for its text: the same again for the same text.
     pub fn unreadable(&mut self, sub: &str, frame: u64, now: Now) {
+        self.note(Excess::Unreadable, now);
         let Some((sub, owner)) = self.owner(sub) else { return };
         let unit = match owner {
             Owner::Page(unit) | Owner::Ids(unit) => Some(unit),
@@ -107,13 +109,24 @@ impl Session {
             return;
         }
         let frame = event.id.as_bytes().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        self.note_for_all_who_ask(frame, Fault::Astray);
+    }
+
+    /// A message that nobody can read, or that is longer than any that was asked for: it may hold what any request in flight
+    /// has asked for. `frame` stands for its text.
+    pub fn garbage(&mut self, excess: Excess, frame: u64, now: Now) {
+        self.note(excess, now);
+        self.note_for_all_who_ask(frame, Fault::Unreadable);
+    }
+
+    fn note_for_all_who_ask(&mut self, frame: u64, fault: Fault) {
         let is_asking = |unit: &&mut Unit| match &unit.stage {
             Stage::Walk { page, .. } => page.is_some(),
             Stage::Exchange(exchange) => !exchange.in_flight.is_empty(),
             Stage::Queued { .. } | Stage::Settling => false,
         };
         for unit in self.units.values_mut().filter(is_asking) {
-            unit.faults.note(frame, Fault::Astray, None);
+            unit.faults.note(frame, fault, None);
         }
     }
 

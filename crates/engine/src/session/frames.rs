@@ -9,9 +9,13 @@ use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage, Unit, batch_of};
 use super::words::{Frame, Now, Ticket, UnitId, Verdict};
 use super::{Owner, Session, SubNo};
+use crate::conduct::Excess;
 
 impl Session {
     pub(super) fn frame(&mut self, frame: Frame, now: Now) {
+        if self.is_chatter(&frame) {
+            self.note(Excess::Chatter, now);
+        }
         match frame {
             Frame::Eose { sub, hint } => match self.owner_ended(&sub, now) {
                 Some((sub, Owner::Live(key))) => self.live_eose(key, sub, hint, now),

@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod broad;
 mod budget;
+mod conduct;
 mod deadlines;
 mod exchange;
 mod faults;
@@ -33,6 +34,7 @@ pub use deadlines::{Deadline, WaitsFor};
 pub use words::{Frame, Input, Now, Output, Request, Settled, Ticket, UnitId, Verdict};
 
 use crate::auth::{Auth, Policy};
+use crate::conduct::{Conduct, Excess};
 use crate::resume::unoverlapped;
 use crate::room::{IN_RESERVE, Room, page_limit};
 use crate::tempo::Tempo;
@@ -121,6 +123,7 @@ pub struct Session {
     moved: BTreeSet<BatchId>,
     /// Frames of subscriptions that are not ours, or events outside their filter.
     strays: u64,
+    conduct: Conduct,
     /// Faulty frames of this link, by fingerprint.
     faulty: BTreeMap<u64, Seen>,
     out: VecDeque<Output>,
@@ -170,6 +173,7 @@ impl Session {
             last_number: 0,
             moved: BTreeSet::new(),
             strays: 0,
+            conduct: Conduct::default(),
             faulty: BTreeMap::new(),
             out: VecDeque::new(),
         }
@@ -179,6 +183,12 @@ impl Session {
     #[must_use]
     pub fn with_auth(self, policy: Policy) -> Self {
         Self { auth: Auth::new(policy), ..self }
+    }
+
+    /// The same with a relay that the operator answers for, whatever it does: home.
+    #[must_use]
+    pub fn with_trust(self) -> Self {
+        Self { conduct: Conduct::trusted(), ..self }
     }
 
     /// Takes one thing that happened.
@@ -217,6 +227,9 @@ impl Session {
     /// Takes an EVENT frame: whether it is an answer to what was asked, and new to it.
     pub fn event(&mut self, sub: &str, event: &Event, now: Now) -> Verdict {
         let verdict = self.judge(sub, event, now);
+        if let Some(excess) = self.excess_of(sub, verdict) {
+            self.note(excess, now);
+        }
         match verdict {
             Verdict::Take(Ticket { unit: Some(id), .. }) => self.count_event(id),
             Verdict::Take(Ticket { unit: None, .. }) | Verdict::Repeat => {}
@@ -286,6 +299,11 @@ impl Session {
 
     fn settled(&mut self, ticket: Ticket, event: EventId, what: Settled, now: Now) {
         self.settled_ms = now.ms;
+        match what {
+            Settled::Forged { .. } => self.note(Excess::Forged, now),
+            Settled::Known if ticket.is_live_news() => self.note(Excess::Repeats, now),
+            Settled::Fresh | Settled::Known => {}
+        }
         match (what, ticket.unit) {
             (Settled::Fresh | Settled::Known, _) => self.is_true(event),
             (Settled::Forged { frame }, Some(unit)) => self.forged(unit, event, frame),

@@ -2,6 +2,7 @@
 
 use model::{BatchId, DownClass, EventId, Filter, Learned, Said, Timestamp, Via};
 
+use crate::conduct::Excess;
 use crate::walk::EoseHint;
 
 /// Our word for a request that the relay took no notice of, or refused without naming it, because there were others.
@@ -108,6 +109,14 @@ pub struct Ticket {
     pub via: Option<Via>,
 }
 
+impl Ticket {
+    /// Whether it came by a live subscription, after all that was stored.
+    #[must_use]
+    pub fn is_live_news(&self) -> bool {
+        self.unit.is_none() && self.via == Some(Via::Live)
+    }
+}
+
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
@@ -159,6 +168,8 @@ pub enum Output {
         challenge: String,
     },
     Report(Said),
+    /// The relay went beyond what it is let: to be counted.
+    Breach(Excess),
     HangUp(DownClass),
 }
 

@@ -48,12 +48,20 @@ impl Doubt {
         self.frames >= self.limit
     }
 
+    /// Events that the request asks for.
+    pub(super) fn asked(&self) -> usize {
+        match self.question {
+            Question::Larger => CALIBRATION_LIMIT.max(self.frames + 1),
+            Question::Below { .. } => 1,
+        }
+    }
+
     /// The request that would dispel it. `bound` makes an `until` of a second.
     pub(super) fn question(&self, bound: impl Fn(u64) -> Timestamp) -> Filter {
         let filter = Filter::new().kinds(WIDELY_HELD.map(Kind::from_u16));
         match self.question {
-            Question::Larger => filter.limit(CALIBRATION_LIMIT.max(self.frames + 1)),
-            Question::Below { second, .. } => filter.until(bound(second)).limit(1),
+            Question::Larger => filter.limit(self.asked()),
+            Question::Below { second, .. } => filter.until(bound(second)).limit(self.asked()),
         }
     }
 }

@@ -80,7 +80,8 @@ pub(crate) fn seen(name: &str, created_at: u64, relays: &[&str]) -> RepoSeen {
 }
 
 pub(crate) fn root_seen(n: u32, repos: &[&str]) -> RootSeen {
-    RootSeen { id: id(n), kind: kinds::ISSUE, created_at: at(START), repos: repos.iter().map(|name| addr(name)).collect() }
+    let repos = repos.iter().map(|name| addr(name)).collect();
+    RootSeen { id: id(n), kind: kinds::ISSUE, created_at: at(START), repos, author: None }
 }
 
 /// The live filters of a chunk of repos.

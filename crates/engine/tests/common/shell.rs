@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use engine::conduct::Excess;
 use engine::session::{Frame, Input, Now, Output, Request, Session, Settled, Ticket, UnitId, Verdict};
 use model::{
     Ask, BatchId, BatchOutcome, DownClass, Event, EventId, Filter, Item, ItemKind, Learned, LiveFilter, Method, Resume, Role,
@@ -32,6 +33,7 @@ pub(crate) struct Shell {
     pub(crate) sent: Vec<(u64, Request)>,
     /// Challenges that were signed.
     pub(crate) signed: Vec<String>,
+    pub(crate) breaches: Vec<Excess>,
     pub(crate) hung_up: Option<DownClass>,
     sets: BTreeMap<UnitId, (Filter, BTreeSet<EventId>)>,
     fetched: BTreeMap<UnitId, BTreeSet<EventId>>,
@@ -58,6 +60,7 @@ impl Shell {
             said: Vec::new(),
             sent: Vec::new(),
             signed: Vec::new(),
+            breaches: Vec::new(),
             hung_up: None,
             sets: BTreeMap::new(),
             fetched: BTreeMap::new(),
@@ -220,6 +223,7 @@ impl Shell {
                 self.session.handle(Input::Signed { id, json: id.to_hex() }, self.now());
             }
             Output::Report(said) => self.said.push((self.ms, said)),
+            Output::Breach(excess) => self.breaches.push(excess),
             Output::HangUp(class) => self.hung_up = Some(class),
         }
     }

@@ -6,6 +6,7 @@ mod auth;
 mod broad;
 #[path = "../common/mod.rs"]
 mod common;
+mod conduct;
 mod deadlines;
 mod exchanges;
 mod faults;

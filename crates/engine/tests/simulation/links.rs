@@ -359,6 +359,7 @@ impl Sim {
                     self.say_progress(no, upstream, link);
                     self.say(no, upstream, link, said);
                 }
+                Output::Breach(excess) => unreachable!("its relays are honest: {excess}"),
                 Output::HangUp(class) => hung_up = Some(class),
                 Output::Sign { .. } => unreachable!("its relays may not know who we are"),
             }

@@ -47,6 +47,8 @@ pub struct Config {
     pub allow_non_public: Vec<IpNet>,
     /// Whether names in announcements are looked up.
     pub look_up_names: bool,
+    /// Where onion services are reached (SOCKS5); unset, none is dialed.
+    pub onion_proxy: Option<SocketAddr>,
     /// Which announcements are offered to home.
     pub admission: Admits,
     /// What an archive keeps; everything where it is empty.
@@ -62,6 +64,8 @@ pub struct Config {
     pub auth: Consent,
     /// What announcements can make us dial; each at least 1.
     pub caps: Caps,
+    /// S7: roots by one author on one repository of somebody else's that are asked for by themselves; at least 1.
+    pub roots_per_author: usize,
     /// Links; at least 1.
     pub dials_per_minute: usize,
     pub data_dir: PathBuf,

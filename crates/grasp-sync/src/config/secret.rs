@@ -59,6 +59,16 @@ impl Secret {
     }
 }
 
+/// A text that is to be the URL of a relay or a collector, without the user and the password that somebody may have put in it.
+/// Neither takes any, so this is a mistake to be told, not a secret to be kept.
+pub(super) fn without_userinfo(text: &str) -> String {
+    match (text.find("//"), text.rfind('@')) {
+        (Some(slashes), Some(at)) if slashes < at => format!("{}//{MASK}{}", &text[..slashes], &text[at..]),
+        (None, Some(at)) if text[..at].contains(':') => format!("{MASK}{}", &text[at..]),
+        _ => text.to_owned(),
+    }
+}
+
 /// Whether it is the URL of a NATS server; if not, why.
 pub(super) fn nats(secret: &Secret) -> Result<(), String> {
     let url = of_schemes(secret, &["nats", "tls"])?;

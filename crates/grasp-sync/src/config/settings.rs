@@ -17,6 +17,7 @@ pub enum Key {
     Bootstrap,
     AllowNonPublic,
     LookUpNames,
+    OnionProxy,
     Admission,
     ArchiveOnly,
     Block,
@@ -30,6 +31,7 @@ pub enum Key {
     UpstreamsPerAuthor,
     UpstreamsPerDomain,
     UpstreamsTotal,
+    RootsPerAuthor,
     DialsPerMinute,
     DataDir,
     DatabaseUrl,
@@ -161,7 +163,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 41] = [
+pub static SETTINGS: [Setting; 43] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -227,6 +229,17 @@ pub static SETTINGS: [Setting; 41] = [
         unit: "true or false",
         doc: "whether names in announcements are looked up; without it only announced addresses are dialed",
         kind: Kind::Bool,
+    },
+    Setting {
+        key: Key::OnionProxy,
+        name: "onion_proxy",
+        section: "relays",
+        env: "GRASP_SYNC_ONION_PROXY",
+        flag: None,
+        default: None,
+        unit: "address:port",
+        doc: "the SOCKS5 proxy (Tor's, say) through which .onion relays are dialed; unset, none of them is, and DNS is never asked",
+        kind: Kind::SocketAddress,
     },
     Setting {
         key: Key::Admission,
@@ -369,6 +382,17 @@ pub static SETTINGS: [Setting; 41] = [
         default: Some(Value::Number(2_000)),
         unit: "relays",
         doc: "announced upstreams altogether; bootstrap relays and those in allow_non_public count for none of these four",
+        kind: Kind::Count { max: 50_000 },
+    },
+    Setting {
+        key: Key::RootsPerAuthor,
+        name: "roots_per_author",
+        section: "caps",
+        env: "GRASP_SYNC_ROOTS_PER_AUTHOR",
+        flag: None,
+        default: Some(Value::Number(1_000)),
+        unit: "issues, patches, pull requests",
+        doc: "of one author on one repository of somebody else's, whose replies are asked for by themselves (S7); it counts from now on",
         kind: Kind::Count { max: 50_000 },
     },
     Setting {
@@ -653,6 +677,11 @@ impl Kind {
             | Self::SocketAddress
             | Self::Endpoint => Shape::Text,
         }
+    }
+
+    /// Whether its texts are URLs in which somebody may have put a password.
+    pub(super) fn is_of_urls(self) -> bool {
+        matches!(self, Self::Home | Self::RelayUrls | Self::Whom | Self::Entries | Self::Endpoint)
     }
 
     /// What would be right, as the object of "expected …".

@@ -8,6 +8,7 @@ use model::RelayUrl;
 use serde_json::{Map, json};
 
 use super::layers::{Effective, Sourced};
+use super::secret::without_userinfo;
 use super::settings::{Kind, SETTINGS, Setting, Value};
 
 /// The origin that is shown for a setting that nothing sets.
@@ -94,7 +95,8 @@ fn json_value(kind: Kind, sourced: &Sourced) -> serde_json::Value {
 /// URLs as they are compared, all else as it was written.
 fn normal(kind: Kind, text: &str) -> String {
     match kind {
-        Kind::Home | Kind::RelayUrls => RelayUrl::parse(text).map_or_else(|_| text.to_owned(), |url| url.to_string()),
+        Kind::Home | Kind::RelayUrls => RelayUrl::parse(text).map_or_else(|_| without_userinfo(text), |url| url.to_string()),
+        Kind::Entries | Kind::Whom | Kind::Endpoint => without_userinfo(text),
         Kind::Path
         | Kind::Networks
         | Kind::NatsUrl
@@ -107,13 +109,10 @@ fn normal(kind: Kind, text: &str) -> String {
         | Kind::LogFilter
         | Kind::LogFormat
         | Kind::Admits
-        | Kind::Entries
         | Kind::Contact
         | Kind::PublicKey
         | Kind::SecretKey
         | Kind::Token
-        | Kind::Whom
-        | Kind::SocketAddress
-        | Kind::Endpoint => text.to_owned(),
+        | Kind::SocketAddress => text.to_owned(),
     }
 }

@@ -111,6 +111,7 @@ fn the_defaults_are_those_of_the_rules() {
         bootstrap: vec![],
         allow_non_public: Vec::new(),
         look_up_names: true,
+        onion_proxy: None,
         admission: Admits::HomeDecides,
         archive_only: Lists::default(),
         block: Lists::default(),
@@ -122,6 +123,7 @@ fn the_defaults_are_those_of_the_rules() {
             ..Consent::default()
         },
         caps: Caps::default(),
+        roots_per_author: 1_000,
         dials_per_minute: 600,
         data_dir: "data".into(),
         database_url: None,
@@ -408,6 +410,7 @@ private_peers = []  # default
 bootstrap = [\"wss://a.example/\"]  # environment GRASP_SYNC_BOOTSTRAP
 allow_non_public = []  # default
 look_up_names = true  # default
+# onion_proxy =  # not set; address:port
 
 [admission]
 admission = \"home-decides\"  # default
@@ -427,6 +430,7 @@ upstreams_per_announcement = 32  # default
 upstreams_per_author = 100  # default
 upstreams_per_domain = 100  # default
 upstreams_total = 2000  # default
+roots_per_author = 1000  # default
 dials_per_minute = 600  # default
 
 [store]
@@ -571,4 +575,13 @@ fn a_token_comes_from_a_file_of_its_own_and_a_bad_one_is_refused_unseen() {
     assert_eq!(given.effective().config().unwrap().http_token.unwrap().expose(), "0123456789abcdef");
     let complaint = env("GRASP_SYNC_HTTP_TOKEN", "too-short").complaint();
     assert!(complaint.contains("expected 16 to 256 of the letters") && !complaint.contains("too-short"), "{complaint}");
+}
+
+#[test]
+fn onion_services_are_reached_through_a_proxy_that_is_named_by_address_and_port() {
+    let proxy = |given: &Given| given.effective().config().map(|config| config.onion_proxy);
+    let given = file("[relays]\nhome = \"builtin\"\nonion_proxy = \"127.0.0.1:9050\"");
+    assert_eq!(proxy(&given).unwrap(), Some("127.0.0.1:9050".parse().unwrap()));
+    let wrong = env("GRASP_SYNC_ONION_PROXY", "tor").env("GRASP_SYNC_HOME", "builtin");
+    assert!(proxy(&wrong).unwrap_err().to_string().contains("GRASP_SYNC_ONION_PROXY"), "it is not resolved either");
 }

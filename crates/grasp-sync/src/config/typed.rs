@@ -8,7 +8,7 @@ use engine::admission::{Lists, UnreadableEntry};
 use engine::auth::{Consent, Whom};
 use engine::caps::Caps;
 use ipnet::IpNet;
-use model::{PublicKey, RelayUrl, Role};
+use model::{PublicKey, RelayUrl, RelayUrlError, Role};
 use url::Url;
 
 use super::layers::Effective;
@@ -90,6 +90,7 @@ impl Effective {
             bootstrap: judge.relay_urls(Key::Bootstrap),
             allow_non_public: judge.networks(Key::AllowNonPublic),
             look_up_names: judge.truth(Key::LookUpNames),
+            onion_proxy: judge.onion_proxy(),
             admission: judge.admission(),
             archive_only: judge.lists(Key::ArchiveOnly),
             block: judge.lists(Key::Block),
@@ -103,6 +104,7 @@ impl Effective {
                 per_domain: judge.count(Key::UpstreamsPerDomain),
                 total: judge.count(Key::UpstreamsTotal),
             },
+            roots_per_author: judge.count(Key::RootsPerAuthor),
             dials_per_minute: judge.count(Key::DialsPerMinute),
             data_dir: judge.data_dir(),
             database_url: judge.url(Key::DatabaseUrl, secret::database),
@@ -161,7 +163,13 @@ impl Judge<'_> {
     }
 
     fn relay_url(&mut self, key: Key, text: &str) -> Option<RelayUrl> {
-        let complaint = |reason| Complaint::BadUrl { url: text.to_owned(), reason, expected: key.setting().kind.expected() };
+        let url = secret::without_userinfo(text);
+        let complaint = |reason| Complaint::BadUrl {
+            // A part of the password may have been taken for something else.
+            reason: if url == text { reason } else { RelayUrlError::UserInfo },
+            url: url.clone(),
+            expected: key.setting().kind.expected(),
+        };
         RelayUrl::parse(text).map_err(|reason| self.complain(key, complaint(reason))).ok()
     }
 
@@ -331,10 +339,16 @@ impl Judge<'_> {
         }
     }
 
+    fn onion_proxy(&mut self) -> Option<SocketAddr> {
+        self.effective.get(Key::OnionProxy)?;
+        let text = self.text(Key::OnionProxy);
+        text.parse().map_err(|_| self.wrong_value(Key::OnionProxy, text)).ok()
+    }
+
     fn otlp_endpoint(&mut self) -> Option<String> {
         self.effective.get(Key::OtlpEndpoint)?;
         let text = self.text(Key::OtlpEndpoint);
-        let is_endpoint = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let is_endpoint = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && !has_userinfo(url);
         if !Url::parse(&text).is_ok_and(|url| is_endpoint(&url)) {
             self.wrong_value(Key::OtlpEndpoint, text.clone());
         }
@@ -398,6 +412,7 @@ impl Judge<'_> {
     }
 
     fn wrong_value(&mut self, key: Key, value: String) {
+        let value = if key.setting().kind.is_of_urls() { secret::without_userinfo(&value) } else { value };
         let expected = key.setting().kind.expected();
         self.complain(key, Complaint::WrongValue { value, expected });
     }
@@ -405,6 +420,11 @@ impl Judge<'_> {
     fn complain(&mut self, key: Key, complaint: Complaint) {
         self.problems.push(Problem { name: key.setting().name.to_owned(), origin: self.origin(key), complaint });
     }
+}
+
+/// What would be shown with the URL, and is told to nobody.
+fn has_userinfo(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// A word that is the same in every log, document and database.

@@ -174,7 +174,13 @@ fn remedy_of(class: DownClass) -> &'static str {
         DownClass::Refused => "start home, or check the port",
         DownClass::Tls => "check home's certificate and its name; plain home is ws://",
         DownClass::HttpStatus => "a web server answers, and no relay behind it: check the path and the proxy",
+        DownClass::Auth | DownClass::Payment | DownClass::Policy => {
+            "let this machine in: home, or a proxy before it, turns us away"
+        }
         DownClass::Timeout | DownClass::Silent => "check firewalls between here and home",
+        DownClass::Auth => "home wants to know who reads it: name it in auth",
+        DownClass::Payment | DownClass::Policy => "home does not serve us: its operator has to let this service in",
+        DownClass::Banned => "home sends what no relay should: check what runs at this URL",
         DownClass::NotDialable | DownClass::Closed | DownClass::Protocol | DownClass::Empty | DownClass::Released => {
             "check that a Nostr relay is at this URL"
         }

@@ -185,6 +185,13 @@ impl Page {
             self.fact("git data at", url);
         }
         self.fact("roots", &HumanCount(repo.roots).to_string());
+        if repo.roots_beyond > 0 {
+            let many = HumanCount(repo.roots_beyond);
+            self.fact(
+                "  of which",
+                &format!("{many} over the budget of their authors (roots_per_author): only what tags the repository comes"),
+            );
+        }
         if repo.waiting > 0 {
             self.fact("kept", &format!("{} events until it is announced", HumanCount(repo.waiting)));
         }
@@ -229,6 +236,9 @@ impl Page {
         self.fact("listed by", &format!("{} repositories", HumanCount(told.repos)));
         self.fact("epoch", &format!("{}, held by {}", told.epoch, told.owner.as_deref().unwrap_or("nobody")));
         self.fact_if("failing since", told.failing_since.map(|at| self.at(at)));
+        if told.strikes > 0 {
+            self.fact("strikes", &format!("{}: each ban for its conduct is longer than the one before", told.strikes));
+        }
         self.fact_if("good up to", told.last_up.map(|at| format!("{}, when its last link ended", self.at(at))));
         self.fact_if("behind since", told.behind.map(|at| format!("{}: an event has no outcome yet", self.at(at))));
         if told.ask_failures > 0 {

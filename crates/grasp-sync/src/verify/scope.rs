@@ -32,6 +32,8 @@ pub(super) struct Choice {
     pub(super) bootstrap: Vec<RelayUrl>,
     pub(super) private_peers: Vec<RelayUrl>,
     pub(super) allow_non_public: Vec<IpNet>,
+    /// Whether onion services can be dialed.
+    pub(super) has_onion_proxy: bool,
     pub(super) caps: Caps,
 }
 
@@ -163,7 +165,8 @@ impl Scope {
             })
             .collect();
         upstreams.iter_mut().filter(|one| one.role == Role::Listed).for_each(|one| {
-            one.left_out = one.url.dialable(&choice.allow_non_public).err().map(|refusal| refusal.to_string());
+            one.left_out =
+                one.url.dialable(&choice.allow_non_public, choice.has_onion_proxy).err().map(|refusal| refusal.to_string());
         });
         self.leave_out_surplus(&mut upstreams, choice.caps);
         upstreams

@@ -83,6 +83,11 @@ impl GraspSync {
 
     /// Runs on the data directory as it was left.
     pub(crate) fn run(&mut self) -> Running {
+        self.run_with(&[])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn run_with(&mut self, variables: &[(&str, &str)]) -> Running {
         self.runs += 1;
         let log = self.directory.path().join(format!("run-{}.log", self.runs));
         let child = Command::new(env!("CARGO_BIN_EXE_grasp-sync"))
@@ -94,6 +99,7 @@ impl GraspSync {
             .env("GRASP_SYNC_DISCOVERY_WINDOW", "200ms")
             .env("GRASP_SYNC_LOOK_UP_NAMES", "false")
             .env("GRASP_SYNC_LISTEN", "127.0.0.1:0")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
@@ -133,6 +139,14 @@ impl Running {
         .await;
     }
 
+    /// Its memory that is in use (bytes).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let id = self.child.id().expect("the process runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// Everything that it has said so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
@@ -145,6 +159,7 @@ pub(crate) async fn recorded(data_dir: &Path) -> Status {
         policy: engine::rules::Policy::default(),
         clock: Arc::new(Timestamp::now),
         allow_non_public: Vec::new(),
+        has_onion_proxy: false,
         own_urls: Vec::new(),
         operator: None,
         private_peers: Vec::new(),

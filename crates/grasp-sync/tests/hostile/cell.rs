@@ -59,6 +59,8 @@ pub(crate) enum Ends {
     Incomplete(&'static str),
     /// The link is down for this reason, and is to be made again.
     Down(DownClass),
+    /// It is left alone for its flood, or what it floods with answers nothing in time, whichever comes first.
+    Flooded,
     /// It is never dialed.
     Excluded,
 }
@@ -199,6 +201,8 @@ impl Ends {
             | (Self::Excluded, Look::Excluded { .. }) => true,
             (Self::Incomplete(words), Look::Incomplete { why }) => why.contains(words),
             (Self::Down(class), Look::Down { class: seen, .. }) => class == *seen,
+            (Self::Flooded, Look::Down { class, .. }) => *class == DownClass::Banned,
+            (Self::Flooded, Look::Incomplete { why }) => why.contains("idle"),
             _ => false,
         }
     }

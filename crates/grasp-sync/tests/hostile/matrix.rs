@@ -16,7 +16,7 @@ use testkit::{ChaosProxy, wait_until};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use Ends::{ByItsWord, Complete, Down, Excluded, Faulty, Incomplete};
+use Ends::{ByItsWord, Complete, Down, Excluded, Faulty, Flooded, Incomplete};
 use Holds::Comments;
 
 /// What answers at once.
@@ -52,8 +52,8 @@ fn floods() -> Vec<Row> {
     let row = |name, behaviour, ends| (name, vec![behaviour], Holds::OneSecond(5), ends, SLOW);
     vec![
         row("NIP-77: a million ids that nobody has", Negentropy(N::FakeIds(1_000_000)), Complete),
-        row("a flood of events that match nothing", Floods(Flood::Strangers), Incomplete("idle")),
-        row("a flood of events that match", Floods(Flood::Matching), Incomplete("idle")),
+        row("a flood of events that match nothing", Floods(Flood::Strangers), Flooded),
+        row("a flood of events that match", Floods(Flood::Matching), Flooded),
     ]
 }
 
@@ -230,8 +230,7 @@ fn links(other: &str) -> Vec<Row> {
 
 fn content() -> Vec<Row> {
     let row = |name, behaviour, ends, secs| (name, vec![behaviour], Comments(20), ends, secs);
-    // A forged copy may stand for a true event: read again and again, it ends with the fault in sight. Ten different ones on a
-    // link end it; here there are fewer, for nothing that depends on a root is asked for before the root is at home.
+    // A forged copy may stand for a true event: read again and again, it ends with the fault in sight.
     let forged = |name, how| row(name, Corrupts(how), Faulty, SLOW);
     let flood = |name, how, ends| row(name, Floods(how), ends, SLOW);
     let over: Vec<String> = crate::common::noise(crate::common::now() - 60).into_iter().map(|event| event.json).collect();
@@ -244,12 +243,12 @@ fn content() -> Vec<Row> {
         forged("changed contents", Corruption::OtherContent),
         row("a time before 1970", Corrupts(Corruption::Second("-1")), Incomplete("faulty"), PATIENT),
         row("a time that is no integer", Corrupts(Corruption::Second("1e999")), Incomplete("faulty"), PATIENT),
-        flood("no JSON", Flood::NoJson(1000), Down(DownClass::Protocol)),
-        flood("JSON that is no message", Flood::NoMessage(1000), Down(DownClass::Protocol)),
-        flood("deep JSON", Flood::DeepJson(100_000), Down(DownClass::Protocol)),
+        flood("no JSON", Flood::NoJson(1000), Down(DownClass::Banned)),
+        flood("JSON that is no message", Flood::NoMessage(1000), Down(DownClass::Banned)),
+        flood("deep JSON", Flood::DeepJson(100_000), Incomplete("idle")),
         flood("no UTF-8", Flood::BadUtf8, Down(DownClass::Closed)),
-        flood("a binary message", Flood::Binary(1000), Down(DownClass::Protocol)),
-        flood("10,000 pings", Flood::Pings(10_000), Incomplete("idle")),
+        flood("a binary message", Flood::Binary(1000), Incomplete("idle")),
+        flood("10,000 pings", Flood::Pings(10_000), Down(DownClass::Banned)),
         flood("the header of a huge message", Flood::Header(1 << 40), Down(DownClass::Protocol)),
         flood("a huge message", Flood::HugeMessage(2_000_000), Down(DownClass::Protocol)),
     ]

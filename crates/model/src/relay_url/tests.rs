@@ -232,7 +232,7 @@ fn an_announced_relay_is_dialed_by_wss_on_443_or_a_high_port_unless_the_operator
         ("wss://10.0.0.5", Err(DialRefusal::NonPublicHost)),
     ];
     for (text, verdict) in cases {
-        assert_eq!(url(text).dialable(&[]), verdict, "{text}");
+        assert_eq!(url(text).dialable(&[], false), verdict, "{text}");
     }
 }
 
@@ -247,10 +247,23 @@ fn a_url_travels_as_a_string_and_is_parsed_again_on_arrival() {
 #[test]
 fn an_allowed_network_opens_its_own_addresses_and_nothing_else() {
     let loopback: Vec<IpNet> = vec!["127.0.0.0/8".parse().unwrap()];
-    assert_eq!(url("ws://127.0.0.1:7777").dialable(&loopback), Ok(()));
-    assert_eq!(url("ws://localhost:7777").dialable(&loopback), Ok(()), "judged by its addresses, at the dial");
+    assert_eq!(url("ws://127.0.0.1:7777").dialable(&loopback, false), Ok(()));
+    assert_eq!(url("ws://localhost:7777").dialable(&loopback, false), Ok(()), "judged by its addresses, at the dial");
     for elsewhere in ["ws://10.0.0.1", "wss://169.254.169.254", "ws://[::1]:7777"] {
-        assert_eq!(url(elsewhere).dialable(&loopback), Err(DialRefusal::NonPublicHost), "{elsewhere}");
+        assert_eq!(url(elsewhere).dialable(&loopback, false), Err(DialRefusal::NonPublicHost), "{elsewhere}");
     }
-    assert_eq!(url("ws://relay.example").dialable(&loopback), Err(DialRefusal::NotEncrypted));
+    assert_eq!(url("ws://relay.example").dialable(&loopback, false), Err(DialRefusal::NotEncrypted));
+}
+
+#[test]
+fn an_onion_service_is_dialed_through_a_proxy_or_not_at_all_whatever_networks_are_allowed() {
+    let everywhere: Vec<IpNet> = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+    for text in ["ws://abcdef.onion", "wss://relay.abcdef.ONION:7777", "ws://abcdef.onion:80/inbox"] {
+        assert!(url(text).is_onion(), "{text}");
+        assert_eq!(url(text).dialable(&everywhere, false), Err(DialRefusal::OnionWithoutProxy), "{text}");
+        assert_eq!(url(text).dialable(&[], true), Ok(()), "{text}");
+    }
+    for text in ["wss://onion.example", "wss://notonion", "wss://relay.example/x.onion"] {
+        assert!(!url(text).is_onion(), "{text}");
+    }
 }

@@ -31,7 +31,7 @@ statements! {
                 UNION
                 SELECT rr.relay, x.root, 1, EXISTS (
                     SELECT 1 FROM root_repo o JOIN repo b ON b.item = o.repo AND b.private WHERE o.root = x.root)
-                FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo WHERE x.root = ANY($1)
+                FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo WHERE x.root = ANY($1) AND NOT x.beyond
                 UNION
                 SELECT rr.relay, m.item, m.kind, bool_and(b.private)
                 FROM member m JOIN repo_relay rr ON rr.repo = m.repo JOIN repo b ON b.item = m.repo
@@ -45,7 +45,9 @@ statements! {
             INSERT INTO coverage (relay, item, kind, status, wanted_at)
             SELECT home.id, t.item, t.kind, 0, $2 FROM (
                 SELECT item, 0 AS kind FROM repo WHERE item = ANY($1) AND event IS NOT NULL
-                UNION ALL SELECT item, 1 FROM root WHERE item = ANY($1)
+                UNION ALL SELECT item, 1 FROM root
+                    LEFT JOIN (SELECT root, bool_and(beyond) AS beyond FROM root_repo WHERE root = ANY($1) GROUP BY root) x
+                    ON x.root = item WHERE item = ANY($1) AND NOT coalesce(x.beyond, false)
                 UNION ALL SELECT DISTINCT item, kind FROM member WHERE item = ANY($1)
             ) t JOIN relay home ON home.role = 'home'
             ORDER BY t.item
@@ -63,13 +65,14 @@ statements! {
                 WHEN r.refused THEN false
                 WHEN r.role = 'home' THEN
                     EXISTS (SELECT 1 FROM repo WHERE repo.item = c.item AND repo.event IS NOT NULL)
-                    OR EXISTS (SELECT 1 FROM root WHERE root.item = c.item)
+                    OR (EXISTS (SELECT 1 FROM root WHERE root.item = c.item) AND NOT coalesce(
+                        (SELECT bool_and(x.beyond) FROM root_repo x WHERE x.root = c.item), false))
                     OR EXISTS (SELECT 1 FROM member m WHERE m.item = c.item)
                 ELSE
                     EXISTS (SELECT 1 FROM repo_relay rr JOIN repo b ON b.item = rr.repo AND b.private <= r.private_peer
                             WHERE rr.repo = c.item AND rr.relay = c.relay)
                     OR (EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
-                                WHERE x.root = c.item AND rr.relay = c.relay)
+                                WHERE x.root = c.item AND NOT x.beyond AND rr.relay = c.relay)
                         AND (r.private_peer OR NOT EXISTS (
                             SELECT 1 FROM root_repo o JOIN repo b ON b.item = o.repo AND b.private WHERE o.root = c.item)))
                     OR EXISTS (SELECT 1 FROM member m JOIN repo_relay rr ON rr.repo = m.repo

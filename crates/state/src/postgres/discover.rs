@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engine::spam;
 use model::{Announced, Discovery, ItemKind, RootSeen, UpstreamId};
 use sqlx::PgConnection;
 
@@ -31,7 +32,17 @@ statements! {
         ON CONFLICT DO NOTHING RETURNING item";
     MEMBERS_OF_REPOS = "SELECT DISTINCT item FROM member WHERE repo = ANY($1)";
     REPOS_OF_ROOTS = "SELECT root, repo FROM root_repo WHERE root = ANY($1)";
-    TAG = "INSERT INTO root_repo (root, repo) SELECT * FROM UNNEST($1::bigint[], $2::bigint[])";
+    TAG = "
+        INSERT INTO root_repo (root, repo, author, beyond)
+        SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[])";
+    COUNTED = "
+        SELECT x.repo, x.author, count(*) FROM UNNEST($1::bigint[], $2::bigint[]) n (repo, author)
+        JOIN root_repo x ON x.repo = n.repo AND x.author = n.author AND NOT x.beyond GROUP BY x.repo, x.author";
+    // Whoever becomes a maintainer has no budget any more.
+    LIFT = "
+        UPDATE root_repo x SET beyond = false, author = NULL
+        FROM UNNEST($1::bigint[], $2::bytea[]) n (repo, key_hash) JOIN item i ON i.key_hash = n.key_hash
+        WHERE x.repo = n.repo AND x.author = i.id AND x.beyond RETURNING x.root";
     ROOTS_OF_REPOS = "SELECT DISTINCT root FROM root_repo WHERE repo = ANY($1)";
 }
 
@@ -61,7 +72,8 @@ pub(super) async fn discover(
     let relisted = relist(conn, settings, &changes, now).await?;
     let shown = bars::judge_private(conn, changes.iter().map(|change| change.identifier).collect()).await?;
     let moved: BTreeSet<i64> = relisted.union(&shown).copied().collect();
-    let mut touched = add_roots(conn, &discovery.roots, &numbers).await?;
+    let mut touched = add_roots(conn, settings, &discovery.roots, &numbers).await?;
+    touched.extend(lift(conn, &repos::maintained(&changes)).await?);
     let taking_part = repos::taking_part(discovery, &numbers);
     touched.extend(coverage::add_members(conn, &taking_part, codec::item_kind_code(ItemKind::Participant)).await?);
     for dependent in [ROOTS_OF_REPOS, MEMBERS_OF_REPOS] {
@@ -126,7 +138,12 @@ async fn relist(
 }
 
 /// Writes roots and the repos they tag; answers with the roots that tag a repo that they did not tag before, or are new.
-async fn add_roots(conn: &mut PgConnection, roots: &[RootSeen], numbers: &Numbers) -> Result<BTreeSet<i64>, Failure> {
+async fn add_roots(
+    conn: &mut PgConnection,
+    settings: &Settings,
+    roots: &[RootSeen],
+    numbers: &Numbers,
+) -> Result<BTreeSet<i64>, Failure> {
     let by_number = repos::roots_by_number(roots, numbers);
     let kinds: Vec<i64> = by_number.values().map(|root| i64::from(root.kind.as_u16())).collect();
     let created: Vec<i64> = by_number.values().map(|root| codec::secs(root.created_at)).collect();
@@ -135,9 +152,37 @@ async fn add_roots(conn: &mut PgConnection, roots: &[RootSeen], numbers: &Number
     let mut touched: BTreeSet<i64> = added.fetch_all(&mut *conn).await?.into_iter().collect();
     let before = pairs_of(conn, REPOS_OF_ROOTS, &items).await?;
     let after = repos::tagged_pairs(roots, numbers);
-    write_pairs(conn, TAG, after.difference(&before)).await?;
-    touched.extend(after.difference(&before).map(|(root, _)| *root));
+    let new: Vec<(i64, i64)> = after.difference(&before).copied().collect();
+    tag(conn, settings, &new, (roots, numbers)).await?;
+    touched.extend(new.iter().map(|(root, _)| *root));
     Ok(touched)
+}
+
+/// Writes which roots tag which repos, and which of these are over an author's budget.
+async fn tag(
+    conn: &mut PgConnection,
+    settings: &Settings,
+    new: &[(i64, i64)],
+    (seen, numbers): (&[RootSeen], &Numbers),
+) -> Result<(), Failure> {
+    let (roots, repos): (Vec<i64>, Vec<i64>) = new.iter().copied().unzip();
+    let counted = repos::counted_for(new, seen, numbers, &stored(conn, &repos).await?);
+    let places: BTreeSet<(i64, i64)> = counted.iter().filter_map(|root| Some((root.repo, root.author?))).collect();
+    let (of, by): (Vec<i64>, Vec<i64>) = places.into_iter().unzip();
+    let rows: Vec<(i64, i64, i64)> = sqlx::query_as(COUNTED).bind(of).bind(by).fetch_all(&mut *conn).await?;
+    let before = rows.into_iter().map(|(repo, author, count)| ((repo, author), codec::count(count))).collect();
+    let over = spam::over(&counted, &before, settings.policy.roots_per_author);
+    let authors: Vec<Option<i64>> = counted.iter().map(|root| root.author).collect();
+    sqlx::query(TAG).bind(roots).bind(repos).bind(authors).bind(over).execute(conn).await?;
+    Ok(())
+}
+
+/// Takes back that roots by these keys are over a budget on these repos; answers with the roots.
+async fn lift(conn: &mut PgConnection, maintained: &[(i64, String)]) -> Result<BTreeSet<i64>, Failure> {
+    let (repos, keys): (Vec<i64>, Vec<Vec<u8>>) =
+        maintained.iter().map(|(repo, key)| (*repo, codec::hash(key).to_vec())).unzip();
+    let lifted: Vec<i64> = sqlx::query_scalar(LIFT).bind(repos).bind(keys).fetch_all(conn).await?;
+    Ok(lifted.into_iter().collect())
 }
 
 /// Roots, or members, of repos.

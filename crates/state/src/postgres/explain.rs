@@ -32,14 +32,15 @@ statements! {
     REPO = "SELECT event, created_at, removed_until, maintainers, clone_urls FROM repo WHERE item = $1";
     SAME = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.identifier = $1 AND r.event IS NOT NULL ORDER BY i.key";
     ROOTS = "SELECT count(*) FROM root_repo WHERE repo = $1";
+    ROOTS_BEYOND = "SELECT count(*) FROM root_repo WHERE repo = $1 AND beyond";
     WAITING_FOR = "SELECT count(DISTINCT id) FROM waiting_for WHERE parent IN ($1, $2)";
     LISTED = "SELECT relay FROM repo_relay WHERE repo = $1 UNION SELECT id FROM relay WHERE role = 'home'";
     ROOTS_AT = "
         SELECT c.relay, c.status::bigint, count(*) FROM root_repo x JOIN coverage c ON c.item = x.root
         WHERE x.repo = $1 GROUP BY c.relay, c.status";
     UPSTREAM = "
-        SELECT id, epoch, owner, up_since, last_up, behind, last_detail, failing_since, ask_failures, ask_at, refresh_at,
-            empty_since, layout, layout_taken
+        SELECT id, epoch, owner, up_since, last_up, behind, last_detail, failing_since, strikes, struck_at, ask_failures,
+            ask_at, refresh_at, empty_since, layout, layout_taken
         FROM relay WHERE url_hash = $1";
     REPOS_OF = "SELECT count(*) FROM repo_relay WHERE relay = $1";
     CHUNKS = "
@@ -112,6 +113,7 @@ async fn repo(conn: &mut PgConnection, addr: &RepoAddr, time: &Time) -> Result<E
     let rows = RepoRows {
         repo,
         same: same.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect(),
+        roots_beyond: sqlx::query_scalar(ROOTS_BEYOND).bind(item).fetch_one(&mut *conn).await?,
         roots: sqlx::query_scalar(ROOTS).bind(item).fetch_one(&mut *conn).await?,
         waiting: sqlx::query_scalar(WAITING_FOR).bind(this).bind(any).fetch_one(&mut *conn).await?,
         listed: sqlx::query_scalar(LISTED).bind(item).fetch_all(&mut *conn).await?,
@@ -132,6 +134,6 @@ async fn upstream(conn: &mut PgConnection, url: &RelayUrl, time: &Time, most: us
         chunks: sqlx::query_as(CHUNKS).bind(id).fetch_all(&mut *conn).await?,
         batches: sqlx::query_as(BATCHES).bind(id).bind(BATCHES_SHOWN).fetch_all(&mut *conn).await?,
     };
-    let status = status::status(conn, time).await?;
-    Ok(Explained::Upstream(explained::upstream(url, rows, status, most).map(Box::new)))
+    let (status, now) = (status::status(conn, time).await?, time.now(conn).await?);
+    Ok(Explained::Upstream(explained::upstream(url, rows, status, (most, codec::timestamp(now))).map(Box::new)))
 }

@@ -13,6 +13,7 @@ fn settings() -> Settings {
         policy: engine::rules::Policy::default(),
         clock: Arc::new(|| Timestamp::from_secs(1_700_000_000)),
         allow_non_public: Vec::new(),
+        has_onion_proxy: false,
         own_urls: Vec::new(),
         operator: None,
         private_peers: Vec::new(),

@@ -24,7 +24,8 @@ statements! {
     ADD_ROOTS_OF_UPSTREAMS = "
         INSERT INTO coverage (relay, item, kind, status, wanted_at)
         SELECT DISTINCT rr.relay, x.root, 1, 0, ?2
-        FROM json_each(?1) touched JOIN root_repo x ON x.root = touched.value JOIN repo_relay rr ON rr.repo = x.repo
+        FROM json_each(?1) touched JOIN root_repo x ON x.root = touched.value AND x.beyond = 0
+        JOIN repo_relay rr ON rr.repo = x.repo
         JOIN relay r ON r.id = rr.relay AND r.role <> 'home' AND r.refused = 0
         WHERE r.private_peer = 1 OR NOT EXISTS (
             SELECT 1 FROM root_repo o JOIN repo b ON b.item = o.repo AND b.private = 1 WHERE o.root = x.root)
@@ -52,7 +53,9 @@ statements! {
         SELECT home.id, root.item, 1, 0, ?2
         FROM json_each(?1) touched JOIN root ON root.item = touched.value
         JOIN relay home ON home.role = 'home'
-        WHERE true ON CONFLICT DO NOTHING RETURNING relay";
+        WHERE EXISTS (SELECT 1 FROM root_repo x WHERE x.root = root.item AND x.beyond = 0)
+            OR NOT EXISTS (SELECT 1 FROM root_repo x WHERE x.root = root.item)
+        ON CONFLICT DO NOTHING RETURNING relay";
     ADD_MEMBERS = "
         INSERT INTO member (item, repo, kind)
         SELECT e.value ->> 0, e.value ->> 1, ?2 FROM json_each(?1) e
@@ -66,19 +69,21 @@ statements! {
             WHEN 'refused' THEN 0
             WHEN 'home' THEN
                 EXISTS (SELECT 1 FROM repo WHERE repo.item = coverage.item AND repo.event IS NOT NULL)
-                OR EXISTS (SELECT 1 FROM root WHERE root.item = coverage.item)
+                OR EXISTS (SELECT 1 FROM root_repo x WHERE x.root = coverage.item AND x.beyond = 0)
+                OR (EXISTS (SELECT 1 FROM root WHERE root.item = coverage.item)
+                    AND NOT EXISTS (SELECT 1 FROM root_repo x WHERE x.root = coverage.item))
                 OR EXISTS (SELECT 1 FROM member m WHERE m.item = coverage.item)
             WHEN 'peer' THEN
                 EXISTS (SELECT 1 FROM repo_relay rr WHERE rr.repo = coverage.item AND rr.relay = coverage.relay)
                 OR EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
-                           WHERE x.root = coverage.item AND rr.relay = coverage.relay)
+                           WHERE x.root = coverage.item AND x.beyond = 0 AND rr.relay = coverage.relay)
                 OR EXISTS (SELECT 1 FROM member m JOIN repo_relay rr ON rr.repo = m.repo
                            WHERE m.item = coverage.item AND rr.relay = coverage.relay)
             ELSE
                 EXISTS (SELECT 1 FROM repo_relay rr JOIN repo b ON b.item = rr.repo AND b.private = 0
                         WHERE rr.repo = coverage.item AND rr.relay = coverage.relay)
                 OR (EXISTS (SELECT 1 FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo
-                            WHERE x.root = coverage.item AND rr.relay = coverage.relay)
+                            WHERE x.root = coverage.item AND x.beyond = 0 AND rr.relay = coverage.relay)
                     AND NOT EXISTS (SELECT 1 FROM root_repo o JOIN repo b ON b.item = o.repo AND b.private = 1
                                     WHERE o.root = coverage.item))
                 OR EXISTS (SELECT 1 FROM member m JOIN repo_relay rr ON rr.repo = m.repo

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engine::spam;
 use model::{Announced, Discovery, ItemKind, RootSeen, UpstreamId};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -22,6 +23,15 @@ statements! {
         DELETE FROM repo_relay WHERE (repo, relay) IN (SELECT e.value ->> 0, e.value ->> 1 FROM json_each(?1) e)";
     MEMBERS_OF_REPOS = "SELECT DISTINCT item FROM member WHERE repo IN (SELECT value FROM json_each(?1))";
     REPOS_OF_ROOTS = "SELECT root, repo FROM root_repo WHERE root IN (SELECT value FROM json_each(?1))";
+    COUNTED = "
+        SELECT x.repo, x.author, count(*) FROM json_each(?1) e
+        JOIN root_repo x ON x.repo = e.value ->> 0 AND x.author = e.value ->> 1 AND x.beyond = 0 GROUP BY x.repo, x.author";
+    // Whoever becomes a maintainer has no budget any more.
+    LIFT = "
+        UPDATE root_repo SET beyond = 0, author = NULL WHERE (root, repo) IN (
+            SELECT x.root, x.repo FROM json_each(?1) e JOIN item i ON i.key = e.value ->> 1
+            JOIN root_repo x ON x.repo = e.value ->> 0 AND x.author = i.id AND x.beyond = 1)
+        RETURNING root";
     ROOTS_OF_REPOS = "SELECT DISTINCT root FROM root_repo WHERE repo IN (SELECT value FROM json_each(?1))";
 }
 
@@ -55,7 +65,8 @@ pub(super) async fn discover(
     let relisted = relist(conn, settings, &changes, now).await?;
     let shown = bars::judge_private(conn, changes.iter().map(|change| change.identifier).collect()).await?;
     let moved: BTreeSet<i64> = relisted.union(&shown).copied().collect();
-    let mut touched = add_roots(conn, &discovery.roots, &numbers).await?;
+    let mut touched = add_roots(conn, settings, &discovery.roots, &numbers).await?;
+    touched.extend(lift(conn, &repos::maintained(&changes)).await?);
     let taking_part = repos::taking_part(discovery, &numbers);
     touched.extend(coverage::add_members(conn, &taking_part, codec::item_kind_code(ItemKind::Participant)).await?);
     for dependent in [ROOTS_OF_REPOS, MEMBERS_OF_REPOS] {
@@ -121,16 +132,60 @@ async fn relist(
 }
 
 /// Writes roots and the repos they tag; answers with the roots that tag a repo that they did not tag before, or are new.
-async fn add_roots(conn: &mut SqliteConnection, roots: &[RootSeen], numbers: &Numbers) -> Result<BTreeSet<i64>, Failure> {
+async fn add_roots(
+    conn: &mut SqliteConnection,
+    settings: &Settings,
+    roots: &[RootSeen],
+    numbers: &Numbers,
+) -> Result<BTreeSet<i64>, Failure> {
     let items = repos::roots_by_number(roots, numbers);
     let mut touched = insert_roots(conn, &items).await?;
     let after = repos::tagged_pairs(roots, numbers);
     let known: Vec<i64> = items.into_keys().collect();
     let before = pairs_of(conn, REPOS_OF_ROOTS, &known).await?;
     let new: Vec<(i64, i64)> = after.difference(&before).copied().collect();
-    insert_pairs(conn, "INSERT INTO root_repo (root, repo) ", &new).await?;
+    tag(conn, settings, &new, (roots, numbers)).await?;
     touched.extend(new.into_iter().map(|(root, _)| root));
     Ok(touched)
+}
+
+/// Writes which roots tag which repos, and which of these are over an author's budget.
+async fn tag(
+    conn: &mut SqliteConnection,
+    settings: &Settings,
+    new: &[(i64, i64)],
+    (roots, numbers): (&[RootSeen], &Numbers),
+) -> Result<(), Failure> {
+    let repos: Vec<i64> = new.iter().map(|(_, repo)| *repo).collect::<BTreeSet<_>>().into_iter().collect();
+    let counted = repos::counted_for(new, roots, numbers, &stored(conn, &repos).await?);
+    let places: BTreeSet<(i64, i64)> = counted.iter().filter_map(|root| Some((root.repo, root.author?))).collect();
+    let places: Vec<Vec<i64>> = places.into_iter().map(|(repo, author)| vec![repo, author]).collect();
+    let mut before = BTreeMap::new();
+    for chunk in places.chunks(ROWS_PER_STATEMENT) {
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(COUNTED).bind(super::json(chunk)).fetch_all(&mut *conn).await?;
+        before.extend(rows.into_iter().map(|(repo, author, count)| ((repo, author), codec::count(count))));
+    }
+    let over = spam::over(&counted, &before, settings.policy.roots_per_author);
+    let rows: Vec<_> = new.iter().zip(counted).zip(over).collect();
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO root_repo (root, repo, author, beyond) ");
+        sql.push_values(chunk, |mut row, (((root, repo), counted), is_over)| {
+            row.push_bind(*root).push_bind(*repo).push_bind(counted.author).push_bind(*is_over);
+        });
+        sql.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Takes back that roots by these keys are over a budget on these repos; answers with the roots.
+async fn lift(conn: &mut SqliteConnection, maintained: &[(i64, String)]) -> Result<BTreeSet<i64>, Failure> {
+    let maintained: Vec<serde_json::Value> = maintained.iter().map(|pair| serde_json::json!(pair)).collect();
+    let mut lifted = BTreeSet::new();
+    for chunk in maintained.chunks(ROWS_PER_STATEMENT) {
+        let some: Vec<i64> = sqlx::query_scalar(LIFT).bind(super::json(chunk)).fetch_all(&mut *conn).await?;
+        lifted.extend(some);
+    }
+    Ok(lifted)
 }
 
 async fn insert_roots(conn: &mut SqliteConnection, roots: &BTreeMap<i64, &RootSeen>) -> Result<BTreeSet<i64>, Failure> {

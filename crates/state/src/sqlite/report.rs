@@ -12,10 +12,11 @@ use sqlx::SqliteConnection;
 use super::codec::CountColumns;
 use super::{Failure, codec, coverage, ledger, link};
 use crate::Settings;
-use crate::reported::{Ended, Relay, audit_due};
+use crate::reported::{AfterDown, Ended, Relay, audit_due};
 
 statements! {
-    RELAY = "SELECT role, last_sequence, seen_below, failures, failing_since, up_since, ask_failures, learned FROM relay WHERE id = ?1";
+    RELAY = "SELECT role, last_sequence, seen_below, failures, failing_since, strikes, struck_at,
+            up_since, ask_failures, learned FROM relay WHERE id = ?1";
     SEEN = "UPDATE relay SET last_sequence = ?2, seen_below = ?3 WHERE id = ?1";
     OPENED = "UPDATE relay SET opened = 1 WHERE id = ?1 AND link = 'up'";
     REBUILT = "UPDATE relay SET layout_taken = max(layout_taken, ?2) WHERE id = ?1";
@@ -28,6 +29,7 @@ statements! {
             last_class = CASE WHEN refused = 1 THEN last_class ELSE ?5 END,
             last_detail = CASE WHEN refused = 1 THEN last_detail ELSE ?6 END
         WHERE id = ?1";
+    STRUCK = "UPDATE relay SET strikes = ?2, struck_at = ?3 WHERE id = ?1";
     ADD_COUNTS = "
         UPDATE relay SET events = events + ?2, fresh = fresh + ?3, rounds = rounds + ?4,
             bytes_in = bytes_in + ?5, bytes_out = bytes_out + ?6
@@ -130,10 +132,13 @@ impl Applied<'_> {
     async fn down(&mut self, class: DownClass, detail: &str, roll: u64) -> Result<Vec<UpstreamId>, Failure> {
         link::end(self.conn, &[self.upstream()], self.now).await?;
         let now = codec::timestamp(self.now);
-        let health = self.relay.health_after(class, now);
+        let AfterDown { health, strikes, dial_at } = self.relay.after_down(class, now, roll);
+        if class == DownClass::Banned {
+            let struck = sqlx::query(STRUCK).bind(self.upstream()).bind(i64::from(strikes.count));
+            struck.bind(strikes.at.map(codec::secs)).execute(&mut *self.conn).await?;
+        }
         let update = sqlx::query(DOWN).bind(self.upstream()).bind(i64::from(health.failures));
-        let update =
-            update.bind(health.failing_since.map(codec::secs)).bind(codec::secs(health.dial_at_after(class, now, roll)));
+        let update = update.bind(health.failing_since.map(codec::secs)).bind(codec::secs(dial_at));
         update.bind(class.as_str()).bind(detail).execute(&mut *self.conn).await?;
         Ok(Vec::new())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Discovery, Item, RelayUrl, Removal, RepoSeen, RootSeen, Timestamp};
+use model::{Discovery, Item, PublicKey, RelayUrl, Removal, RepoSeen, RootSeen, Timestamp};
 
 use super::world::{World, announced, home, id, relay, repo, repo_item, root, root_item};
 
@@ -266,4 +266,48 @@ pub(crate) async fn scenario_17_a_root_is_covered_under_each_of_its_repos_and_un
     assert_eq!(world.missing(&relay(1)).await, [repo_item(1), root_item(9)], "another of its repos is there");
     assert_eq!(world.missing(&relay(3)).await, []);
     assert!(world.missing(&home()).await.contains(&root_item(9)), "home holds it whatever became of its repos");
+}
+
+pub(crate) async fn x6_what_an_author_opens_beyond_a_budget_is_asked_for_nowhere_and_a_maintainer_has_none(mut world: World) {
+    const MOST: usize = 50;
+    world.restart(|settings| settings.policy.roots_per_author = MOST).await;
+    let [spammer, other] = [1, 2].map(|n| PublicKey::from_byte_array([n; 32]));
+    let by = |author, n, repos: &[usize]| RootSeen { author: Some(author), ..root(n, repos) };
+    world.discover(&[announced(1, 100, &[1]), announced(2, 100, &[1])], &[]).await;
+    // Windows of a flood, the last one beside what others open, and a root that tags a second repo too.
+    for window in 0..4 {
+        let flood: Vec<RootSeen> = (0..50).map(|n| by(spammer, window * 50 + n, &[1])).collect();
+        world.discover(&[], &flood).await;
+    }
+    let others = [by(other, 1_000, &[1]), by(repo(1).pubkey, 1_001, &[1]), by(spammer, 1_002, &[1, 2])];
+    world.discover(&[], &others).await;
+    let roots = |targets: &Targets, url: &RelayUrl| -> Vec<Item> {
+        targets[url].iter().filter(|item| matches!(item, Item::Root(_))).cloned().collect()
+    };
+    let now = targets(&world).await;
+    let within: Vec<Item> = (0..MOST).chain(1_000..1_003).map(root_item).collect();
+    assert_eq!(roots(&now, &relay(1)), within, "the first ones");
+    assert_eq!(roots(&now, &home()), within);
+    assert_eq!(beyond(&world).await, (203, 151));
+    // Said again, nothing is counted twice.
+    let again: Vec<RootSeen> = (0..50).map(|n| by(spammer, n, &[1])).collect();
+    world.discover(&[], &again).await;
+    assert_eq!(beyond(&world).await, (203, 151));
+    let named = RepoSeen { maintainers: vec![spammer], ..announced(1, 200, &[1]) };
+    world.discover(&[named], &[by(spammer, 2_000, &[1])]).await;
+    let all: Vec<Item> = (0..200).chain(1_000..1_003).chain([2_000]).map(root_item).collect();
+    let now = targets(&world).await;
+    assert_eq!((roots(&now, &relay(1)), roots(&now, &home())), (all.clone(), all), "now a maintainer");
+    assert_eq!(beyond(&world).await, (204, 0));
+}
+
+/// Roots of the first repo, and those of them that are over a budget.
+async fn beyond(world: &World) -> (u64, u64) {
+    match world.store.explain(&model::Subject::Repo(repo(1))).await.unwrap().explained {
+        model::Explained::Repo(repo) => {
+            let repo = repo.unwrap();
+            (repo.roots, repo.roots_beyond)
+        }
+        other @ (model::Explained::Event(_) | model::Explained::Upstream(_)) => panic!("{other:?}"),
+    }
 }

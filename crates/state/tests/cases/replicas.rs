@@ -293,6 +293,7 @@ async fn connect(url: &str, time: Time) -> Arc<dyn Store> {
         // Long ago: nobody may look at it who was told another one.
         clock: Arc::new(|| Timestamp::from_secs(1_000_000_000)),
         allow_non_public: vec![],
+        has_onion_proxy: false,
         own_urls: vec![home()],
         operator: None,
         private_peers: Vec::new(),

@@ -119,6 +119,34 @@ pub(crate) async fn a_late_report_of_events_still_counts_for_the_ledger(world: W
     assert_eq!(world.counts(&relay(1)).await, (1, 0, 1));
 }
 
+pub(crate) async fn x5_each_ban_is_longer_than_the_one_before_and_good_conduct_is_the_only_thing_that_heals_it(world: World) {
+    let mut link = linked(&world).await;
+    for (strikes, ban) in [(1_u32, 600), (2, 3_600), (3, 86_400)] {
+        // Neither events nor a link that lasts takes a strike back.
+        world.live(40).await;
+        let seen = progress(vec![], vec![row(strikes as usize, Kind::TextNote, 5, Outcome::Stored)]);
+        world.say(&mut link, seen).await;
+        world.say(&mut link, Said::CaughtUp).await;
+        world.say(&mut link, down(DownClass::Banned)).await;
+        let known = explained(&world).await;
+        assert_eq!((known.status.last_down, known.strikes), (Some(DownClass::Banned), strikes));
+        let until = Timestamp::from_secs(world.now() + ban);
+        assert_eq!(world.assignment(&relay(1)).await.unwrap().dial_at, until);
+        assert_eq!(known.status.next, Some(model::Next { at: until, why: model::NextWhy::Dial }));
+        link = world.link(&relay(1)).await;
+    }
+    world.pass(3 * 86_400 + 86_400);
+    assert_eq!(explained(&world).await.strikes, 0, "three days of good conduct");
+}
+
+async fn explained(world: &World) -> model::UpstreamExplained {
+    let told = world.store.explain(&model::Subject::Upstream(relay(1))).await.unwrap();
+    match told.explained {
+        model::Explained::Upstream(upstream) => *upstream.unwrap(),
+        other @ (model::Explained::Event(_) | model::Explained::Repo(_)) => panic!("{other:?}"),
+    }
+}
+
 pub(crate) async fn s17_failures_add_up_and_a_useful_answer_clears_them(world: World) {
     let mut link = linked(&world).await;
     for failures in 1..=3 {

@@ -51,6 +51,7 @@ impl World {
             policy: engine::rules::Policy::default(),
             clock: Arc::new(move || Timestamp::from_secs(time.load(Ordering::SeqCst))),
             allow_non_public: Vec::new(),
+            has_onion_proxy: false,
             own_urls: vec![home(), url("wss://alias.example")],
             operator: None,
             private_peers: Vec::new(),
@@ -299,6 +300,7 @@ pub(crate) fn root(n: usize, repos: &[usize]) -> RootSeen {
         kind: model::kinds::ISSUE,
         created_at: Timestamp::from_secs(START),
         repos: repos.iter().copied().map(repo).collect(),
+        author: None,
     }
 }
 

@@ -194,6 +194,20 @@ pub enum Flood {
     Strangers,
     /// Well-made events that match the REQ's first filter (its kind and its first tag), without end.
     Matching,
+    /// One well-made event of a stranger under a subscription id that nobody has opened, without end.
+    Foreign,
+    /// One well-made event that matches the REQ's first filter, over and over, without end.
+    Repeats,
+    /// Events that match the REQ's first filter, with a signature that is none, without end.
+    Forged,
+    /// Well-made events that match the REQ's first filter, each with so many tags, without end.
+    ManyTags(usize),
+    /// NOTICEs, without end.
+    Notices,
+    /// Ends of subscriptions that nobody has opened, without end.
+    Ends,
+    /// NOTICEs of so many bytes each, without end.
+    LongMessages(usize),
     /// Text that is no JSON, this often.
     NoJson(usize),
     /// JSON that is no message of a relay, this often.

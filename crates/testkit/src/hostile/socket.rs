@@ -207,10 +207,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         match flood {
             Flood::Strangers => self.endless(subscription, 1, &[]).await,
             Flood::Matching => {
-                let kind = filter["kinds"][0].as_u64().and_then(|kind| u16::try_from(kind).ok()).unwrap_or(1);
-                let tag = first_tag(filter);
+                let (kind, tag) = (first_kind(filter), first_tag(filter));
                 let tag: Vec<[&str; 2]> = tag.iter().map(|(letter, value)| [letter.as_str(), value.as_str()]).collect();
                 self.endless(subscription, kind, &tag.iter().map(<[&str; 2]>::as_slice).collect::<Vec<_>>()).await
+            }
+            Flood::Foreign => self.over_and_over(|_| event_frame("nobody-s", &matching(&json!({}), 0, 0))).await,
+            Flood::Repeats => {
+                let frame = event_frame(subscription, &matching(filter, 0, 0));
+                self.over_and_over(|_| frame.clone()).await
+            }
+            Flood::Forged => {
+                let event: Value = serde_json::from_str(&matching(filter, 0, 0)).expect("it was written by a library");
+                self.over_and_over(|number| {
+                    let mut forged = event.clone();
+                    forged["content"] = json!(number.to_string());
+                    event_frame(subscription, &forged.to_string())
+                })
+                .await
+            }
+            Flood::ManyTags(count) => self.over_and_over(|n| event_frame(subscription, &matching(filter, count, n))).await,
+            Flood::Notices => self.over_and_over(|number| json!(["NOTICE", number.to_string()]).to_string()).await,
+            Flood::Ends => self.over_and_over(|number| json!(["EOSE", format!("nobody-s-{number}")]).to_string()).await,
+            Flood::LongMessages(bytes) => {
+                let long = json!(["NOTICE", "x".repeat(bytes)]).to_string();
+                self.over_and_over(|_| long.clone()).await
             }
             Flood::NoJson(count) => self.repeat(count, |number| Message::text(format!("this is no JSON: {number}"))).await,
             Flood::NoMessage(count) => {
@@ -223,6 +243,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             Flood::Pings(count) => self.repeat(count, |_| Message::Ping(b"ping".as_slice().into())).await,
             Flood::Header(bytes) => self.raw(&[&[0x81, 127][..], &bytes.to_be_bytes()].concat()).await,
             Flood::HugeMessage(bytes) => self.send(Message::text(json!(["NOTICE", "x".repeat(bytes)]).to_string())).await,
+        }
+    }
+
+    async fn over_and_over(&mut self, text: impl Fn(u64) -> String) -> Flow {
+        let mut number = 0;
+        loop {
+            self.say(text(number)).await?;
+            number += 1;
         }
     }
 
@@ -247,6 +275,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
 fn flow<E>(written: Result<(), E>) -> Flow {
     if written.is_ok() { Flow::Continue(()) } else { Flow::Break(()) }
+}
+
+fn event_frame(subscription: &str, event: &str) -> String {
+    format!(r#"["EVENT",{},{event}]"#, json!(subscription))
+}
+
+/// A well-made event of this number that matches the kind and the first tag of a filter, with so many tags more.
+fn matching(filter: &Value, more: usize, number: u64) -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_secs();
+    let tag = first_tag(filter);
+    let mut tags: Vec<[&str; 2]> = tag.iter().map(|(letter, value)| [letter.as_str(), value.as_str()]).collect();
+    tags.extend(std::iter::repeat_n(["t", "x"], more));
+    let tags: Vec<&[&str]> = tags.iter().map(<[&str; 2]>::as_slice).collect();
+    stranger().sign(first_kind(filter), now, &tags, &number.to_string())
+}
+
+fn first_kind(filter: &Value) -> u16 {
+    filter["kinds"][0].as_u64().and_then(|kind| u16::try_from(kind).ok()).unwrap_or(1)
 }
 
 fn first_tag(filter: &Value) -> Option<(String, String)> {

@@ -160,3 +160,28 @@ fn a_file_that_is_not_there_or_empty_is_told_by_its_name() {
         format!("database_url (environment GRASP_SYNC_DATABASE_URL_FILE) names {}, which is empty", named(&empty))
     );
 }
+
+/// What a command prints of a configuration, sound or not.
+fn printed(given: &Given) -> String {
+    let effective = given.effective();
+    let refused = effective.config().unwrap_err();
+    assert!(effective.check().is_err(), "a relay has no users");
+    format!("{}\n{}\n{refused}\n{refused:?}", effective.to_toml(), effective.to_json())
+}
+
+#[test]
+fn a_user_and_a_password_in_the_url_of_a_relay_or_a_collector_are_refused_and_shown_nowhere() {
+    let urls = ["wss://left:hunter2@relay.example", "https://left:hunter2@relay.example/x", "left:hunter2@relay.example"];
+    let settings =
+        ["HOME", "HOME_ALIASES", "PRIVATE_PEERS", "BOOTSTRAP", "AUTH_ALWAYS", "AUTH_NEVER", "BLOCK", "OTLP_ENDPOINT"];
+    for (setting, url) in settings.iter().flat_map(|setting| urls.map(|url| (setting, url))) {
+        let mut given = env(&format!("GRASP_SYNC_{setting}"), url);
+        if *setting != "HOME" {
+            given = given.env("GRASP_SYNC_HOME", "builtin");
+        }
+        let printed = printed(&given);
+        assert!(!printed.contains(PASSWORD), "{setting}={url}: {printed}");
+    }
+    let listed = file("[relays]\nbootstrap = [\"wss://left:hunter2@relay.example\"]").env("GRASP_SYNC_HOME", "builtin");
+    assert!(!printed(&listed).contains(PASSWORD));
+}
