@@ -1,15 +1,17 @@
-# What `just` runs, CI runs (.ci/run).
+# What `just` runs, CI runs (.ci/run), but for what needs the network or takes long.
 
 compose := `docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose`
 
 _default:
     @just --list --unsorted
 
-# Format, lints with warnings denied, and the walls between the crates
+# Format, lints with warnings denied, the walls between the crates, and what they depend on
 check:
     cargo fmt --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo test -p grasp-sync --test directions
+    scripts/sim-mutants --check
+    scripts/check-dependencies
 
 # Every test but the slow suite; installs what the tests start
 test *arguments:
@@ -19,9 +21,17 @@ test *arguments:
 sim *arguments:
     scripts/sim {{arguments}}
 
+# Break one rule after the other and see whether the simulation notices
+sim-mutants *arguments:
+    scripts/sim-mutants {{arguments}}
+
 # The suite against nostr-rs-relay, which takes minutes to build the first time
 test-slow *arguments:
     scripts/test-nostr-rs-relay {{arguments}}
+
+# The page in a real browser; installs one the first time
+test-page *arguments:
+    scripts/test-page {{arguments}}
 
 # Build a small network in one process, and sync it
 demo *arguments:

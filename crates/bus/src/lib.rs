@@ -5,6 +5,8 @@
 //! home.
 
 mod board;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod in_process;
 mod nats;
 mod origin;

@@ -67,7 +67,7 @@ impl DialError {
             Self::Dns(_) => DownClass::Dns,
             Self::Refused(_) | Self::Proxy(_) => DownClass::Refused,
             Self::Tls(_) => DownClass::Tls,
-            Self::Status(_) => DownClass::HttpStatus,
+            Self::Status(status) => engine::refused::by_status(*status),
             Self::Timeout => DownClass::Timeout,
             Self::Upgrade(_) => DownClass::Protocol,
         }

@@ -8,7 +8,7 @@ use engine::nip11::{self, MOST_DOCUMENT_BYTES};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, DATE, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::{Assignment, Learned, RelayUrl, Role, Stated, Timestamp};
@@ -78,17 +78,33 @@ pub(crate) fn ask_for(documents: &Arc<Documents>, assignment: &Assignment) -> (N
     (news, Some(AbortOnDropHandle::new(asking)))
 }
 
+/// What a relay's web server answers.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// Its `Date` header.
+    pub(crate) date: Option<String>,
+    pub(crate) body: Result<Bytes, NoDocument>,
+}
+
 async fn fetch(dialer: &Dialer, url: &RelayUrl, role: Role) -> Result<Stated, NoDocument> {
+    Ok(nip11::read(&get(dialer, url, role).await?.body?, Timestamp::now())?)
+}
+
+/// Asks once, within the time that a document may take.
+pub(crate) async fn ask_once(dialer: &Dialer, url: &RelayUrl, role: Role) -> Result<Answered, NoDocument> {
+    timeout(WHOLE_LIMIT, get(dialer, url, role)).await.unwrap_or(Err(NoDocument::Timeout))
+}
+
+async fn get(dialer: &Dialer, url: &RelayUrl, role: Role) -> Result<Answered, NoDocument> {
     let stream = TokioIo::new(dialer.connect(url, role).await?);
     let (mut sender, connection) = http1::Builder::new().max_buf_size(MOST_HEAD_BYTES).handshake(stream).await?;
     // It reads and writes; what is wrong with it comes out of the answer.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let answer = sender.send_request(request(dialer, url)).await?;
+    let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
     // A redirect is no answer: it may lead anywhere.
-    if answer.status() != StatusCode::OK {
-        return Err(NoDocument::Status(answer.status()));
-    }
-    Ok(nip11::read(&body(answer).await?, Timestamp::now())?)
+    let body = if answer.status() == StatusCode::OK { body(answer).await } else { Err(NoDocument::Status(answer.status())) };
+    Ok(Answered { date, body })
 }
 
 async fn body(answer: Response<hyper::body::Incoming>) -> Result<Bytes, NoDocument> {

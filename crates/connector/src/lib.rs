@@ -8,6 +8,8 @@ mod dial;
 mod discoveries;
 mod document;
 mod fence;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod gates;
 mod git_news;
 mod home_terms;
@@ -24,6 +26,7 @@ mod session;
 mod sets;
 mod sink;
 mod socks;
+pub mod survey;
 mod verify;
 mod wire;
 mod worker;

@@ -1,18 +1,22 @@
 //! The connector's figures, counted where things happen. Labels are closed sets: never a URL, an id or a relay's words.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use engine::conduct::Excess;
 use engine::gate::CopyFault;
 use model::{BatchCounts, BatchOutcome, Role, Said};
-use opentelemetry::metrics::{Counter, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
 use crate::intake::What;
 
 static EVENTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.events", "events settled, by outcome"));
 static REPORTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.reports", "reports sent to state, by kind"));
-static BATCHES: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.batches", "batches ended, by outcome"));
+static BATCHES: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("grasp_sync.batches", "batches ended, by outcome and method"));
+static ROUNDS: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("grasp_sync.rounds", "pages, or rounds of negentropy, of batches that ended, by method"));
 static BYTES: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("grasp_sync.bytes", "bytes of text over the links to relays, by direction"));
 static BREACHES: LazyLock<Counter<u64>> =
@@ -22,6 +26,19 @@ static AUDIT_FOUND: LazyLock<Counter<u64>> =
 static LINKS: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
     let meter = global::meter("connector");
     meter.i64_up_down_counter("grasp_sync.links").with_description("links that are up").build()
+});
+
+static LEASES: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    let meter = global::meter("connector");
+    meter.u64_gauge("grasp_sync.leases").with_description("upstreams that this worker holds a lease on, home included").build()
+});
+
+/// Upper bounds in seconds: from a home on this machine to where no answer ends the link.
+const WRITE_BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0];
+static WRITE_TIME: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    let meter = global::meter("connector");
+    let histogram = meter.f64_histogram("grasp_sync.home.write.time").with_unit("s");
+    histogram.with_boundaries(WRITE_BOUNDS.to_vec()).with_description("from an EVENT written to home to its OK").build()
 });
 
 fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
@@ -55,12 +72,14 @@ pub(crate) fn report(said: &Said) {
         Said::CaughtUp => "caught-up",
         Said::Rebuilt { .. } => "rebuilt",
         Said::Down { .. } => "down",
-        Said::BatchEnded { outcome, .. } => {
+        Said::BatchEnded { outcome, method, counts, batch: _ } => {
             let outcome = match outcome {
                 BatchOutcome::Complete => "complete",
                 BatchOutcome::Incomplete { why, .. } => why.as_str(),
             };
-            BATCHES.add(1, &[KeyValue::new("outcome", outcome)]);
+            let method = KeyValue::new("method", method.as_str());
+            BATCHES.add(1, &[KeyValue::new("outcome", outcome), method.clone()]);
+            ROUNDS.add(counts.rounds, &[method]);
             "batch-ended"
         }
         Said::Progress { .. } => "progress",
@@ -84,6 +103,16 @@ pub(crate) fn traffic(class: Role, counts: &BatchCounts) {
 /// An event was written to home.
 pub(crate) fn sent_home(length: usize) {
     bytes("out", Role::Home, length as u64);
+}
+
+/// Home has answered an event, so long after it was written.
+pub(crate) fn answered_by_home(took: Duration) {
+    WRITE_TIME.record(took.as_secs_f64(), &[]);
+}
+
+/// The lease was renewed, for so many upstreams.
+pub(crate) fn leases(held: usize) {
+    LEASES.record(held as u64, &[]);
 }
 
 /// A link is up for as long as this lives.

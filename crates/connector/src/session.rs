@@ -34,23 +34,23 @@ use crate::lines::Line;
 use crate::load::Share;
 use crate::means::Means;
 use crate::metrics;
-use crate::sets::Sets;
+use crate::sets::{Sets, Source};
 use crate::wire::{self, Incoming};
 
 /// Events on their way home per session; beyond it, or beyond what they may weigh, the socket is not read.
 const IN_FLIGHT: usize = 2048;
 /// Frames taken from the socket before the other sources are looked at, and events handed over together.
-const FRAMES_AT_ONCE: usize = 128;
+pub(crate) const FRAMES_AT_ONCE: usize = 128;
 /// Outcomes are reported at this many, or this old.
 const ROWS_AT_ONCE: usize = 500;
 const ROWS_AGE: Duration = Duration::from_millis(200);
 /// Batches that move without outcomes (what they read is known) are named this often: their deadlines move too.
 const PROGRESS_AGE: Duration = Duration::from_secs(10);
 /// A quiet link is pinged after this long, and down when nothing at all came for three times as long.
-const PING_AFTER: Duration = Duration::from_secs(30);
-const SILENCE: Duration = Duration::from_secs(90);
+pub(crate) const PING_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 /// A write that does not get through.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// At the end, outcomes of events on their way are waited for this long.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ids of one report of lost events: about 270 kB.
@@ -77,6 +77,12 @@ impl Pulse {
     /// its answer may be from before it knew.
     pub(crate) fn rests_secs(&self) -> u64 {
         if self.is_banned.load(Ordering::Relaxed) { SHORTEST_BAN_SECS } else { REDIAL_SECS }
+    }
+
+    /// Of a session whose former one left something behind: that counts until the next link has its own word.
+    pub(crate) fn after(left_behind: Option<Timestamp>) -> Self {
+        let gap_since = AtomicU64::new(left_behind.map_or(0, |since| since.as_secs().max(1)));
+        Self { gap_since, ..Self::default() }
     }
 
     /// Since when an event may be without a final outcome.
@@ -168,7 +174,10 @@ async fn open<'a>(
         _asking: asking,
         socket,
         orders,
-        sets: Sets::new(shared.state.clone(), assignment.role == Role::Home, &assignment.learned),
+        sets: Sets::new(
+            Source::Ledger { state: shared.state.clone(), at_home: assignment.role == Role::Home },
+            &assignment.learned,
+        ),
         offers,
         settled,
         settled_to,

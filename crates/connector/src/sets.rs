@@ -1,6 +1,10 @@
 //! The negentropy arithmetic of a session's exchanges: sets from the ledger, reconciled round by round.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bus::{AskError, StateClient};
 use engine::room::Room;
@@ -10,6 +14,8 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::warn;
+
+use crate::survey::Held;
 
 /// Our frames where nothing better is known, in bytes; hex doubles it. Fits relays that take 128 KiB of text.
 const FRAME_BYTES: u64 = 60_000;
@@ -39,9 +45,17 @@ impl Worked {
     }
 }
 
+/// Where the sets come from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// The ledger. `at_home`: the exchange is with home itself, so only what home holds counts.
+    Ledger { state: StateClient, at_home: bool },
+    /// A survey of another relay.
+    Held(Arc<Held>),
+}
+
 pub(crate) struct Sets {
-    state: StateClient,
-    at_home: bool,
+    source: Source,
     /// Our frames, in bytes; hex doubles it.
     frame_bytes: u64,
     sets: BTreeMap<UnitId, Set>,
@@ -55,11 +69,9 @@ pub(crate) struct Sets {
 }
 
 impl Sets {
-    /// `at_home`: the exchange is with home itself, so only what home holds counts.
-    pub(crate) fn new(state: StateClient, at_home: bool, learned: &Learned) -> Self {
+    pub(crate) fn new(source: Source, learned: &Learned) -> Self {
         Self {
-            state,
-            at_home,
+            source,
             frame_bytes: Room::of(learned).exchange_bytes().unwrap_or(FRAME_BYTES),
             sets: BTreeMap::new(),
             fetched: BTreeMap::new(),
@@ -73,7 +85,7 @@ impl Sets {
     pub(crate) fn load(&mut self, unit: UnitId, filter: Filter, again: bool, most: usize) {
         let former = self.sets.remove(&unit).filter(|_| again).map(|set| set.records);
         let fetched = self.fetched.insert(unit, Vec::new()).unwrap_or_default();
-        let (state, scope) = (self.state.clone(), LedgerScope { filter, at_home: self.at_home });
+        let source = self.source.clone();
         let (moved, frame_bytes) = (self.moved.0.clone(), self.frame_bytes);
         let say_moved = move || {
             // The session has ended: nobody waits.
@@ -85,7 +97,7 @@ impl Sets {
                     records.extend(fetched);
                     Ok(Some(records))
                 }
-                None => read_ledger(&state, scope, most, say_moved).await,
+                None => source.read(filter, most, say_moved).await,
             };
             let begun = match loaded {
                 Ok(None) => return Worked::without_set(unit, Input::SetTooLarge { unit }),
@@ -141,7 +153,7 @@ impl Sets {
                 if let Some(set) = worked.set.filter(|_| is_wanted) {
                     self.sets.insert(worked.unit, set);
                 }
-                if self.at_home {
+                if matches!(self.source, Source::Ledger { at_home: true, .. }) {
                     self.lost.extend(worked.have.iter().map(event_id));
                 }
                 worked.input
@@ -155,7 +167,16 @@ impl Sets {
     }
 }
 
-/// `moved` is called after each page. None if there are more than `most`.
+impl Source {
+    /// `moved` is called after each page. None if there are more than `most`.
+    async fn read(self, filter: Filter, most: usize, moved: impl Fn()) -> Result<Option<Vec<Record>>, AskError> {
+        match self {
+            Self::Ledger { state, at_home } => read_ledger(&state, LedgerScope { filter, at_home }, most, moved).await,
+            Self::Held(held) => Ok(Some(held.matching(&filter)).filter(|records| records.len() <= most)),
+        }
+    }
+}
+
 async fn read_ledger(
     state: &StateClient,
     scope: LedgerScope,

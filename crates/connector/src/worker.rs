@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::fence::Fence;
 use crate::intake::Shared;
 use crate::means::Means;
+use crate::metrics;
 use crate::session::{self, Leash, Pulse};
 
 /// New dials are spread: at most this many in one beat.
@@ -73,14 +74,17 @@ pub(crate) struct Worker {
     sessions: HashMap<UpstreamId, Running>,
     /// When upstreams whose session has ended may have the next one: by then its end is in the store.
     resting: HashMap<UpstreamId, Instant>,
+    /// Since when sessions that have ended may have missed something. It is said until the next session speaks: the word of the
+    /// end may come to the store after a renewal.
+    left_behind: HashMap<UpstreamId, Timestamp>,
 }
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, terms: LeaseTerms, means: Arc<Means>, sign: LeaseSign) -> Self {
         let fence = Arc::new(Fence::new(terms.ttl + terms.grace));
-        let (sessions, resting) = (HashMap::new(), HashMap::new());
+        let (sessions, resting, left_behind) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (dials, began) = (Dials::new(means.dials_per_minute, 0), Instant::now());
-        Self { shared, terms, means, fence, sign, dials, began, sessions, resting }
+        Self { shared, terms, means, fence, sign, dials, began, sessions, resting, left_behind }
     }
 
     /// Works until `stop`, then ends its sessions and gives its upstreams back.
@@ -141,11 +145,9 @@ impl Worker {
 
     /// An answer that comes after `limit` is of no use.
     async fn renew(&self, leaving: bool, limit: Instant) -> Result<Vec<Assignment>, bus::AskError> {
-        let behind: Vec<(UpstreamId, Timestamp)> = self
-            .sessions
-            .iter()
-            .filter_map(|(upstream, running)| running.pulse.behind_since().map(|since| (*upstream, since)))
-            .collect();
+        let since = |(upstream, running): (&UpstreamId, &Running)| Some((*upstream, running.pulse.behind_since()?));
+        let left = self.left_behind.iter().map(|(upstream, since)| (*upstream, *since));
+        let behind = self.sessions.iter().filter_map(since).chain(left).collect();
         let ttl_ms = u64::try_from(self.terms.ttl.as_millis()).unwrap_or(u64::MAX);
         let request =
             LeaseRequest { worker: self.terms.worker.clone(), ttl_ms, behind, leaving, writes: self.shared.sink.writes() };
@@ -158,7 +160,9 @@ impl Worker {
     /// Runs a session for every assignment, and for nothing else.
     fn follow(&mut self, assignments: Vec<Assignment>) {
         self.rest();
+        metrics::leases(assignments.len());
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
+        self.left_behind.retain(|upstream, _| mine.contains_key(upstream));
         for (upstream, running) in &self.sessions {
             // An epoch further on is that of a new lease: nothing that the session says counts any more.
             let is_current = mine.get(upstream).is_some_and(|one| one.epoch.0 <= running.epoch.0 + 1);
@@ -183,14 +187,16 @@ impl Worker {
     fn rest(&mut self) {
         let now = Instant::now();
         self.resting.retain(|_, until| *until > now);
-        let ended = self.sessions.extract_if(|_, running| running.task.is_finished());
-        let rests = |running: &Running| now + Duration::from_secs(running.pulse.rests_secs());
-        self.resting.extend(ended.map(|(upstream, running)| (upstream, rests(&running))));
+        for (upstream, ended) in self.sessions.extract_if(|_, running| running.task.is_finished()) {
+            self.resting.insert(upstream, now + Duration::from_secs(ended.pulse.rests_secs()));
+            self.left_behind.extend(ended.pulse.behind_since().map(|since| (upstream, since)));
+        }
     }
 
     fn start(&mut self, assignment: Assignment) {
-        let (stop, pulse) = (CancellationToken::new(), Arc::<Pulse>::default());
         let (upstream, epoch) = (assignment.upstream, assignment.epoch);
+        let pulse = Arc::new(Pulse::after(self.left_behind.remove(&upstream)));
+        let stop = CancellationToken::new();
         let leash = Leash { pulse: Arc::clone(&pulse), fence: Arc::clone(&self.fence), stop: stop.clone() };
         let link = session::run(Arc::clone(&self.shared), assignment, Arc::clone(&self.means), leash);
         self.sessions.insert(upstream, Running { epoch, task: tokio::spawn(link), stop, pulse });
@@ -319,6 +325,38 @@ mod tests {
                 assert_eq!(worker.sessions.len(), runs, "banned: {is_banned}");
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_ended_session_left_behind_is_said_until_the_next_one_speaks() {
+        let (mut worker, mut questions) = worker().await;
+        let said = tokio::spawn(async move {
+            let mut said = Vec::new();
+            for _ in 0..5 {
+                let question = questions.recv().await.unwrap();
+                let model::Query::Lease(request) = &question.query else { panic!("{:?}", question.query) };
+                said.push(request.behind.clone());
+                question.reply.send(Answer::Leases(vec![assignment(5)])).unwrap();
+            }
+            said
+        });
+        worker.beat(Instant::now()).await;
+        let since = Timestamp::from_secs(7);
+        let ended = Running { pulse: Arc::new(Pulse::after(Some(since))), ..worker.sessions.remove(&UpstreamId(1)).unwrap() };
+        ended.stop.cancel();
+        worker.sessions.insert(UpstreamId(1), ended);
+        while !worker.sessions[&UpstreamId(1)].task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        worker.beat(Instant::now()).await;
+        assert!(worker.sessions.is_empty(), "it rests");
+        worker.beat(Instant::now()).await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        worker.beat(Instant::now()).await;
+        assert_eq!(worker.sessions.len(), 1, "it is dialed again, and did not speak yet");
+        worker.renew(false, Instant::now() + TTL).await.unwrap();
+        let left = vec![(UpstreamId(1), since)];
+        assert_eq!(said.await.unwrap(), [vec![], left.clone(), left.clone(), left.clone(), left]);
     }
 
     #[tokio::test]

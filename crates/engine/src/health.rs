@@ -1,7 +1,8 @@
 //! The health of an upstream (S17): what a failure costs, and when it is tried again.
 
-use model::{DownClass, Timestamp};
+use model::{DownClass, Incomplete, Timestamp};
 
+use crate::refused;
 use crate::rules::{BACKOFF_BASE_SECS, BACKOFF_CAP_SECS, DEAD_AFTER_SECS, REDIAL_SECS};
 
 /// A link that lived this long (seconds) and brought something is as good as any, whatever ends it.
@@ -74,9 +75,14 @@ impl Health {
         Self { failures: self.failures.min(left), failing_since: Some(since) }
     }
 
-    /// S17: when to dial next, after the link went down at `now`. `roll` is a random number that spreads the dials.
+    /// S17: when to dial next, after the link went down at `now` for `class`. `roll` is a random number that spreads the dials.
     #[must_use]
-    pub fn dial_at(self, now: Timestamp, roll: u64) -> Timestamp {
+    pub fn dial_at_after(self, class: DownClass, now: Timestamp, roll: u64) -> Timestamp {
+        let held = jittered(refused::down_holds_secs(class, self.failures), roll);
+        self.dial_at(now, roll).max(Timestamp::from_secs(now.as_secs() + held))
+    }
+
+    fn dial_at(self, now: Timestamp, roll: u64) -> Timestamp {
         let wait = match self.verdict(now) {
             Verdict::Healthy => REDIAL_SECS,
             Verdict::Degraded => jittered(ladder(self.failures), roll).max(REDIAL_SECS),
@@ -86,10 +92,11 @@ impl Health {
     }
 }
 
-/// When an upstream is asked again after `failures` incomplete batches in a row, the last of them at `now`.
+/// When an upstream is asked again after `failures` incomplete batches in a row, the last of them at `now` for `why`.
 #[must_use]
-pub fn ask_again_at(failures: u32, now: Timestamp) -> Timestamp {
-    Timestamp::from_secs(now.as_secs().saturating_add(ladder(failures)))
+pub fn ask_again_at(failures: u32, why: Incomplete, now: Timestamp) -> Timestamp {
+    let wait = ladder(failures).max(refused::incomplete_holds_secs(why, failures));
+    Timestamp::from_secs(now.as_secs().saturating_add(wait))
 }
 
 /// 5 s, 10 s, 20 s … 1 h.
@@ -134,7 +141,8 @@ mod tests {
 
     #[test]
     fn an_upstream_whose_batches_stay_incomplete_is_asked_ever_more_seldom() {
-        let waits: Vec<u64> = [1, 2, 3, 10, 11, u32::MAX].map(|n| ask_again_at(n, at(1000)).as_secs() - 1000).into();
+        let waits: Vec<u64> =
+            [1, 2, 3, 10, 11, u32::MAX].map(|n| ask_again_at(n, Incomplete::Idle, at(1000)).as_secs() - 1000).into();
         assert_eq!(waits, [5, 10, 20, 2560, 3600, 3600]);
     }
 
@@ -145,6 +153,21 @@ mod tests {
         assert_eq!(health.verdict(a_day_later), Verdict::Dead);
         let wait = health.dial_at(a_day_later, 17).as_secs() - a_day_later.as_secs();
         assert!((86_400..90_000).contains(&wait), "waited {wait} s");
+    }
+
+    #[test]
+    fn c10_whoever_wants_to_be_paid_is_dialed_a_few_times_a_day_and_at_once_after_a_success() {
+        let waits = |class: DownClass, times| {
+            let health = (0..times).fold(Health::default(), |health, _| health.after_down(class, at(1000)));
+            health.dial_at_after(class, at(1000), 0).as_secs() - 1000
+        };
+        for class in [DownClass::Payment, DownClass::Policy] {
+            assert!(waits(class, 1) < 10 && waits(class, 2) < 20);
+            assert!((2 * 3600..24 * 3600).contains(&waits(class, 3)), "{}", waits(class, 3));
+        }
+        assert!(waits(DownClass::HttpStatus, 3) < 60);
+        let mended = failed(9, 1000).after_success().after_down(DownClass::Policy, at(2000));
+        assert!(mended.dial_at_after(DownClass::Policy, at(2000), 0) < at(2010));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What must hold at every moment (design, I1–I11), as functions that say what is wrong.
+//! What must hold at every moment (I1–I12), as functions that say what is wrong.
 //!
 //! Owns: the statements. Never: when they are asked; simulations and scripts ask after every step, tests break each one
 //! on purpose.
@@ -226,6 +226,16 @@ pub fn i11_same_run_same_log(one: &str, other: &str) -> Result<(), Violation> {
             None => format!("one log has {} lines, the other {}", one.lines().count(), other.lines().count()),
         },
     )
+}
+
+/// I12: what a catch-up does not read again is settled (S9). `skipped`: what the upstream holds for its confirmed items and for
+/// layer 1, dated before the catch-up's `since`; `settled`: every event with a final outcome.
+///
+/// # Errors
+/// An event is passed over and has no outcome.
+pub fn i12_a_catch_up_skips_nothing(skipped: &BTreeSet<EventId>, settled: &BTreeSet<EventId>) -> Result<(), Violation> {
+    let open: Vec<&EventId> = skipped.difference(settled).collect();
+    holds("I12", open.is_empty(), || format!("a catch-up passes over {} events without an outcome: {}", open.len(), Few(&open)))
 }
 
 fn holds(invariant: &'static str, is_true: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {

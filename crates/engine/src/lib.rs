@@ -11,6 +11,8 @@ pub mod conduct;
 pub mod consolidation;
 pub mod discovery;
 pub mod filters;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod gate;
 pub mod git;
 pub mod health;
@@ -22,6 +24,7 @@ pub mod pace;
 pub mod parents;
 pub mod placement;
 pub mod plan;
+pub mod refused;
 pub mod resume;
 pub mod room;
 pub mod rules;

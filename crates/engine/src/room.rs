@@ -3,9 +3,7 @@
 //! Owns: the limits of one upstream, read from what it states (hints) and what it has shown (facts, which win); the choice
 //! between tail filters, larger ones, a broad one and polling. Never: what is open, what is asked for.
 
-use std::fmt;
-
-use model::{Item, ItemKind, Learned};
+use model::{Arrangement, Item, ItemKind, Learned, LimitFrom, LiveBudget};
 
 use crate::rules::REFS_PER_FILTER;
 
@@ -62,6 +60,21 @@ impl Room {
         if self.is_grasp { limit.saturating_sub(1).max(1) } else { limit }
     }
 
+    /// How so many chunks, the largest of `largest` items, are kept live where `limit` live subscriptions fit
+    /// ([`Self::live_limit`]).
+    #[must_use]
+    pub fn arranged(&self, chunks: u32, largest: u64, limit: usize) -> Arrangement {
+        let first = crate::consolidation::first_polled(limit);
+        match chunks.checked_sub(1).filter(|last| *last >= first) {
+            Some(last) if self.is_grasp => Arrangement::Broad { first, last, limit },
+            Some(last) => Arrangement::Polled { first, last, limit },
+            None if largest > u64::from(REFS_PER_FILTER) => {
+                Arrangement::Larger { refs: usize::try_from(largest).unwrap_or(usize::MAX), limit }
+            }
+            None => Arrangement::Tails,
+        }
+    }
+
     /// Items of `kind` that one filter names while there is room for many filters (S6, S7).
     #[must_use]
     pub fn refs(&self, kind: ItemKind) -> usize {
@@ -103,6 +116,21 @@ impl Room {
     }
 }
 
+/// The budget of a link to a relay of which this is `learned`, where our own limit is `most`, and what it makes of so many chunks.
+#[must_use]
+pub fn budget(learned: &Learned, most: usize, chunks: u32, largest: u64) -> LiveBudget {
+    let room = Room::of(learned);
+    let live = room.live_limit(most);
+    let theirs = room.live.filter(|limit| *limit <= most);
+    let from = match (theirs, learned.live_limit) {
+        (None, _) => LimitFrom::Ours,
+        (Some(_), Some(_)) => LimitFrom::Shown(learned.live_limit_by),
+        (Some(_), None) => LimitFrom::Stated,
+    };
+    let reserve = if from == LimitFrom::Ours { 0 } else { IN_RESERVE };
+    LiveBudget { live, reserve, from, largest, arranged: room.arranged(chunks, largest, live) }
+}
+
 /// Values that a filter names at most where there is no room for more filters (protocol: filter families).
 pub const REFS_AT_MOST: usize = 300;
 
@@ -125,52 +153,6 @@ pub fn page_limit(learned: &Learned) -> Option<usize> {
     stated.map(|most| most.min(LARGEST_PAGE))
 }
 
-/// How the items of an upstream are kept live, in the order in which it is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrangement {
-    /// Each chunk has filters of its own, at most 100 items each.
-    Tails,
-    /// The same with fewer, larger filters: with chunks of 100 there would be no room.
-    Larger { refs: usize, limit: usize },
-    /// The chunks from `first` on come with one filter by kinds, of which only what they name is kept.
-    Broad { first: u32, last: u32, limit: usize },
-    /// The chunks from `first` on are asked for in rotation.
-    Polled { first: u32, last: u32, limit: usize },
-}
-
-impl Arrangement {
-    /// Of so many chunks, the largest of `largest` items, where `limit` live subscriptions fit ([`Room::live_limit`]).
-    #[must_use]
-    pub fn of(chunks: u32, largest: u64, room: &Room, limit: usize) -> Self {
-        let first = crate::consolidation::first_polled(limit);
-        match chunks.checked_sub(1).filter(|last| *last >= first) {
-            Some(last) if room.is_grasp => Self::Broad { first, last, limit },
-            Some(last) => Self::Polled { first, last, limit },
-            None if largest > u64::from(REFS_PER_FILTER) => {
-                Self::Larger { refs: usize::try_from(largest).unwrap_or(usize::MAX), limit }
-            }
-            None => Self::Tails,
-        }
-    }
-}
-
-impl fmt::Display for Arrangement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tails => f.write_str("each chunk has live filters of its own"),
-            Self::Larger { refs, limit } => {
-                write!(f, "live filters name up to {refs} items: {limit} live subscriptions are allowed")
-            }
-            Self::Broad { first, last, limit } => {
-                write!(f, "chunks {first} to {last} come with one filter by kinds: {limit} live subscriptions are allowed")
-            }
-            Self::Polled { first, last, limit } => {
-                write!(f, "chunks {first} to {last} are polled: {limit} live subscriptions are allowed")
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use model::Stated;
@@ -189,6 +171,24 @@ mod tests {
         assert_eq!(Room::of(&Learned { live_limit: Some(9), ..hinted.clone() }).live_limit(70), 9);
         assert_eq!(Room::of(&hinted).live_limit(10), 10);
         assert_eq!(Room::of(&Learned::default()).live_limit(70), 70);
+    }
+
+    #[test]
+    fn a_budget_says_whose_word_it_is_and_what_it_makes_of_the_chunks() {
+        use model::LimitShown::{Closed, Notice, Silence};
+        let stated = stating(Stated { max_subscriptions: Some(20), ..Stated::default() });
+        let of = |learned: &Learned, most| {
+            let LiveBudget { live, reserve, from, .. } = budget(learned, most, 9, 100);
+            (live, reserve, from)
+        };
+        assert_eq!(of(&Learned::default(), 70), (70, 0, LimitFrom::Ours));
+        assert_eq!(of(&stated, 70), (17, 3, LimitFrom::Stated));
+        assert_eq!(of(&stated, 10), (10, 0, LimitFrom::Ours), "ours is the smaller one");
+        for by in [None, Some(Closed), Some(Notice), Some(Silence)] {
+            let shown = Learned { live_limit: Some(9), live_limit_by: by, ..stated.clone() };
+            assert_eq!(of(&shown, 70), (9, 3, LimitFrom::Shown(by)));
+            assert_eq!(budget(&shown, 70, 9, 100).arranged, Arrangement::Polled { first: 2, last: 8, limit: 9 });
+        }
     }
 
     #[test]
@@ -247,11 +247,11 @@ mod tests {
             Room::of(&Learned::default()),
             Room::of(&stating(Stated { grasps: vec!["GRASP-01".into()], ..Stated::default() })),
         );
-        assert_eq!(Arrangement::of(5, 100, &plain, 16), Arrangement::Tails);
-        assert_eq!(Arrangement::of(5, 300, &plain, 16), Arrangement::Larger { refs: 300, limit: 16 });
-        assert_eq!(Arrangement::of(9, 300, &plain, 16), Arrangement::Polled { first: 5, last: 8, limit: 16 });
-        assert_eq!(Arrangement::of(9, 300, &grasp, 16), Arrangement::Broad { first: 5, last: 8, limit: 16 });
-        assert_eq!(Arrangement::of(0, 0, &grasp, 1), Arrangement::Tails);
+        assert_eq!(plain.arranged(5, 100, 16), Arrangement::Tails);
+        assert_eq!(plain.arranged(5, 300, 16), Arrangement::Larger { refs: 300, limit: 16 });
+        assert_eq!(plain.arranged(9, 300, 16), Arrangement::Polled { first: 5, last: 8, limit: 16 });
+        assert_eq!(grasp.arranged(9, 300, 16), Arrangement::Broad { first: 5, last: 8, limit: 16 });
+        assert_eq!(grasp.arranged(0, 0, 1), Arrangement::Tails);
         assert_eq!(grasp.live_limit(17), 16, "one is left for the broad filter");
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod verify;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::exit::Exit;
 use crate::telemetry;
 pub use bench::{BenchOutput, BenchWork, DensityArgs, HistoryArgs, LineArgs, LiveArgs, NetworkPlan, ResyncArgs};
 pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs, SizeArgs};
+pub use verify::VerifyArgs;
 
 /// Keeps a Nostr relay complete.
 ///
@@ -48,9 +50,15 @@ pub enum Command {
     /// Say what is known of one event, repository or upstream, and why it stands as it does
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Compare home with every relay that its announcements name: what does it lack, and why? For any relay, without a fleet
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(VerifyArgs),
     /// Bring the schema of the database up to date, before the processes of a fleet start
     #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(SettingFlags),
+    /// Look at everything that this configuration needs, and say what is risky or wrong, with its remedy; changes nothing
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Ask the process that runs with this configuration whether it is ready: 0 if so, else 1 and why on stderr
     #[command(after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck(SettingFlags),
@@ -95,7 +103,7 @@ pub struct SettingFlags {
     /// GRASP_SYNC_ALLOW_NON_PUBLIC, separated by blanks or commas]
     #[arg(long, value_name = "CIDR")]
     pub allow_non_public: Vec<String>,
-    /// Where /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
+    /// Where the page, /livez, /readyz and /metrics are served [env: GRASP_SYNC_LISTEN] [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 }
@@ -127,6 +135,19 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub settings: SettingFlags,
     /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every two seconds, until Ctrl-C: redrawn on a terminal, block after block elsewhere, with --json a line each
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// How the findings are shown.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Print one JSON document instead of lines
     #[arg(long)]
     pub json: bool,
 }
@@ -169,6 +190,7 @@ Examples:
 const STATUS_EXAMPLES: &str = "\
 Examples:
   grasp-sync status
+  grasp-sync status --watch
   grasp-sync status --data-dir /var/lib/grasp-sync --json";
 
 const EXPLAIN_EXAMPLES: &str = "\
@@ -178,6 +200,13 @@ Examples:
   grasp-sync explain --data-dir /var/lib/grasp-sync --json nevent1…
 
 Ends with 8 if nothing is known of it; what is printed then says where it would be expected.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  grasp-sync doctor --home wss://relay.example
+  grasp-sync doctor --config /etc/grasp-sync.toml --json
+
+Ends with 10 if there is something without which the system does not work; what is only risky is said, and ends with 0.";
 
 const HEALTHCHECK_EXAMPLES: &str = "\
 Examples:

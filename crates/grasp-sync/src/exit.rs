@@ -20,13 +20,15 @@ pub enum Exit {
     Unreachable,
     Refused,
     NotKnown,
+    NotJudged,
+    Unwell,
     /// 128 + SIGINT, as shells report it.
     Aborted,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -36,6 +38,8 @@ impl Exit {
         Self::Unreachable,
         Self::Refused,
         Self::NotKnown,
+        Self::NotJudged,
+        Self::Unwell,
         Self::Aborted,
     ];
 
@@ -51,6 +55,8 @@ impl Exit {
             Self::Unreachable => 6,
             Self::Refused => 7,
             Self::NotKnown => 8,
+            Self::NotJudged => 9,
+            Self::Unwell => 10,
             Self::Aborted => 130,
         }
     }
@@ -67,6 +73,8 @@ impl Exit {
             Self::Unreachable => "the bus or the database cannot be reached",
             Self::Refused => "the bus or the database cannot be used: login, rights, or a schema of another version",
             Self::NotKnown => "nothing is known of what was to be explained",
+            Self::NotJudged => "nothing is known to be missing, and not everything could be read",
+            Self::Unwell => "doctor found something without which the system does not work",
             Self::Aborted => "aborted by a second signal",
         }
     }

@@ -2,6 +2,7 @@
 //! fleet's state service, or read from the database. A running process is not disturbed.
 
 mod asked;
+mod live;
 mod render;
 
 use std::path::PathBuf;
@@ -73,6 +74,11 @@ pub async fn show(places: &Places, text: &str, json: bool) -> Result<Exit, Expla
     Ok(if is_known { Exit::Ok } else { Exit::NotKnown })
 }
 
+/// What is known as a person reads it.
+pub(crate) fn words(asked: &Asked, explanation: &Explanation) -> String {
+    render::text(asked, explanation)
+}
+
 /// A state service is asked where there may be one; else the database is read.
 async fn look(places: &Places, subject: &Subject) -> Result<Explanation, ExplainError> {
     if let Some(url) = &places.nats_url {
@@ -84,12 +90,12 @@ async fn look(places: &Places, subject: &Subject) -> Result<Explanation, Explain
         return Err(ExplainError::Place(StartError::NoBus(places.role)));
     }
     if let Some(url) = &places.database_url {
-        let looked = PostgresStore::explain_at(url.expose(), subject).await;
+        let looked = PostgresStore::explain_at(url.expose(), subject, places.live_limit).await;
         return looked.map_err(|why| ExplainError::Place(StartError::Postgres { url: url.clone(), why }));
     }
     let path = places.data_dir.join(DATABASE);
     if !path.exists() {
         return Err(ExplainError::NoDatabase { path });
     }
-    SqliteStore::explain_at(&path, subject).await.map_err(ExplainError::Store)
+    SqliteStore::explain_at(&path, subject, places.live_limit).await.map_err(ExplainError::Store)
 }

@@ -1,6 +1,8 @@
-//! What the process answers about itself: `/livez`, `/readyz` and `/metrics`, over plain HTTP on an internal address.
+//! What the process answers about itself: `/livez`, `/readyz` and `/metrics`, over plain HTTP on an internal address, and beside
+//! them the page of [`crate::page`].
 //!
-//! Owns: the listener and the three answers. Never: secrets, or words of strangers; whoever reaches the port may read all.
+//! Owns: the listener and the three answers. Never: in these, secrets, or words of strangers; whoever reaches the port may read
+//! all three.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,14 +17,15 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::config::Listen;
+use crate::config::{Listen, Secret};
+use crate::page::{self, Access, Page};
 use crate::readiness::Readiness;
 use crate::telemetry::Metrics;
 
 /// The address is taken, or not one of this machine.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{address} cannot be listened on: {why}\nChoose another address with --listen; /livez, /readyz and /metrics are served there"
+    "{address} cannot be listened on: {why}\nChoose another address with --listen; the page, /livez, /readyz and /metrics are served there"
 )]
 pub struct ListenError {
     pub address: SocketAddr,
@@ -33,6 +36,7 @@ pub struct ListenError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    page: Page,
     task: JoinHandle<()>,
 }
 
@@ -43,21 +47,30 @@ struct Answers {
 }
 
 impl Server {
-    /// Answers from now on, on the runtime that it is called on.
+    /// Answers from now on, on the runtime that it is called on. The page has something to show once it is told whom to ask;
+    /// `token` opens it, and `keeps_state` says whether the process is one that shows it.
     ///
     /// # Errors
     /// The address that was chosen cannot be listened on.
-    pub async fn start(listen: Listen, readiness: Readiness, metrics: Metrics) -> Result<Self, ListenError> {
+    pub async fn start(
+        listen: Listen,
+        readiness: Readiness,
+        metrics: Metrics,
+        token: Option<&Secret>,
+        keeps_state: bool,
+    ) -> Result<Self, ListenError> {
         let listener = bind(listen).await?;
         let address = listener.local_addr().map_err(|why| ListenError { address: listen.address(), why })?;
         info!(%address, "health and metrics: http://{address}/livez, /readyz, /metrics");
-        let answering = axum::serve(listener, routes(Answers { readiness, metrics }));
+        let page = Page::new(address, token, keeps_state);
+        say_access(address, page.access());
+        let answering = axum::serve(listener, routes(Answers { readiness, metrics }).merge(page::routes(page.clone())));
         let task = tokio::spawn(async move {
             if let Err(error) = answering.await {
                 error!(%error, "health and metrics are not served any more");
             }
         });
-        Ok(Self { address, task })
+        Ok(Self { address, page, task })
     }
 
     /// Where it answers.
@@ -65,11 +78,26 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// What it shows to people.
+    #[must_use]
+    pub fn page(&self) -> &Page {
+        &self.page
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.page.close();
         self.task.abort();
+    }
+}
+
+fn say_access(address: SocketAddr, access: &Access) {
+    match access {
+        Access::Off(why) => info!(why, "the page is off"),
+        Access::Loopback => info!("the page: http://{address}/, for this machine"),
+        Access::Token(_) => info!("the page: http://{address}/, with http_token"),
     }
 }
 
@@ -141,7 +169,7 @@ mod tests {
         let lease = readiness.check("lease");
         lease.set(true, "held");
         let (metrics, _provider) = telemetry::unshared();
-        let server = Server::start(Listen::Exactly(loopback(0)), readiness, metrics).await.unwrap();
+        let server = Server::start(Listen::Exactly(loopback(0)), readiness, metrics, None, true).await.unwrap();
         let ready = (r"HTTP/1.0 200 OK".to_owned(), r#"{"ready":true,"checks":{"lease":{"ok":true,"why":"held"}}}"#.to_owned());
         assert_eq!(get(&server, "/readyz").await, ready);
 
@@ -155,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_counter_that_moves_is_seen_under_its_prometheus_name() {
         let (metrics, provider) = telemetry::unshared();
-        let server = Server::start(Listen::Exactly(loopback(0)), Readiness::default(), metrics).await.unwrap();
+        let server = Server::start(Listen::Exactly(loopback(0)), Readiness::default(), metrics, None, true).await.unwrap();
         let counter = provider.meter("test").u64_counter("grasp_sync.events").build();
         for moved in 1..=2 {
             counter.add(1, &[KeyValue::new("outcome", "stored")]);
@@ -172,16 +200,16 @@ mod tests {
         let other = TcpListener::bind(loopback(0)).await.unwrap();
         let taken = other.local_addr().unwrap();
         let (metrics, _provider) = telemetry::unshared();
-        let moved = Server::start(Listen::Preferably(taken), Readiness::default(), metrics.clone()).await.unwrap();
+        let moved = Server::start(Listen::Preferably(taken), Readiness::default(), metrics.clone(), None, true).await.unwrap();
         assert_ne!(moved.address(), taken);
-        let refused = Server::start(Listen::Exactly(taken), Readiness::default(), metrics).await.unwrap_err();
+        let refused = Server::start(Listen::Exactly(taken), Readiness::default(), metrics, None, true).await.unwrap_err();
         assert_eq!((refused.address, refused.why.kind()), (taken, io::ErrorKind::AddrInUse));
     }
 
     #[tokio::test]
     async fn a_server_that_is_dropped_listens_no_more() {
         let (metrics, _provider) = telemetry::unshared();
-        let server = Server::start(Listen::Exactly(loopback(0)), Readiness::default(), metrics).await.unwrap();
+        let server = Server::start(Listen::Exactly(loopback(0)), Readiness::default(), metrics, None, true).await.unwrap();
         let address = server.address();
         drop(server);
         testkit::wait_for("the port to be free", std::time::Duration::from_secs(20), || async {

@@ -11,7 +11,7 @@ use grasp_sync::config::{Config, Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
 use grasp_sync::telemetry::SetUp;
-use grasp_sync::{bench, demo, explain, healthcheck, migrate, output, run, status, telemetry};
+use grasp_sync::{bench, demo, doctor, explain, healthcheck, migrate, output, run, status, telemetry, verify};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -57,8 +57,9 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
         }
         Command::Status(args) => {
             let places = effective(&args.settings, verbosity).places().map_err(usage)?;
-            block_on(async |_| {
-                let shown = status::show(&places, args.json).await;
+            let manner = status::Manner { json: args.json, watch: args.watch };
+            block_on(async |shutdown| {
+                let shown = status::show(&places, manner, &shutdown.soft).await;
                 shown.map_err(|error| (error.exit(), error.into()))
             })
         }
@@ -69,11 +70,25 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
                 shown.map_err(|error| (error.exit(), error.into()))
             })
         }
+        Command::Verify(args) => {
+            let config = effective(&args.settings, verbosity).config().map_err(usage)?;
+            block_on(async |shutdown| {
+                let verified = verify::verify(&config, &args.wanted(), shutdown).await;
+                verified.map_err(|error| (error.exit(), error.into()))
+            })
+        }
         Command::Migrate(flags) => {
             let places = effective(&flags, verbosity).places().map_err(usage)?;
             block_on(async |_| {
                 let migrated = migrate::migrate(&places).await;
                 migrated.map_err(|error| (error.exit(), error.into()))
+            })
+        }
+        Command::Doctor(args) => {
+            let effective = effective(&args.settings, verbosity);
+            block_on(async |_| {
+                let looked = doctor::doctor(&effective, &environment(), args.json).await;
+                looked.map_err(|error| (error.exit(), error.into()))
             })
         }
         Command::Healthcheck(flags) => {

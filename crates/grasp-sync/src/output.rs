@@ -15,6 +15,16 @@ pub fn print(text: &str) -> io::Result<()> {
     forgive_broken_pipe(write_all(&mut stdout, text))
 }
 
+/// Writes `text` to stdout and flushes it; false where nobody reads any more.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_to_reader(text: &str) -> io::Result<bool> {
+    let written = write_all(&mut io::stdout().lock(), text);
+    let is_broken = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    forgive_broken_pipe(written).map(|()| !is_broken)
+}
+
 /// Writes `document` to stdout as indented JSON and a line break.
 ///
 /// # Errors

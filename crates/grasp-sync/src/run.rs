@@ -53,6 +53,11 @@ impl RunError {
     }
 }
 
+/// Where the built-in home is, unless something else has its port.
+pub(crate) fn builtin_url() -> RelayUrl {
+    RelayUrl::parse(&format!("ws://127.0.0.1:{BUILTIN_PORT}")).expect("an address and a port are a relay URL")
+}
+
 /// Does what the role says until `shutdown` asks for an end; then brings home what is on its way. Answers about itself
 /// meanwhile.
 ///
@@ -61,7 +66,8 @@ impl RunError {
 pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result<Exit, RunError> {
     let readiness = Readiness::default();
     let started = readiness.check("start");
-    let _server = Server::start(config.listen, readiness.clone(), metrics).await?;
+    let (token, keeps_state) = (config.http_token.as_ref(), config.role.keeps_state());
+    let server = Server::start(config.listen, readiness.clone(), metrics, token, keeps_state).await?;
     let (home, builtin) = open_home(&config).await?;
     warn_of_risks(&config);
     // A start may wait for others.
@@ -72,6 +78,7 @@ pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result
     };
     if let Some(system) = system {
         say_start(&config, home.as_ref());
+        server.page().show(system.state(), home.clone());
         // Every need is known before the first word of readiness.
         look(&system, &readiness).await;
         started.set(true, "");

@@ -7,6 +7,7 @@ use model::{HomeWrites, LinkView, NextWhy, Role, Timestamp, UpstreamStatus};
 /// The state of the link.
 pub(crate) fn link(upstream: &UpstreamStatus) -> String {
     match (upstream.link, upstream.last_down) {
+        (LinkView::Up { .. }, _) if upstream.unheld_since.is_some() => "nobody is at work".to_owned(),
         (LinkView::Up { caught_up: true, .. }, _) => "up".to_owned(),
         (LinkView::Up { .. }, _) => "up, catching up".to_owned(),
         (LinkView::Down { .. }, _) if is_refused(upstream) => "refused".to_owned(),
@@ -31,10 +32,14 @@ pub(crate) fn next(upstream: &UpstreamStatus, now: Timestamp) -> String {
 /// Why nothing more is there yet, where something is missing, or why it is tried when it is.
 pub(crate) fn why(upstream: &UpstreamStatus) -> Option<String> {
     let last = upstream.incomplete.as_ref().filter(|words| !words.is_empty());
+    if upstream.unheld_since.is_some() {
+        return Some("its link was left up by a process that does not renew its lease any more".to_owned());
+    }
     let Some(next) = upstream.next else {
         return Some(last.map_or("nothing at home lists it any more".to_owned(), |why| format!("never dialed: {why}")));
     };
     match next.why {
+        NextWhy::Dial if upstream.failures == 1 => Some("its last link has failed".to_owned()),
         NextWhy::Dial if upstream.failures > 0 => Some(format!("{} dials in a row have failed", upstream.failures)),
         NextWhy::Dial => Some("its link is down".to_owned()),
         NextWhy::CatchUp => Some("its link is new: what was confirmed is opened again first".to_owned()),
@@ -55,7 +60,8 @@ pub(crate) fn is_refused(upstream: &UpstreamStatus) -> bool {
 
 /// Whether everything that it should cover is read to a proven end.
 pub(crate) fn is_complete(upstream: &UpstreamStatus) -> bool {
-    matches!(upstream.link, LinkView::Up { caught_up: true, .. }) && upstream.wanted + upstream.pending == 0
+    let is_live = matches!(upstream.link, LinkView::Up { caught_up: true, .. }) && upstream.unheld_since.is_none();
+    is_live && upstream.wanted + upstream.pending == 0
 }
 
 /// How far writes to home are, where that says anything. What the upstreams still hold back is not counted: nobody knows it.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{Admits, Config, ProcessRole, Secret};
+pub(crate) use identity::KEY_FILE;
 use store::OpenStore;
 pub(crate) use store::{DATABASE, migrate};
 
@@ -192,6 +193,12 @@ impl System {
     /// As [`System::status`].
     pub async fn explain(&self, subject: Subject) -> Result<Explanation, AskError> {
         self.state.explain(subject).await.map(|told| *told)
+    }
+
+    /// The state service, wherever it runs.
+    #[must_use]
+    pub fn state(&self) -> StateClient {
+        self.state.clone()
     }
 
     /// Word of git data that is wanted, as it is told from now on. None: this process meets the others on NATS, where third

@@ -1,12 +1,14 @@
-//! The audit after a quick reconnect (S9), on real sockets.
+//! What is dated before a gap and comes after it (S9), on real sockets: live once the link stands, by the audit where it came before.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "how long things took is for whoever reads the run")]
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Embedded, Project, Relay, Signed, ids, until_home_has, until_home_holds};
-use model::Resume;
+use common::{Embedded, PATIENCE, Project, Relay, Signed, ids, until_home_has, until_home_holds};
+use model::{LinkView, Outcome, RelayUrl, Resume, Status, Via};
+use testkit::ChaosProxy;
 
 /// Long enough to see that the catch-up has not found it.
 const AUDIT_AFTER: Duration = Duration::from_secs(8);
@@ -48,4 +50,42 @@ async fn s09_an_audit_that_was_due_is_made_after_our_restart() {
     system.start().await;
     until_home_has(&home, late.id).await;
     assert!(matches!(system.resume(&upstream).await, Resume::CatchUp { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_what_is_published_after_a_quick_reconnect_and_dated_long_ago_comes_live() {
+    // The one in Python takes `limit: 0` for no limit: its live filters keep a `since` (S11).
+    for upstream in [Relay::counting().await, Relay::counting_req_only().await, Relay::local().await] {
+        let home = Relay::counting().await;
+        let proxy = ChaosProxy::start(&upstream.url()).await;
+        let mut project = Project::named("late");
+        let history = project.history(&[proxy.url()], 5);
+        upstream.has_held(&history).await;
+        let system = Embedded::keeping(&home).pulling_from_urls(&[proxy.url()]).started().await;
+        let url = RelayUrl::parse(&proxy.url()).unwrap();
+        until_home_holds(&home, &ids(&history)).await;
+        system.until_settled().await;
+        proxy.cut();
+        system.until("the link to be made again", PATIENCE, |status| is_caught_up(status, &url)).await;
+        let read = system.upstream_at(&url).await.counts.events;
+        // Of a month ago, as all that is said here.
+        let late = project.comment_on_repository("written long ago, published now");
+        upstream.receives([&late]).await;
+        let published = Instant::now();
+        until_home_has(&home, late.id).await;
+        let took = published.elapsed();
+        println!("{}: it was at home after {took:?}", upstream.url());
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        system.until_outcome(late.id, Outcome::Stored).await;
+        let seen = system.explained(late.id).await.seen.unwrap();
+        assert_eq!((seen.via, seen.batch), (Some(Via::Live), None), "not by the audit, which is half an hour away");
+        // It tags by `A` alone, and answers one filter.
+        assert!(system.upstream_at(&url).await.counts.events <= read + 1, "no history came with it");
+    }
+}
+
+/// Whether the link to this upstream caught up after it was lost.
+fn is_caught_up(status: &Status, url: &RelayUrl) -> bool {
+    let is_it = |link| matches!(link, LinkView::Up { resume: Resume::CatchUp { .. }, caught_up: true, .. });
+    status.upstreams.iter().any(|one| one.url == *url && is_it(one.link))
 }

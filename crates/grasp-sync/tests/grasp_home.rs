@@ -120,8 +120,8 @@ async fn scenario_16_a_maintainers_state_comes_home_within_5_seconds_of_the_owne
 async fn what_needs_its_parent_waits_through_a_restart_and_is_offered_when_the_parent_comes_by_homes_own_feed() {
     let home = GraspHome::start(GraspTerms::default()).await;
     let upstream = Relay::counting().await;
-    // Of a few minutes ago: a link that catches up is told of nothing that is dated before its gap.
-    let village = Village { began: now() - 120, ..Village::between(&home, &upstream.url()) };
+    // Dated long before the restart: a link that catches up is live for everything.
+    let village = Village::between(&home, &upstream.url());
     let (announcement, state) = (village.announcement(), village.maintainers_state());
     upstream.has_held([&state]).await;
     let mut system = keeping(&home).pulling_from([&upstream]).started().await;

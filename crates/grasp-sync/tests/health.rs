@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use testkit::wait_for;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 /// Far longer than anything here takes, even on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(180);
+const TOKEN: &str = "0123456789abcdef";
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// A run; killed when dropped.
@@ -105,6 +106,10 @@ async fn a_run_is_alive_ready_and_measured_until_it_ends() {
             "grasp_sync_bytes_total{class=\"home\",direction=\"in\"}",
             "grasp_sync_store_time_seconds_count{operation=\"lease\"}",
             "grasp_sync_role=\"all\"",
+            "grasp_sync_complete 0",
+            "grasp_sync_upstreams{state=\"covered\"} 0",
+            "grasp_sync_items{state=\"wanted\"} 0",
+            "grasp_sync_home_waiting 0",
         ];
         let is_missing = |part: &&&str| !figures.contains(**part);
         let missing: Vec<&&str> = expected.iter().filter(is_missing).collect();
@@ -116,6 +121,42 @@ async fn a_run_is_alive_ready_and_measured_until_it_ends() {
     assert_eq!(code, 0, "{log}");
     let (code, told) = healthcheck(&address.to_string()).await;
     assert!(code == 1 && told.contains("does not answer"), "{code}: {told}");
+}
+
+/// As a program asks that has the token.
+async fn get_with_token(address: SocketAddr, path: &str) -> (String, String) {
+    get(address, &format!("{path} HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\nX-Rest:")).await
+}
+
+#[tokio::test]
+async fn the_page_of_a_run_and_the_command_say_the_same_and_only_to_whom_it_is_for() {
+    let secrets = tempfile::tempdir().unwrap();
+    let file = secrets.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let environment = [("GRASP_SYNC_HTTP_TOKEN_FILE", file.to_str().unwrap())];
+    let running = run(&["--home", "builtin", "--listen", ANY_PORT, "--bootstrap", "ws://127.0.0.1:1"], &environment);
+    let address = running.address().await;
+    running.until_ready(address).await;
+    assert!(get(address, "/").await.0.contains(" 401 "));
+    let (_, page) = get_with_token(address, "/").await;
+    assert!(page.contains("0 of 1 upstreams covered") && page.contains("ws://127.0.0.1:1/"), "{page}");
+    assert!(!running.log().contains(TOKEN));
+
+    let (_, json) = get_with_token(address, "/status.json").await;
+    let mut watching =
+        grasp_sync(running.directory.path(), &["status", "--watch", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        let (said, shown): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(&line).unwrap(), serde_json::from_str(&json).unwrap());
+        let parts = |document: &serde_json::Value| (document["overview"].clone(), document["upstreams"][0]["url"].clone());
+        assert_eq!(parts(&said), parts(&shown));
+        assert_eq!(said["upstreams"][0]["url"], "ws://127.0.0.1:1/");
+    }
+    drop(lines);
+    let ended = tokio::time::timeout(PATIENCE, watching.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0), "nobody reads any more");
 }
 
 #[tokio::test]

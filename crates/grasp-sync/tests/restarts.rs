@@ -7,8 +7,8 @@ mod common;
 use std::time::Duration;
 
 use common::story::{a_long_outage_starts_over, a_short_outage_is_caught_up, our_restart_fetches_nothing_twice};
-use common::{Crowd, Embedded, GraspSync, Project, Relay, Totals, ids, recorded, until_home_holds};
-use model::{LinkView, RelayUrl, Status, UpstreamStatus};
+use common::{Crowd, Embedded, GraspSync, Project, Relay, Signed, Totals, ids, recorded, until_home_has, until_home_holds};
+use model::{LinkView, RelayUrl, Resume, Status, UpstreamStatus};
 use testkit::{ChaosProxy, wait_until};
 
 /// One of each kind: with NIP-77 and without, ours and foreign.
@@ -29,6 +29,47 @@ async fn scenario_03_upstreams_that_were_away_for_a_moment_are_caught_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn upstreams_that_were_away_for_longer_than_a_quick_reconnect_start_over() {
     a_long_outage_starts_over(&Relay::local().await, &mut every_kind().await).await;
+}
+
+/// The system stops, and starts when its upstream has something of the present and something that is dated long ago, and the last
+/// moment known good lies `secs` further back. Answers the two.
+async fn after_a_pause_of(secs: i64, home: &Relay, upstream: &Relay) -> (Embedded, Signed, Signed) {
+    let mut project = Project::named("paused");
+    let history = project.history(&[upstream.url()], 10);
+    upstream.has_held(&history).await;
+    let mut system = Embedded::keeping(home).pulling_from([upstream]).started().await;
+    until_home_holds(home, &ids(&history)).await;
+    system.until_settled().await;
+    system.stop().await;
+    testkit::age_links(&system.database(), secs).await;
+    let late = project.comment_on_repository("written long ago");
+    project.in_the_present();
+    let news = project.reply("of the present");
+    upstream.receives([&late, &news]).await;
+    system.start().await;
+    (system, late, news)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_a_pause_of_twenty_minutes_starts_over_and_ends_complete() {
+    for upstream in [Relay::counting().await, Relay::counting_req_only().await] {
+        let home = Relay::counting().await;
+        let (system, late, news) = after_a_pause_of(20 * 60, &home, &upstream).await;
+        until_home_has(&home, late.id).await;
+        until_home_has(&home, news.id).await;
+        system.until_settled().await;
+        assert_eq!(system.resume(&upstream).await, Resume::Fresh);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_f21_a_clock_that_was_a_day_ahead_before_the_restart_loses_nothing_of_the_present() {
+    let (home, upstream) = (Relay::counting().await, Relay::counting().await);
+    let (system, _, news) = after_a_pause_of(-24 * 3600, &home, &upstream).await;
+    until_home_has(&home, news.id).await;
+    system.until_settled().await;
+    let Resume::CatchUp { since } = system.resume(&upstream).await else { panic!("it was up a moment ago, or later") };
+    assert!(since.as_secs() <= common::now() - 15 * 60, "never later than the present, less the overlap: {since}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

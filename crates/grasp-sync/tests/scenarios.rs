@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use common::{Crowd, Embedded, Project, Relay, Signed, ids, until_home_has, until_home_holds};
 use grasp_sync::builtin_relay::Traffic;
-use model::{Nip77, Resume, Role, UpstreamStatus};
+use model::{Arrangement, LimitFrom, LimitShown, Nip77, Resume, Role, UpstreamStatus};
 use serde_json::Value;
 use testkit::hostile::{Behaviour, Refusal};
-use testkit::{HostileRelay, Publisher, wait_until};
+use testkit::{HostileRelay, Publisher, wait_for, wait_until};
 
 /// What an upstream needs to hold so that it is asked for everything that there is.
 fn hold(relay: &HostileRelay, events: &[Signed]) {
@@ -152,6 +152,16 @@ async fn scenario_07_a_limit_of_20_subscriptions_costs_nothing_that_is_published
     until_home_has(&home, live.id).await;
     println!("the comment took {:?}", published.elapsed());
     until_home_holds(&home, &ids(events.iter().chain([&live]))).await;
+    let url = model::RelayUrl::parse(&relay.url()).unwrap();
+    wait_for("larger filters, which have room", common::PATIENCE, || async {
+        let budget = system.explained_upstream(&url).await.live.budget.unwrap();
+        let is_larger = matches!(budget.arranged, Arrangement::Larger { refs: 101..=300, .. });
+        if is_larger && budget.from == LimitFrom::Shown(Some(LimitShown::Closed)) { Ok(()) } else { Err(budget) }
+    })
+    .await;
+    let live = crowd.comment("published again");
+    relay.publishes(&live.json);
+    until_home_has(&home, live.id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

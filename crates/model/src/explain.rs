@@ -1,13 +1,15 @@
 //! What the system knows about one event, repository or upstream, and why it stands there as it does: the answer to
 //! `grasp-sync explain`. Plain figures and words; how they are shown is the command's business.
 
+use std::fmt;
+
 use nostr::prelude::{EventId, Kind, PublicKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::RelayUrl;
 use crate::item::RepoAddr;
 use crate::ledger::{Outcome, Ref, Via};
-use crate::link::{BatchId, Epoch, Role};
+use crate::link::{BatchId, Epoch, LimitShown, Role};
 use crate::message::BatchCounts;
 use crate::query::UpstreamStatus;
 
@@ -248,6 +250,62 @@ pub struct UpstreamExplained {
     pub batches: Vec<BatchShown>,
 }
 
+/// How the items of an upstream are kept live, in the order in which it is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrangement {
+    /// Each chunk has filters of its own, at most 100 items each.
+    Tails,
+    /// The same with fewer, larger filters: with chunks of 100 there would be no room.
+    Larger { refs: usize, limit: usize },
+    /// The chunks from `first` on come with one filter by kinds, of which only what they name is kept.
+    Broad { first: u32, last: u32, limit: usize },
+    /// The chunks from `first` on are asked for in rotation.
+    Polled { first: u32, last: u32, limit: usize },
+}
+
+impl fmt::Display for Arrangement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tails => f.write_str("each chunk has live filters of its own"),
+            Self::Larger { refs, limit } => {
+                write!(f, "live filters name up to {refs} items: {limit} live subscriptions are allowed")
+            }
+            Self::Broad { first, last, limit } => {
+                write!(f, "chunks {first} to {last} come with one filter by kinds: {limit} live subscriptions are allowed")
+            }
+            Self::Polled { first, last, limit } => {
+                write!(f, "chunks {first} to {last} are polled: {limit} live subscriptions are allowed")
+            }
+        }
+    }
+}
+
+/// Who says how many live subscriptions a link may have. Closed, so that people, tests and JSON agree on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitFrom {
+    /// We do (S14).
+    Ours,
+    /// Its NIP-11 document.
+    Stated,
+    /// What it did; none: it was seen by a version that did not note how.
+    Shown(Option<LimitShown>),
+}
+
+/// How many live subscriptions a link may have, and why it has those that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveBudget {
+    /// By items, and layer 1; what is in reserve is not among them.
+    pub live: usize,
+    /// Kept beside them for history, where the relay limits them (L3).
+    pub reserve: usize,
+    pub from: LimitFrom,
+    /// Items of the largest chunk.
+    pub largest: u64,
+    pub arranged: Arrangement,
+}
+
 /// The live filters of an upstream, as its chunks call for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveLayout {
@@ -258,6 +316,9 @@ pub struct LiveLayout {
     /// How often the chunks of this link have changed, and which of these the session has taken.
     pub layout: u64,
     pub layout_taken: u64,
+    /// None: it was told by a version that did not say so.
+    #[serde(default)]
+    pub budget: Option<LiveBudget>,
 }
 
 /// One batch.

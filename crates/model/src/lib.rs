@@ -5,6 +5,8 @@
 
 mod event;
 mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod git;
 mod item;
 pub mod kinds;
@@ -18,8 +20,8 @@ pub mod subject;
 
 pub use event::{first_values, ledger_refs_of, own_repo, refs_of};
 pub use explain::{
-    BatchShown, CoverageAt, CoverageState, EventExplained, Explained, Explanation, LiveLayout, Next, NextWhy, RepoAt,
-    RepoExplained, Seen, Subject, UpstreamExplained, WaitingSince,
+    Arrangement, BatchShown, CoverageAt, CoverageState, EventExplained, Explained, Explanation, LimitFrom, LiveBudget,
+    LiveLayout, Next, NextWhy, RepoAt, RepoExplained, Seen, Subject, UpstreamExplained, WaitingSince,
 };
 pub use git::{CLONE_URLS, COMMITS_PER_EVENT, GitWanted, MAX_CLONE_URL_BYTES};
 pub use item::{Item, ItemKind, MAX_IDENTIFIER_BYTES, RepoAddr, RepoAddrError};
@@ -27,7 +29,9 @@ pub use ledger::{
     GateReason, LedgerRow, MAX_REASON_CHARS, MAX_REF_BYTES, MAX_WAITING_BYTES, Outcome, REFS_PER_EVENT, Ref, RefTag, Via,
     Waiting, shortened,
 };
-pub use link::{BatchId, Epoch, Faulty, Learned, Method, Nip77, NotStated, Resume, Role, Stated, UpstreamId, WorkerId};
+pub use link::{
+    BatchId, Epoch, Faulty, Learned, LimitShown, Method, Nip77, NotStated, Resume, Role, Stated, UpstreamId, WorkerId,
+};
 pub use message::{
     Ask, Bar, BatchCounts, BatchOutcome, Discovery, DownClass, Family, HangUpReason, Incomplete, LiveFilter,
     MAINTAINERS_PER_REPO, Order, Participant, Removal, RepoSeen, Report, RootSeen, Said, Slot, Stored, Tombstone,

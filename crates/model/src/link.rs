@@ -163,6 +163,18 @@ pub struct Faulty {
     pub astray: u64,
 }
 
+/// How a relay showed that it takes no more subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitShown {
+    /// It closed one more.
+    Closed,
+    /// It said so, of no subscription in particular.
+    Notice,
+    /// It never answered one more, beside others that it answered.
+    Silence,
+}
+
 /// Facts learned about an upstream by its behaviour, and what it states of itself. They survive restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -176,6 +188,8 @@ pub struct Learned {
     pub live_limit: Option<usize>,
     /// When it showed that.
     pub live_limit_at: Option<Timestamp>,
+    /// How it showed that.
+    pub live_limit_by: Option<LimitShown>,
     /// It refused a filter that named more items than these.
     pub refs_per_filter: Option<usize>,
     /// Its `until` leaves out the second that it names, against NIP-01.
@@ -202,7 +216,7 @@ impl Learned {
     #[must_use]
     pub fn for_a_refresh(self) -> Self {
         let nip77 = self.nip77.filter(|nip77| matches!(nip77, Nip77::Works { .. }));
-        Self { nip77, live_limit: None, live_limit_at: None, refs_per_filter: None, faulty: None, ..self }
+        Self { nip77, live_limit: None, live_limit_at: None, live_limit_by: None, refs_per_filter: None, faulty: None, ..self }
     }
 
     /// Takes over every fact that `newer` states.
@@ -213,6 +227,7 @@ impl Learned {
             ids_per_req,
             live_limit,
             live_limit_at,
+            live_limit_by,
             refs_per_filter,
             excludes_until,
             ignores_limit_zero,
@@ -225,6 +240,7 @@ impl Learned {
         self.ids_per_req = ids_per_req.or(self.ids_per_req);
         self.live_limit = live_limit.or(self.live_limit);
         self.live_limit_at = live_limit_at.or(self.live_limit_at);
+        self.live_limit_by = live_limit_by.or(self.live_limit_by);
         self.refs_per_filter = refs_per_filter.or(self.refs_per_filter);
         self.excludes_until = excludes_until.or(self.excludes_until);
         self.ignores_limit_zero = ignores_limit_zero.or(self.ignores_limit_zero);

@@ -332,6 +332,10 @@ pub enum Incomplete {
     Closed,
     /// The upstream wants authentication.
     AuthRequired,
+    /// The upstream serves those who pay.
+    Payment,
+    /// The upstream does not serve this to us: blocked, restricted, banned.
+    Policy,
     /// No frame of the page arrived in time.
     Idle,
     /// More events in one second than the upstream serves in a page.
@@ -356,6 +360,8 @@ impl Incomplete {
         match self {
             Self::Closed => "closed",
             Self::AuthRequired => "auth-required",
+            Self::Payment => "payment",
+            Self::Policy => "policy",
             Self::Idle => "idle",
             Self::DenseSecond => "dense-second",
             Self::Unpageable => "unpageable",
@@ -403,8 +409,14 @@ pub enum DownClass {
     Dns,
     Refused,
     Tls,
-    /// The HTTP upgrade was answered with an error status.
+    /// The HTTP upgrade was answered with an error status, of no class of its own.
     HttpStatus,
+    /// It wants to know who we are (HTTP 401).
+    Auth,
+    /// It serves those who pay (HTTP 402).
+    Payment,
+    /// It does not serve us (HTTP 403, 451).
+    Policy,
     Timeout,
     /// The peer closed, or the connection broke.
     Closed,
@@ -429,6 +441,9 @@ impl DownClass {
             Self::Refused => "refused",
             Self::Tls => "tls",
             Self::HttpStatus => "http-status",
+            Self::Auth => "auth",
+            Self::Payment => "payment",
+            Self::Policy => "policy",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::Protocol => "protocol",

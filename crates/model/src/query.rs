@@ -404,4 +404,12 @@ pub struct UpstreamStatus {
     /// What is tried next, and why then. None: never, as `incomplete` says; or nothing is wanted there, and nobody dials it.
     #[serde(default)]
     pub next: Option<Next>,
+    /// Whatever it published of confirmed items up to this moment has its final outcome at home. The moment of the answer where
+    /// its link is up and nothing waits; None: never yet.
+    #[serde(default)]
+    pub good_to: Option<Timestamp>,
+    /// Its link was left up, but nobody has renewed the lease on it since this moment, and the lease is over: no process is there
+    /// that would know better.
+    #[serde(default)]
+    pub unheld_since: Option<Timestamp>,
 }

@@ -1,10 +1,10 @@
 //! What is known of one event, repo or upstream, made of rows: the same for every adapter.
 
 use engine::conduct::Strikes;
-use engine::{consolidation, parents};
+use engine::{consolidation, parents, room};
 use model::{
-    BatchId, BatchShown, CoverageAt, CoverageState, Epoch, Event, Explained, Kind, LiveLayout, PublicKey, Ref, RelayUrl,
-    RepoAddr, RepoAt, RepoExplained, Role, Seen, Status, Timestamp, UpstreamExplained, UpstreamStatus, WaitingSince,
+    BatchId, BatchShown, CoverageAt, CoverageState, Epoch, Event, Explained, Kind, Learned, LiveLayout, PublicKey, Ref,
+    RelayUrl, RepoAddr, RepoAt, RepoExplained, Role, Seen, Status, Timestamp, UpstreamExplained, UpstreamStatus, WaitingSince,
 };
 
 use crate::codec::{self, CountColumns};
@@ -87,6 +87,16 @@ pub(crate) struct UpstreamRow {
     layout_taken: i64,
 }
 
+/// The chunks of one kind of items on one upstream.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct ChunksRow {
+    kind: i64,
+    used: i64,
+    highest: i64,
+    /// Items of the largest.
+    largest: i64,
+}
+
 /// What is known of a repo, beside its upstreams.
 pub(crate) struct RepoRows {
     pub(crate) repo: RepoRow,
@@ -105,8 +115,7 @@ pub(crate) struct RepoRows {
 pub(crate) struct UpstreamRows {
     pub(crate) upstream: UpstreamRow,
     pub(crate) repos: i64,
-    /// Kind of items, chunks in use, and the highest.
-    pub(crate) chunks: Vec<(i64, i64, Option<i64>)>,
+    pub(crate) chunks: Vec<ChunksRow>,
     pub(crate) batches: Vec<BatchRow>,
 }
 
@@ -232,10 +241,17 @@ fn repo_at(upstream: UpstreamStatus, coverage: &[CoverageAt], roots_at: &[(i64, 
     }
 }
 
-pub(crate) fn upstream(url: &RelayUrl, rows: UpstreamRows, status: Status, now: Timestamp) -> Option<UpstreamExplained> {
+/// `most`: live subscriptions that we allow ourselves (S14).
+pub(crate) fn upstream(
+    url: &RelayUrl,
+    rows: UpstreamRows,
+    status: Status,
+    (most, now): (usize, Timestamp),
+) -> Option<UpstreamExplained> {
     let UpstreamRows { upstream: row, repos, chunks, batches } = rows;
     let status = status.upstreams.into_iter().find(|one| one.url == *url)?;
     let strikes = Strikes { count: codec::small(row.strikes), at: row.struck_at.map(codec::timestamp) };
+    let live = layout(&chunks, (row.layout, row.layout_taken), &status.learned, most);
     Some(UpstreamExplained {
         status,
         epoch: Epoch(row.epoch),
@@ -251,18 +267,21 @@ pub(crate) fn upstream(url: &RelayUrl, rows: UpstreamRows, status: Status, now: 
         refresh_at: row.refresh_at.map(codec::timestamp),
         empty_since: row.empty_since.map(codec::timestamp),
         repos: codec::unsigned(repos),
-        live: layout(&chunks, (row.layout, row.layout_taken)),
+        live,
         batches: batches.into_iter().map(batch_shown).collect(),
     })
 }
 
-fn layout(chunks: &[(i64, i64, Option<i64>)], (layout, taken): (i64, i64)) -> LiveLayout {
-    let of = |kind: i64| chunks.iter().find(|row| row.0 == kind);
-    let used = |kind| of(kind).map_or(0, |row| codec::small(row.1));
-    let above = |kind| of(kind).and_then(|row| row.2).map_or(0, |highest| codec::small(highest) + 1);
+fn layout(chunks: &[ChunksRow], (layout, taken): (i64, i64), learned: &Learned, most: usize) -> LiveLayout {
+    let of = |kind: i64| chunks.iter().find(|row| row.kind == kind);
+    let used = |kind| of(kind).map_or(0, |row| codec::small(row.used));
+    let above = |kind| of(kind).map_or(0, |row| codec::small(row.highest) + 1);
+    let largest = |kind| of(kind).map_or(0, |row| codec::unsigned(row.largest));
+    let top = above(0).max(above(1));
     LiveLayout {
         chunks: (used(0), used(1)),
-        filters: consolidation::live_count((above(0), above(1))),
+        filters: consolidation::live_count((top, 0)),
+        budget: Some(room::budget(learned, most, top, largest(0).max(largest(1)))),
         layout: codec::unsigned(layout),
         layout_taken: codec::unsigned(taken),
     }

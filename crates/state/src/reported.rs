@@ -3,7 +3,7 @@
 use engine::conduct::Strikes;
 use engine::health::{self, Health};
 use engine::room::Room;
-use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, Method, Role, Timestamp};
+use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Incomplete, Learned, Method, Role, Timestamp};
 
 use crate::Settings;
 use crate::codec;
@@ -38,7 +38,7 @@ impl Relay {
     pub(crate) fn after_down(&self, class: DownClass, now: Timestamp, roll: u64) -> AfterDown {
         let health = self.health().after_down(class, now);
         let mut strikes = self.strikes();
-        let mut dial_at = health.dial_at(now, roll);
+        let mut dial_at = health.dial_at_after(class, now, roll);
         if class == DownClass::Banned {
             strikes = strikes.after_another(now);
             dial_at = strikes.banned_until(roll).map_or(dial_at, |until| until.max(dial_at));
@@ -57,9 +57,9 @@ impl Relay {
     }
 
     /// Incomplete batches in a row, one more than before, and when to ask again.
-    pub(crate) fn asks_badly(&self, now: Timestamp) -> (u32, Timestamp) {
+    pub(crate) fn asks_badly(&self, why: Incomplete, now: Timestamp) -> (u32, Timestamp) {
         let failures = codec::small(self.ask_failures).saturating_add(1);
-        (failures, health::ask_again_at(failures, now))
+        (failures, health::ask_again_at(failures, why, now))
     }
 
     /// Everything learned, and whether other limits may make a consolidation due (S14).
@@ -93,6 +93,14 @@ pub(crate) struct Ended<'a> {
 }
 
 impl Ended<'_> {
+    /// Why it is incomplete, if it is.
+    pub(crate) fn why(&self) -> Incomplete {
+        match self.outcome {
+            BatchOutcome::Incomplete { why, .. } => *why,
+            BatchOutcome::Complete => Incomplete::Closed,
+        }
+    }
+
     /// Its state, and why it is incomplete if it is.
     pub(crate) fn words(&self) -> (&'static str, Option<String>) {
         match self.outcome {

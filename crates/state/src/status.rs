@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::next::{Standing, next};
-use model::{Assignment, Epoch, HomeWrites, Outcome, Status, Timestamp, UpstreamId, UpstreamStatus};
+use model::{Assignment, Epoch, HomeWrites, LinkView, Outcome, Status, Timestamp, UpstreamId, UpstreamStatus};
 
 use crate::codec::{self, CountColumns, LinkColumns};
 use crate::failure::Failure;
@@ -46,6 +46,10 @@ pub(crate) struct UpstreamRow {
     ask_at: Option<i64>,
     refresh_at: Option<i64>,
     empty_since: Option<i64>,
+    last_up: Option<i64>,
+    behind: Option<i64>,
+    renewed_at: Option<i64>,
+    lease_ends_ms: Option<i64>,
     deadline: Option<i64>,
     #[sqlx(flatten)]
     counts: CountColumns,
@@ -120,6 +124,8 @@ fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items, now: Times
     };
     Ok(UpstreamStatus {
         next: next(&standing, now),
+        good_to: good_to(relay, now),
+        unheld_since: unheld_since(relay, now),
         upstream: UpstreamId(relay.id),
         url: codec::url(&relay.url)?,
         role: codec::role(&relay.role)?,
@@ -133,4 +139,22 @@ fn upstream(relay: &UpstreamRow, [wanted, pending, confirmed]: Items, now: Times
         incomplete: if relay.refused { relay.last_detail.clone() } else { relay.incomplete.clone() },
         counts: relay.counts.counts(),
     })
+}
+
+/// While a link is up and caught up, only what is still on its way home holds the moment back.
+fn good_to(relay: &UpstreamRow, now: Timestamp) -> Option<Timestamp> {
+    let reached = unheld_since(relay, now).unwrap_or(now);
+    match relay.link.view() {
+        LinkView::Up { caught_up: true, .. } => {
+            Some(relay.behind.map_or(reached, |behind| codec::timestamp(behind).min(reached)))
+        }
+        LinkView::Up { .. } | LinkView::Down { .. } => relay.last_up.map(codec::timestamp),
+    }
+}
+
+/// A process that was killed leaves its links up, until the next one finds that its lease is over.
+fn unheld_since(relay: &UpstreamRow, now: Timestamp) -> Option<Timestamp> {
+    let is_over = relay.lease_ends_ms.is_some_and(|ends| ends <= codec::secs(now).saturating_mul(1000));
+    let is_up = matches!(relay.link.view(), LinkView::Up { .. });
+    relay.renewed_at.filter(|_| is_up && is_over).map(codec::timestamp)
 }

@@ -130,6 +130,7 @@ conformance! {
             s09_confirmed_stays_on_a_catch_up
             s09_a_link_that_never_caught_up_does_not_advance_last_up
             s09_last_up_never_passes_an_event_without_an_outcome
+            a_link_that_a_killed_worker_left_up_is_good_to_its_last_renewal_and_said_to_be_unheld
             s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh
             a_second_up_of_an_old_epoch_is_fenced
             s10_a_new_link_gives_back_what_the_unreported_end_of_the_old_one_left

@@ -15,3 +15,16 @@ pub async fn age_outcomes(database: &Path, secs: i64) {
     aged.expect("a store has a ledger");
     conn.close().await.expect("nobody else has it open");
 }
+
+/// Makes the last moment known good of every link so many seconds older; of a negative number, so many younger, as if a clock had
+/// been ahead. Nobody may have the file open.
+///
+/// # Panics
+/// When the file is no store.
+pub async fn age_links(database: &Path, secs: i64) {
+    let mut conn = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(database)).await.expect("a file");
+    let aged = sqlx::query("UPDATE relay SET last_up = last_up - ?1 WHERE last_up IS NOT NULL").bind(secs);
+    let aged = aged.execute(&mut conn).await.expect("a store has links").rows_affected();
+    assert!(aged > 0, "no link was ever up");
+    conn.close().await.expect("nobody else has it open");
+}

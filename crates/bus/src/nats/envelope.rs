@@ -2,6 +2,9 @@
 //!
 //! Parts of one message come from one connection on one subject, so they arrive in order, or not at all.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::collections::VecDeque;
 
 use async_nats::header::HeaderMap;

@@ -30,6 +30,8 @@ use crate::board::Board;
 use crate::{Bus, BusError, Delivery, Look, Notices, Origin, Question, Received};
 
 pub use connect::{ConnectError, MESSAGE_VERSION, NatsSettings};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use envelope::fuzz::message;
 
 /// Planners: each notice reaches one of them.
 const PLANNERS: &str = "planner";
@@ -88,6 +90,13 @@ impl Nats {
     #[must_use]
     pub fn slow_consumers(&self) -> u64 {
         self.counts.slow_consumers.load(Ordering::Relaxed)
+    }
+
+    /// What the server says of itself: its version, and whether it keeps streams (JetStream).
+    #[must_use]
+    pub fn server(&self) -> (String, bool) {
+        let info = self.client.server_info();
+        (info.version, info.jetstream)
     }
 
     async fn subscribe(&self, subject: String) -> Result<async_nats::Subscriber, BusError> {

@@ -2,13 +2,14 @@
 //! variant in a `match`, and structs name each field: what is forgotten does not compile.
 
 use model::{
-    Announced, Answer, Ask, Assignment, Audit, Bar, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim, Claimed, CoverageAt,
-    CoverageState, Covered, Discovery, DownClass, Draft, Epoch, EventExplained, EventId, Explained, Explanation, Family,
-    Faulty, Filter, GateReason, GitWanted, HangUpReason, HomeWrites, Incomplete, Item, ItemKind, Kind, Learned, LeaseRequest,
-    LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LinkView, LiveFilter, LiveLayout, Method, Next, NextWhy, Nip77,
-    NotStated, Order, Outcome, Participant, Query, Ref, RefTag, RelayUrl, Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen,
-    Report, Resume, Role, RootSeen, Said, Seen, Slot, Snapshot, StateError, Stated, Status, Stored, Subject, Tail, Timestamp,
-    Tombstone, UpGranted, UpstreamExplained, UpstreamId, UpstreamStatus, Via, Waiting, WaitingSince, WorkerId,
+    Announced, Answer, Arrangement, Ask, Assignment, Audit, Bar, BatchCounts, BatchId, BatchOutcome, BatchShown, Claim,
+    Claimed, CoverageAt, CoverageState, Covered, Discovery, DownClass, Draft, Epoch, EventExplained, EventId, Explained,
+    Explanation, Family, Faulty, Filter, GateReason, GitWanted, HangUpReason, HomeWrites, Incomplete, Item, ItemKind, Kind,
+    Learned, LeaseRequest, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, LimitFrom, LimitShown, LinkView, LiveBudget,
+    LiveFilter, LiveLayout, Method, Next, NextWhy, Nip77, NotStated, Order, Outcome, Participant, Query, Ref, RefTag, RelayUrl,
+    Removal, RepoAddr, RepoAt, RepoExplained, RepoSeen, Report, Resume, Role, RootSeen, Said, Seen, Slot, Snapshot, StateError,
+    Stated, Status, Stored, Subject, Tail, Timestamp, Tombstone, UpGranted, UpstreamExplained, UpstreamId, UpstreamStatus, Via,
+    Waiting, WaitingSince, WorkerId,
 };
 
 /// All variants of an enum without fields.
@@ -41,13 +42,15 @@ units! {
         Expiring,
     ];
     incompletes: Incomplete =
-        [Closed, AuthRequired, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
+        [Closed, AuthRequired, Payment, Policy, Idle, DenseSecond, Unpageable, NotLive, RateLimited, NotLoaded, Unsettled, Faulty];
     ways: Via = [Live, Page, Negentropy, Kept];
     reasons_of_next: NextWhy = [Dial, CatchUp, Ask, AskAgain, Deadline, Refresh, HangUp];
     coverage_states: CoverageState = [Wanted, Pending, Confirmed];
     hang_up_reasons: HangUpReason = [Empty];
+    limits_shown: LimitShown = [Closed, Notice, Silence];
     down_classes: DownClass = [
-        NotDialable, Dns, Refused, Tls, HttpStatus, Timeout, Closed, Protocol, Silent, Empty, Released, Banned,
+        NotDialable, Dns, Refused, Tls, HttpStatus, Auth, Payment, Policy, Timeout, Closed, Protocol, Silent, Empty, Released,
+        Banned,
     ];
 }
 
@@ -157,6 +160,17 @@ variants! {
         Subject::Repo(_) => Subject::Repo(addr()),
         Subject::Upstream(_) => Subject::Upstream(url()),
     ];
+    arrangements: Arrangement = [
+        Arrangement::Tails => Arrangement::Tails,
+        Arrangement::Larger { refs: _, limit: _ } => Arrangement::Larger { refs: 300, limit: 17 },
+        Arrangement::Broad { first: _, last: _, limit: _ } => Arrangement::Broad { first: 5, last: 8, limit: 16 },
+        Arrangement::Polled { first: _, last: _, limit: _ } => Arrangement::Polled { first: 5, last: 8, limit: 17 },
+    ];
+    limits_from: LimitFrom = [
+        LimitFrom::Ours => LimitFrom::Ours,
+        LimitFrom::Stated => LimitFrom::Stated,
+        LimitFrom::Shown(_) => LimitFrom::Shown(None),
+    ];
     explained: Explained = [
         Explained::Event(_) => Explained::Event(Box::new(event_explained())),
         Explained::Repo(_) => Explained::Repo(Some(Box::new(repo_explained()))),
@@ -227,7 +241,8 @@ pub(crate) fn answers() -> Vec<Answer> {
         ..snapshot(Resume::Fresh)
     };
     let failures = errors().into_iter().map(Answer::Failed);
-    let explanations = explained().into_iter().map(|explained| Explanation { now: at(100), explained });
+    let explained = explained().into_iter().chain(budgets().into_iter().map(explained_with));
+    let explanations = explained.map(|explained| Explanation { now: at(100), explained });
     let explanations = explanations.map(|one| Answer::Explanation(Box::new(one)));
     answers_of_each_kind()
         .into_iter()
@@ -288,6 +303,7 @@ fn learned(nip77: Nip77) -> Learned {
         ids_per_req: Some(100),
         live_limit: Some(20),
         live_limit_at: Some(Timestamp::from_secs(2)),
+        live_limit_by: Some(LimitShown::Notice),
         refs_per_filter: Some(100),
         excludes_until: Some(true),
         ignores_limit_zero: Some(false),
@@ -455,6 +471,8 @@ fn upstream_status(link: LinkView) -> UpstreamStatus {
         incomplete: Some("idle".to_owned()),
         counts: counts(),
         next: Some(Next { at: at(160), why: NextWhy::Dial }),
+        good_to: Some(at(90)),
+        unheld_since: Some(at(95)),
     }
 }
 
@@ -531,6 +549,20 @@ fn repo_explained() -> RepoExplained {
     }
 }
 
+/// Each arrangement, and each word about the limit.
+fn budgets() -> Vec<LiveBudget> {
+    let budget = LiveBudget { live: 17, reserve: 3, from: LimitFrom::Ours, largest: 100, arranged: Arrangement::Tails };
+    let shown = limits_shown().into_iter().map(|by| LimitFrom::Shown(Some(by)));
+    let from = limits_from().into_iter().chain(shown).map(|from| LiveBudget { from, ..budget });
+    from.chain(arrangements().into_iter().map(|arranged| LiveBudget { arranged, ..budget })).collect()
+}
+
+fn explained_with(budget: LiveBudget) -> Explained {
+    let told = upstream_explained();
+    let live = LiveLayout { budget: Some(budget), ..told.live };
+    Explained::Upstream(Some(Box::new(UpstreamExplained { live, ..told })))
+}
+
 fn upstream_explained() -> UpstreamExplained {
     UpstreamExplained {
         status: upstream_status(links_one()),
@@ -547,7 +579,7 @@ fn upstream_explained() -> UpstreamExplained {
         refresh_at: Some(at(60)),
         empty_since: Some(at(70)),
         repos: 3,
-        live: LiveLayout { chunks: (1, 2), filters: 7, layout: 8, layout_taken: 9 },
+        live: LiveLayout { chunks: (1, 2), filters: 7, layout: 8, layout_taken: 9, budget: None },
         batches: vec![batch()],
     }
 }

@@ -50,7 +50,8 @@ pub(super) struct Writer<'a> {
     socket: Socket,
     queue: &'a Queue,
     news: watch::Receiver<()>,
-    unanswered: HashMap<EventId, Offer>,
+    /// With the moment of their writing.
+    unanswered: HashMap<EventId, (Offer, Instant)>,
     rate: &'a mut Rate,
     answered: Instant,
     began: Instant,
@@ -63,7 +64,7 @@ pub(super) struct Writer<'a> {
 impl Drop for Writer<'_> {
     /// Whatever ends the link: what was unanswered is written again, and home deduplicates.
     fn drop(&mut self) {
-        for (_, offer) in self.unanswered.drain() {
+        for (_, (offer, _)) in self.unanswered.drain() {
             self.queue.put_back(self.link, offer);
         }
     }
@@ -134,7 +135,7 @@ impl<'a> Writer<'a> {
             }
             let text = wire::write_event(&offer.json);
             metrics::sent_home(text.len());
-            self.unanswered.insert(offer.id, offer);
+            self.unanswered.insert(offer.id, (offer, Instant::now()));
             self.feed(text).await?;
             wrote = true;
         }
@@ -187,7 +188,8 @@ impl<'a> Writer<'a> {
             return;
         }
         self.answered = Instant::now();
-        let Some(mut offer) = self.unanswered.remove(&id) else { return };
+        let Some((mut offer, written)) = self.unanswered.remove(&id) else { return };
+        metrics::answered_by_home(self.answered.duration_since(written));
         match read_ok(accepted, text) {
             Answer::Final(outcome) => {
                 self.rate.room = (self.rate.room + 1).min(self.rate.window);

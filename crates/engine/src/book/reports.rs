@@ -61,7 +61,7 @@ impl Book {
                 row.status = if is_complete { Status::Confirmed } else { Status::Wanted };
             }
         }
-        relay.asked(is_complete, now);
+        relay.asked(outcome, now);
         let is_home = relay.role == Role::Home;
         let waits =
             |relay: &Relay| items.iter().any(|item| relay.rows.get(item).is_some_and(|row| row.status == Status::Wanted));
@@ -125,7 +125,7 @@ impl Relay {
         let last_up = if self.is_caught_up() { Some(now) } else { self.last_up };
         self.end_link(last_up, now);
         self.health = self.health.after_down(class, now);
-        let mut dial_at = self.health.dial_at(now, roll);
+        let mut dial_at = self.health.dial_at_after(class, now, roll);
         if class == DownClass::Banned {
             self.strikes = self.strikes.after_another(now);
             dial_at = self.strikes.banned_until(roll).map_or(dial_at, |until| until.max(dial_at));
@@ -151,13 +151,16 @@ impl Relay {
     }
 
     /// After incomplete batches the next ask waits, ever longer.
-    fn asked(&mut self, is_complete: bool, now: Timestamp) {
-        if is_complete {
-            self.ask_failures = 0;
-            self.health = self.health.after_success();
-        } else {
-            self.ask_failures = self.ask_failures.saturating_add(1);
-            self.ask_at = Some(health::ask_again_at(self.ask_failures, now));
+    fn asked(&mut self, outcome: &BatchOutcome, now: Timestamp) {
+        match outcome {
+            BatchOutcome::Complete => {
+                self.ask_failures = 0;
+                self.health = self.health.after_success();
+            }
+            BatchOutcome::Incomplete { why, .. } => {
+                self.ask_failures = self.ask_failures.saturating_add(1);
+                self.ask_at = Some(health::ask_again_at(self.ask_failures, *why, now));
+            }
         }
     }
 }

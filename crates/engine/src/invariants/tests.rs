@@ -163,3 +163,10 @@ fn i11_two_logs_that_differ_are_seen_with_the_line() {
     assert!(says(i11_same_run_same_log("a\nb", "a\nc"), "I11").contains("line 2"));
     says(i11_same_run_same_log("a", "a\nb"), "I11");
 }
+
+#[test]
+fn i12_an_event_that_a_catch_up_passes_over_is_seen() {
+    let (skipped, settled) = (BTreeSet::from([id(1)]), BTreeSet::from([id(1), id(2)]));
+    assert_eq!(i12_a_catch_up_skips_nothing(&skipped, &settled), Ok(()));
+    says(i12_a_catch_up_skips_nothing(&settled, &skipped), "I12");
+}

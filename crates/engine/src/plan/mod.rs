@@ -6,14 +6,17 @@ mod audit;
 mod drafts;
 mod report;
 
-use model::{Ask, BatchId, Claim, Covered, HangUpReason, ItemKind, LinkView, Method, Nip77, Resume, Role, Snapshot, Timestamp};
+use model::{
+    Arrangement, Ask, BatchId, Claim, Covered, HangUpReason, ItemKind, LinkView, Method, Nip77, Resume, Role, Snapshot,
+    Timestamp,
+};
 
 pub use drafts::BatchPlan;
 pub use report::{Reason, Report};
 
 use crate::consolidation::Crowd;
 use crate::filters;
-use crate::room::{Arrangement, Room};
+use crate::room::Room;
 use crate::rules::{BATCHES_IN_FLIGHT, EMPTY_GRACE_SECS, Policy, refresh_after};
 use crate::{consolidation, resume};
 
@@ -91,7 +94,7 @@ pub fn plan(look: &Snapshot, policy: &Policy, roll: u64) -> Plan {
 /// I3: how news of the items come, where that is not by filters of each chunk.
 fn arrangement(look: &Snapshot, policy: &Policy) -> Option<Reason> {
     let (room, limit) = (Room::of(&look.learned), live_limit(look, policy));
-    let arranged = Arrangement::of(look.chunks.0.max(look.chunks.1), look.largest.0.max(look.largest.1), &room, limit);
+    let arranged = room.arranged(look.chunks.0.max(look.chunks.1), look.largest.0.max(look.largest.1), limit);
     (arranged != Arrangement::Tails).then_some(Reason::Arranged(arranged))
 }
 

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use model::{Resume, Snapshot, Timestamp, UpstreamId};
-
-use crate::room::Arrangement;
+use model::{Arrangement, Resume, Snapshot, Timestamp, UpstreamId};
 
 /// One upstream's plan, explained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Learned, Said};
+use model::{Learned, LimitShown, Said};
 
 use super::deadlines::PAGE_IDLE_MS;
 use super::exchange::PROGRESS_MS;
@@ -139,9 +139,9 @@ impl Session {
         let mut meant: Vec<SubNo> = self.budget.unanswered.keys().copied().collect();
         meant.extend(self.just_stood(now).into_iter().take(notices.saturating_sub(meant.len())));
         if meant.is_empty() {
-            self.learn_capacity(self.open_count(), now, true);
+            self.learn_capacity(self.open_count(), now, LimitShown::Notice);
         } else {
-            self.close_for_room(meant, true, now);
+            self.close_for_room(meant, LimitShown::Notice, now);
         }
     }
 
@@ -164,7 +164,7 @@ impl Session {
         }
         let silent = self.met_with_silence(now);
         if !silent.is_empty() {
-            self.close_for_room(silent, false, now);
+            self.close_for_room(silent, LimitShown::Silence, now);
         }
     }
 
@@ -212,24 +212,23 @@ impl Session {
         self.budget.unanswered.retain(|sub, _| subs.contains_key(sub));
     }
 
-    /// `is_said`: the relay said so itself.
-    fn close_for_room(&mut self, mut refused: Vec<SubNo>, is_said: bool, now: Now) {
+    fn close_for_room(&mut self, mut refused: Vec<SubNo>, shown: LimitShown, now: Now) {
         refused.sort_unstable();
         let owners = refused.iter().filter_map(|sub| self.subs.remove(sub).map(|owner| (*sub, owner))).collect();
         for sub in refused {
             self.send(Request::Close { sub: sub.to_string() });
         }
-        self.refused_for_room(owners, is_said, now);
+        self.refused_for_room(owners, shown, now);
     }
 
     /// These, which are open no more, had no room beside the others: what that shows is learned, then each is asked for again, in
     /// another way, or later. In the order in which they were asked for.
-    pub(super) fn refused_for_room(&mut self, refused: Vec<(SubNo, Owner)>, is_said: bool, now: Now) {
+    pub(super) fn refused_for_room(&mut self, refused: Vec<(SubNo, Owner)>, shown: LimitShown, now: Now) {
         let open = self.open_count();
         let besides = refused.iter().map(|(sub, _)| self.budget.refuse(*sub).unwrap_or(open));
         let capacity = besides.min().unwrap_or(open);
         let knew_better = self.budget.learned_after.is_some_and(|last| refused.iter().all(|(sub, _)| *sub > last));
-        if !self.learn_capacity(capacity, now, is_said) && knew_better {
+        if !self.learn_capacity(capacity, now, shown) && knew_better {
             self.tempo.too_many(now.ms);
         }
         for (sub, owner) in refused {
@@ -243,14 +242,15 @@ impl Session {
     }
 
     /// So many subscriptions are allowed and no more. Answers whether that is news.
-    fn learn_capacity(&mut self, capacity: usize, now: Now, is_said: bool) -> bool {
+    fn learn_capacity(&mut self, capacity: usize, now: Now, shown: LimitShown) -> bool {
         let limit = limit_of(capacity);
         if Room::of(&self.learned).live.is_some_and(|known| known <= limit) {
             return false;
         }
         self.budget.learned_after = self.subs.keys().next_back().copied();
-        let facts = Learned { live_limit: Some(limit), live_limit_at: Some(now.wall), ..Learned::default() };
-        if is_said {
+        let (live_limit_at, live_limit_by) = (Some(now.wall), Some(shown));
+        let facts = Learned { live_limit: Some(limit), live_limit_at, live_limit_by, ..Learned::default() };
+        if shown != LimitShown::Silence {
             self.learn(facts);
         } else {
             self.learned.absorb(facts.clone());
@@ -264,6 +264,7 @@ impl Session {
     pub(super) fn forget_limits(&mut self) {
         self.learned.live_limit = None;
         self.learned.live_limit_at = None;
+        self.learned.live_limit_by = None;
         self.learned.refs_per_filter = None;
         self.budget.learned_after = None;
     }

@@ -1,7 +1,7 @@
 //! What a relay sends, brought to what it belongs to: EOSE and CLOSED reach the owner of their subscription and nobody else,
 //! an event is an answer to what was asked, or a stray.
 
-use model::{Event, Filter, Incomplete, Via};
+use model::{Event, Filter, Incomplete, LimitShown, Via};
 use nostr::prelude::MatchEventOptions;
 
 use super::live::{Live, LiveState};
@@ -67,7 +67,7 @@ impl Session {
         let Some((sub, owner)) = self.owner(sub) else { return };
         self.subs.remove(&sub);
         if refusal::read(text) == Refusal::TooManySubscriptions && !matches!(owner, Owner::Exchange(_)) {
-            return self.refused_for_room(vec![(sub, owner)], true, now);
+            return self.refused_for_room(vec![(sub, owner)], LimitShown::Closed, now);
         }
         match owner {
             Owner::Live(key) => self.live_closed(key, sub, Incomplete::Closed, text, now),

@@ -1,13 +1,14 @@
 //! Live subscriptions: opened before the history of the same filter (S11), replaced by opening the new one before the
 //! old one is closed.
 
-use model::{BatchId, Filter, Incomplete, Learned, Slot, Timestamp};
+use model::{BatchId, Filter, Incomplete, Learned, Method, Slot, Timestamp};
 
 use super::deadlines::{Deadline, WaitsFor};
 use super::refusal::{self, Refusal};
 use super::unit::{Purpose, Stage};
 use super::words::{NO_ROOM, Now, Request, UnitId};
 use super::{OPEN_LIMIT_MS, Owner, REOPEN_MS, STEADY_MS, Session, SubNo};
+use crate::refused::{Grounds, by_words};
 use crate::resume::{overlapped, unoverlapped};
 use crate::rules::REFS_PER_FILTER;
 use crate::walk::EoseHint;
@@ -36,6 +37,7 @@ pub(super) struct Live {
     pub(super) state: LiveState,
     /// The history that came with it, while its stored part is being sent.
     pub(super) gap: Option<UnitId>,
+    /// What was stored since then is read too.
     pub(super) since: Option<Timestamp>,
     /// Refusals and losses in a row.
     pub(super) refusals: u32,
@@ -97,6 +99,9 @@ impl Live {
 impl Session {
     /// S11: opens `filter` at `key`. With `since`, what is stored since then is read too, to a proven end, as a unit of
     /// its own. Asking for what already stands changes nothing.
+    ///
+    /// What stands has no `since` where the relay takes `limit: 0`: relays hold what is published later against it too, and
+    /// would never send what is dated before the gap.
     pub(super) fn open_live(&mut self, key: LiveKey, filter: Filter, mut since: Option<Timestamp>, now: Now) {
         if let LiveKey::Slot(slot) = key
             && let Some(read_until) = self.stop_polling(slot)
@@ -158,13 +163,13 @@ impl Session {
         }
         self.note_asked(now);
         let sub = self.new_sub(Owner::Live(key), now);
-        let gap = since.map(|since| self.gap_unit(key, filter.clone().since(since), sub, now));
-        let is_news_only = since.is_none() && !self.ignores_limit_zero();
-        let request = if is_news_only {
-            filter.clone().limit(0)
+        let is_news_only = !self.ignores_limit_zero();
+        let (gap, request) = if is_news_only {
+            (None, filter.clone().limit(0))
         } else {
+            let gap = since.map(|since| self.gap_unit(key, filter.clone().since(since), sub, now));
             // News are dated by their authors, whose clocks may be late: as far back as after an outage.
-            filter.clone().since(since.unwrap_or(overlapped(now.wall))).limit(self.manners.limit())
+            (gap, filter.clone().since(since.unwrap_or(overlapped(now.wall))).limit(self.manners.limit()))
         };
         let state = LiveState::Opening { sub, asked_ms: now.ms, is_news_only, stored: 0, former };
         self.lives.insert(key, Live { filter, state, gap, since, refusals, stood_ms: now.ms });
@@ -179,6 +184,7 @@ impl Session {
             return;
         }
         let (former, has_stored) = (former.take(), *is_news_only && *stored >= STORED_DESPITE_ZERO);
+        let missed = live.since.filter(|_| *is_news_only).map(|since| live.filter.clone().since(since));
         live.state = LiveState::Standing { sub };
         live.stood_ms = now.ms;
         let gap = live.gap.take();
@@ -187,6 +193,9 @@ impl Session {
         }
         if let Some(unit) = gap {
             self.page_ended(unit, hint, now);
+        }
+        if let Some(missed) = missed {
+            self.queue_unit(Purpose::Gap(key), missed, Method::Req);
         }
         if has_stored || self.was_silent_at_zero {
             self.learn_limit_zero();
@@ -319,7 +328,8 @@ impl Session {
         let waiting = self.waiting_for(key);
         let belongs_to_batches = !waiting.is_empty();
         for batch in waiting {
-            self.fail_batch(batch, Incomplete::NotLive, format!("{}: {text}", why.as_str()));
+            let grounds = by_words(text).map_or(Incomplete::NotLive, Grounds::incomplete);
+            self.fail_batch(batch, grounds, format!("{}: {text}", why.as_str()));
         }
         let Some(live) = self.lives.get_mut(&key) else { return };
         match former {
@@ -332,7 +342,9 @@ impl Session {
                 self.lives.remove(&key);
             }
             None => {
-                live.state = LiveState::Lost { retry_ms: now.ms + reopen_wait(live.refusals), since };
+                let held_ms = by_words(text).map_or(0, |grounds| grounds.holds_secs(live.refusals) * 1000);
+                let retry_ms = now.ms + reopen_wait(live.refusals).max(held_ms);
+                live.state = LiveState::Lost { retry_ms, since };
             }
         }
     }
@@ -418,11 +430,11 @@ impl Session {
             self.live_closed(key, sub, Incomplete::Idle, "no EOSE", now);
             return;
         }
-        let filter = live.filter.clone();
+        let (filter, since) = (live.filter.clone(), live.since);
         // Learned when it answers the other way: until then the link may be dead.
         self.was_silent_at_zero = true;
         self.close(sub);
-        self.ask_live(key, filter, None, former, now);
+        self.ask_live(key, filter, since, former, now);
     }
 
     fn gap_unit(&mut self, key: LiveKey, filter: Filter, sub: SubNo, now: Now) -> UnitId {

@@ -11,6 +11,7 @@ use super::overflow::Window;
 use super::refusal::{self, Refusal};
 use super::words::{NO_ROOM, Now, Output, Request, UnitId};
 use super::{Owner, RETRY_UNIT_MS, Session, SubNo};
+use crate::refused::{Grounds, by_words};
 use crate::room::Room;
 use crate::walk::{EoseHint, Step, Walk};
 
@@ -119,13 +120,16 @@ impl Session {
         id
     }
 
-    /// Starts queued units, as many as may be in flight, in order.
+    /// Starts queued units, as many as may be in flight, gaps before others, each in order.
     pub(super) fn start_units(&mut self, now: Now) {
         if !self.may_ask(now) {
             return;
         }
         let mut free = self.free_units();
-        let queued: Vec<UnitId> = self.units.iter().filter(|(_, unit)| self.may_start(unit, now)).map(|(id, _)| *id).collect();
+        let mut queued: Vec<UnitId> =
+            self.units.iter().filter(|(_, unit)| self.may_start(unit, now)).map(|(id, _)| *id).collect();
+        // A gap first: `last up` stands still until it is read.
+        queued.sort_by_key(|id| self.units.get(id).is_none_or(|unit| !matches!(unit.purpose, Purpose::Gap(_))));
         for id in queued {
             if free == 0 || !self.may_ask(now) {
                 return;
@@ -276,7 +280,8 @@ impl Session {
             Refusal::AuthRequired if is_repeated => return walk.restart_page(),
             Refusal::AuthRequired => return self.page_refused(id, Incomplete::AuthRequired, text, now),
             Refusal::TooLarge | Refusal::TimedOut | Refusal::Other => {
-                return self.page_refused(id, Incomplete::Closed, text, now);
+                let why = by_words(text).map_or(Incomplete::Closed, Grounds::incomplete);
+                return self.page_refused(id, why, text, now);
             }
             Refusal::RateLimited | Refusal::Quota | Refusal::TooManySubscriptions => walk.restart_page(),
         }

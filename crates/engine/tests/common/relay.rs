@@ -91,6 +91,8 @@ pub(crate) struct ModelRelay {
     pub(crate) negentropy: Negentropy,
     /// An exchange over more than these is refused for its size.
     pub(crate) most_records: usize,
+    /// An exchange names no more than these, and says that it is done.
+    pub(crate) most_named: usize,
     /// Advertised in exchanges, never served.
     pub(crate) absent: BTreeSet<EventId>,
     /// Its copies of these are forged.
@@ -144,6 +146,7 @@ impl ModelRelay {
             ids_cap: 500,
             negentropy: Negentropy::Works,
             most_records: usize::MAX,
+            most_named: usize::MAX,
             absent: BTreeSet::new(),
             forges: BTreeSet::new(),
             garbles: BTreeSet::new(),

@@ -463,6 +463,7 @@ fn words_of_facts(facts: &model::Learned) -> String {
         ids_per_req,
         live_limit,
         live_limit_at: _,
+        live_limit_by: _,
         refs_per_filter,
         excludes_until,
         ignores_limit_zero,

@@ -19,7 +19,7 @@ fn without_consent_nothing_is_said_and_the_batch_is_incomplete_with_its_reason()
     let mut shell = shell(Policy::Never, Guard::of(true, true));
     shell.hear(Frame::Auth { challenge: "who are you".into() });
     shell.fetch(1, &["alpha"], Method::Negentropy);
-    assert_eq!(incomplete(&shell, 1), Some(Incomplete::NotLive));
+    assert_eq!(incomplete(&shell, 1), Some(Incomplete::AuthRequired));
     assert!(matches!(shell.ends().remove(0).1, BatchOutcome::Incomplete { detail, .. } if detail.contains("auth-required")));
     shell.pass(3_600_000);
     assert_eq!((heard(&shell), shell.signed.len()), (0, 0));
@@ -71,7 +71,7 @@ fn ids_that_were_refused_are_asked_for_again() {
 fn a_refused_answer_ends_the_batch_and_is_not_given_again() {
     let mut shell = shell(Policy::OnDemand, Guard { lets_in: false, ..Guard::of(true, true) });
     shell.fetch(1, &["alpha"], Method::Negentropy);
-    assert_eq!(incomplete(&shell, 1), Some(Incomplete::NotLive));
+    assert_eq!(incomplete(&shell, 1), Some(Incomplete::AuthRequired));
     shell.fetch(2, &["beta"], Method::Negentropy);
     assert!(incomplete(&shell, 2).is_some());
     assert_eq!(heard(&shell), 1, "one try");

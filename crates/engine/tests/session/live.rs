@@ -61,17 +61,22 @@ fn s09_a_gap_that_could_not_be_read_is_read_again_and_the_link_is_not_caught_up_
 fn s09_a_batch_that_joins_the_chunk_does_not_lose_the_gap_that_is_being_read() {
     let since = START - 900;
     let gap = comments("alpha", START - 800, 3);
-    let mut shell = catch_up(ModelRelay::with(gap.clone()), since);
-    open_since(&mut shell, since);
-    shell.relay.holds_eose = Some(Which::Page);
-    shell.relay.breaks_off = Some((0, "hm".into()));
-    shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since), layout: 0 });
-    shell.relay.holds_eose = None;
-    shell.fetch_with(1, &["beta"], live_repos(0, &["alpha", "beta"]), Method::Negentropy);
-    shell.pass(5_000);
-    assert!(shell.is_complete(1));
-    assert_eq!(shell.ledger, Shell::ids_of(&gap));
-    assert!(shell.has_caught_up(), "{:?}", shell.said);
+    // Where `limit: 0` is mishandled, the live subscription brings the first page of the gap.
+    for (ignores_limit_zero, held) in [(Some(true), Which::Page), (None, Which::Live)] {
+        let learned = Learned { ignores_limit_zero, ..Learned::default() };
+        let mut shell = Shell::new(Resume::CatchUp { since: at(since) }, learned, ModelRelay::with(gap.clone()));
+        open_since(&mut shell, since);
+        shell.relay.holds_eose = Some(held);
+        shell.relay.breaks_off = (held == Which::Page).then(|| (0, "hm".into()));
+        shell.order(Ask::CatchUp { live: live_repos(0, &["alpha"]), polled: Vec::new(), since: at(since), layout: 0 });
+        assert!(shell.ledger.is_empty() && shell.session.live_count() == 4);
+        shell.relay.holds_eose = None;
+        shell.fetch_with(1, &["beta"], live_repos(0, &["alpha", "beta"]), Method::Negentropy);
+        shell.pass(5_000);
+        assert!(shell.is_complete(1));
+        assert_eq!(shell.ledger, Shell::ids_of(&gap));
+        assert!(shell.has_caught_up(), "{:?}", shell.said);
+    }
 }
 
 #[test]
@@ -196,11 +201,13 @@ fn s14_a_rebuild_opens_before_it_closes_and_reads_the_overlap() {
         .sent
         .iter()
         .enumerate()
-        .filter(|(_, (_, request))| matches!(request, Request::Req { .. }))
+        .filter(|(_, (_, request))| matches!(request, Request::Req { filter, .. } if which(filter) == Which::Live))
         .map(|(n, _)| n)
         .collect();
     assert_eq!(opened.len(), 3);
     assert!(opened.iter().all(|n| *n < shell.position(is_close)));
+    let read = shell.reqs(Which::Page);
+    assert!(read.len() == 3 && read.iter().all(|(_, _, filter)| filter.since == Some(at(START - 900))), "{read:?}");
     assert_eq!((shell.relay.open.len(), shell.session.live_count()), (4, 4));
 }
 
@@ -321,4 +328,23 @@ fn scenario_07_a_subscription_limit_said_by_a_notice_refuses_the_newest_and_is_n
     assert!(shell.is_complete(2), "what is polled is read all the same: {:?}", shell.ends());
     assert!(!shell.reports().any(|said| matches!(said, Said::RateLimited { .. })));
     assert_eq!(shell.session.live_count(), 1, "with six at most, all but layer 1 is kept for history");
+}
+
+#[test]
+fn c10_a_relay_that_wants_to_be_paid_is_asked_a_few_times_a_day_and_at_once_when_it_serves() {
+    let mut shell = Shell::fresh(ModelRelay::with([]));
+    for sort in [Which::Live, Which::Page] {
+        shell.relay.refusals.push((sort, usize::MAX, "restricted: pay to read here".into()));
+    }
+    shell.open_fresh(Method::Req);
+    shell.fetch(1, &["alpha"], Method::Req);
+    assert_eq!(incomplete(&shell, 1), Some(Incomplete::Payment));
+    shell.pass(60_000);
+    let before = shell.sent.len();
+    shell.pass(24 * 3_600_000);
+    let asked = shell.sent.len() - before;
+    assert!((1..=8).contains(&asked), "{asked} messages in a day");
+    shell.relay.refusals.clear();
+    shell.pass(13 * 3_600_000);
+    assert!(shell.session.is_standing() && shell.session.live_count() > 0, "{:?}", shell.session);
 }

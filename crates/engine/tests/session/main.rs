@@ -13,6 +13,7 @@ mod faults;
 mod hosts;
 mod late;
 mod live;
+mod news;
 mod opening;
 mod overflow;
 mod pages;

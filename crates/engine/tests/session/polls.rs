@@ -148,7 +148,7 @@ fn behind_since_is_the_moment_of_the_loss_until_its_gap_is_read() {
     assert_eq!(shell.session.behind_since(), Some(at(START + 40)));
     shell.settles = false;
     shell.relay.events.push(comment("alpha", START + 41, 1));
-    shell.pass(80_000);
+    shell.pass(110_000);
     assert_eq!(shell.unsettled.len(), 1, "it is open again, and what came is on its way home");
     assert_eq!(shell.session.behind_since(), Some(at(START + 40)));
     shell.settle_all();

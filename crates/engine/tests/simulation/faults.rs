@@ -2,6 +2,10 @@
 
 use super::chance::Chance;
 
+/// Longer than a quick reconnect reaches back (milliseconds): once in a while home is away for so long, and an upstream is lost
+/// before it is back.
+const LONG_MS: u64 = 960_000;
+
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// Every connection to this relay breaks; `is_silent`: nobody is told.
@@ -58,7 +62,15 @@ pub(crate) struct Size {
 /// Faults with their moments, within `span_ms`. `may_lose`: home may lose what it held, for refreshes come soon.
 pub(crate) fn faults(chance: &mut Chance, span_ms: u64, size: Size, may_lose: bool) -> Vec<(u64, Fault)> {
     let count = chance.index(9);
-    (0..count).map(|_| (chance.between(2_000, span_ms), fault(chance, size, may_lose))).collect()
+    let mut drawn: Vec<(u64, Fault)> =
+        (0..count).map(|_| (chance.between(2_000, span_ms), fault(chance, size, may_lose))).collect();
+    if span_ms > LONG_MS + 120_000 && chance.once_in(3) {
+        let from = chance.between(2_000, span_ms - LONG_MS - 100_000);
+        let relay = 1 + chance.index(size.relays - 1);
+        drawn.push((from, Fault::Away { relay: 0, ms: LONG_MS + 200_000 }));
+        drawn.push((from + LONG_MS + chance.between(0, 90_000), Fault::Cut { relay, is_silent: false }));
+    }
+    drawn
 }
 
 fn fault(chance: &mut Chance, Size { relays, workers, planners }: Size, may_lose: bool) -> Fault {

@@ -54,6 +54,7 @@ impl Sim {
         let worker = &mut self.workers[no.name];
         worker.fence_ms = worker.fence_ms.max(sent + LEASE_MS);
         worker.resting.retain(|_, until| *until > ms);
+        worker.left_behind.retain(|upstream, _| assignments.iter().any(|one| one.upstream == *upstream));
         let held: Vec<UpstreamId> = worker.links.keys().copied().collect();
         for upstream in held {
             let epoch = self.workers[no.name].links[&upstream].assignment.epoch;
@@ -82,29 +83,35 @@ impl Sim {
         self.at(self.ms + wait + took, Happening::Dialed { worker: no, upstream, socket });
     }
 
-    pub(crate) fn dialed(&mut self, no: WorkerNo, upstream: UpstreamId, socket: SocketNo) {
+    pub(crate) fn dialed(&mut self, no: WorkerNo, upstream: UpstreamId, socket: SocketNo) -> Result<(), Violation> {
         if !self.is_awake(no, || Happening::Dialed { worker: no, upstream, socket }) {
-            return;
+            return Ok(());
         }
         let is_its = self.workers[no.name].links.get(&upstream).is_some_and(|link| link.socket == socket);
         if !is_its {
-            return;
+            return Ok(());
         }
         let epoch = self.workers[no.name].links[&upstream].assignment.epoch;
         let Some(relay) = self.relay_of(upstream).filter(|relay| self.relays[*relay].is_up) else {
             self.forget(no, upstream);
             let said = Said::Down { class: DownClass::Refused, detail: String::new() };
-            return self.handed_over(no, Report { upstream, epoch, sequence: 1_000_000_000 + self.ms, said });
+            self.handed_over(no, Report { upstream, epoch, sequence: 1_000_000_000 + self.ms, said });
+            return Ok(());
         };
         if self.workers[no.name].has_fallen(self.ms) || self.is_bus_away() {
-            return self.forget(no, upstream);
+            self.forget(no, upstream);
+            return Ok(());
         }
         self.sockets.insert(socket, relay);
         self.relays[relay].connect(socket);
         let roll = self.chance.next();
         let granted = self.store.up(upstream, epoch, self.ms, roll).ok();
+        if let Some(granted) = &granted {
+            self.check_resumed(upstream, granted.resume)?;
+        }
         let is_lost = self.is_faulty() && self.chance.once_in(40);
         self.within(1, 100, Happening::Granted { worker: no, upstream, socket, granted: granted.filter(|_| !is_lost) });
+        Ok(())
     }
 
     pub(crate) fn granted(&mut self, no: WorkerNo, upstream: UpstreamId, socket: SocketNo, granted: Option<UpGranted>) {
@@ -124,6 +131,7 @@ impl Sim {
         let link = worker.links.get_mut(&upstream).expect("it is its own");
         let session = Session::new(granted.resume, link.assignment.learned.clone());
         link.up = Some(Up::new(granted.epoch, session, ms));
+        worker.left_behind.remove(&upstream);
         self.notify(&[upstream]);
         let is_there = self.sockets.get(&socket).is_some_and(|relay| self.relays[*relay].is_connected(socket));
         if !is_there {
@@ -153,6 +161,7 @@ impl Sim {
         if self.workers[no.name].has_fallen(self.ms) {
             self.hang_up(link.socket);
             self.note(&format!("{} ends: the fence of worker {} has fallen", self.name(upstream), no.name));
+            self.workers[no.name].left_behind.extend(link.behind_since().map(|since| (upstream, since)));
             return self.forget(no, upstream);
         }
         happen(self, &mut link);
@@ -304,6 +313,7 @@ impl Sim {
         }
         let mut link = self.workers[no.name].links.remove(&upstream).expect("seen just now");
         self.say(no, upstream, &mut link, Said::Down { class, detail: String::new() });
+        self.workers[no.name].left_behind.extend(link.behind_since().map(|since| (upstream, since)));
         self.forget(no, upstream);
     }
 
@@ -388,7 +398,7 @@ impl Sim {
             return (Input::Reconciled { unit, need: Vec::new(), reply: Some("61".to_owned()) }, Vec::new());
         }
         let theirs = side.advertised(filter);
-        let need = theirs.difference(ours).copied().collect();
+        let need = theirs.difference(ours).copied().take(side.most_named).collect();
         (Input::Reconciled { unit, need, reply: None }, ours.difference(&theirs).copied().collect())
     }
 

@@ -2,7 +2,8 @@
 //! repeats and reorders, processes that die and stall past their lease, clocks that are off, relays that cap, refuse and go
 //! away. One seed is one story. The invariants are asked after every step; once faults stop, everything comes home.
 //!
-//! `SIM_SEEDS=20000` runs so many seeds, `SIM_SEED=7` just that one, and shows its log where it fails.
+//! `SIM_SEEDS=20000` runs so many seeds, `SIM_SEED=7` just that one, and shows its log where it fails. `SIM_STOP=1` ends at the
+//! first seed that fails.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(
     clippy::disallowed_types,
@@ -25,10 +26,17 @@ mod store;
 mod universe;
 mod worker;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// Seeds of a plain test run.
 const SEEDS: u64 = 300;
+
+/// A seed that panics has failed like any other, and says which it is.
+fn run(seed: u64) -> Result<sim::Ran, String> {
+    let ran = catch_unwind(AssertUnwindSafe(|| sim::run(seed)));
+    ran.unwrap_or_else(|_| Err(format!("seed {seed}: PANIC is broken: see above\nreplay: just sim --seed {seed}")))
+}
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
@@ -42,8 +50,12 @@ fn whatever_goes_wrong_everything_comes_home_and_nothing_false_is_confirmed() {
     };
     let began = Instant::now();
     let (mut failed, mut happened, mut slowest) = (Vec::new(), 0, (0, 0));
+    let stops_at_first = number("SIM_STOP").is_some();
     for seed in seeds.clone() {
-        match sim::run(seed) {
+        if stops_at_first && !failed.is_empty() {
+            break;
+        }
+        match run(seed) {
             Ok(ran) => {
                 happened += ran.happened;
                 slowest = slowest.max((ran.complete_after, seed));

@@ -13,7 +13,7 @@ impl Sim {
         match what {
             Happening::Beat { worker } => self.beat(worker)?,
             Happening::Leased { worker, sent, assignments } => self.leased(worker, sent, assignments),
-            Happening::Dialed { worker, upstream, socket } => self.dialed(worker, upstream, socket),
+            Happening::Dialed { worker, upstream, socket } => self.dialed(worker, upstream, socket)?,
             Happening::Granted { worker, upstream, socket, granted } => {
                 self.granted(worker, upstream, socket, granted);
                 self.check_sessions()?;
@@ -75,7 +75,9 @@ impl Sim {
     pub(crate) fn keep(&mut self, report: Report) {
         let slowest = if self.is_faulty() { 400 } else { 30 };
         if self.is_faulty() && self.chance.once_in(15) {
-            self.within(1, 5_000, Happening::Reported { report: report.clone() });
+            // What nobody acknowledged comes again, after minutes too.
+            let latest = *self.chance.pick(&[5_000, 5_000, 600_000]);
+            self.within(1, latest, Happening::Reported { report: report.clone() });
         }
         self.within(1, slowest, Happening::Reported { report });
     }

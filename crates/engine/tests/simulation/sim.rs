@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
+use engine::book::Status;
 use engine::invariants::{self, Violation};
 use engine::rules::Policy;
 use engine::session::{Input, Request};
 use engine::{filters, plan};
 use model::{
-    Assignment, BatchId, BatchOutcome, Discovery, Event, EventId, Item, Kind, Order, Report, Role, Said, Snapshot, UpGranted,
-    UpstreamId,
+    Assignment, BatchId, BatchOutcome, Discovery, Event, EventId, Item, Kind, Order, Report, Resume, Role, Said, Snapshot,
+    UpGranted, UpstreamId,
 };
 
 use super::chance::Chance;
@@ -94,6 +95,8 @@ pub(crate) struct Sim {
     /// The relay that a socket leads to, for every event that there ever is.
     pub(crate) events: BTreeMap<EventId, Event>,
     expected: BTreeSet<EventId>,
+    /// What home may lose.
+    restorable: BTreeSet<EventId>,
     /// What home has lost at some time.
     lost: BTreeSet<EventId>,
     /// When each batch was claimed.
@@ -163,6 +166,7 @@ impl Sim {
             planners: (0..PLANNERS).map(|_| Planner { is_alive: true, ..Planner::default() }).collect(),
             events,
             expected: made.expected,
+            restorable: made.restorable,
             lost: BTreeSet::new(),
             claimed: BTreeMap::new(),
             bus_away_until: 0,
@@ -278,7 +282,8 @@ impl Sim {
             Fault::Skew { worker, secs } => self.workers[worker].skew_secs = secs,
             Fault::HomeLoses { count } => {
                 let held: Vec<EventId> = self.relays[0].events().map(|event| event.id).collect();
-                let is_elsewhere = |id: &&EventId| self.relays[1..].iter().any(|relay| relay.holds(**id));
+                let is_elsewhere =
+                    |id: &&EventId| self.restorable.contains(*id) && self.relays[1..].iter().any(|relay| relay.holds(**id));
                 let lost: Vec<EventId> = held.iter().filter(is_elsewhere).take(count).copied().collect();
                 self.relays[0].lose(&lost);
                 self.lost.extend(lost);
@@ -350,8 +355,24 @@ impl Sim {
         let claimed = self.claimed.get(batch).copied().unwrap_or(0);
         let is_asked = |event: &&Event| asked.iter().any(|filter| is_match(filter, event));
         let held = self.relays[served].held_at(claimed).filter(is_asked).map(|event| event.id).collect();
-        let settled = self.events.values().filter(|event| self.is_final(event)).map(|event| event.id).collect();
-        invariants::i08_confirmed_is_settled(&held, &settled)
+        invariants::i08_confirmed_is_settled(&held, &self.settled())
+    }
+
+    /// I12: what a link that comes up by a catch-up does not read again.
+    pub(crate) fn check_resumed(&self, upstream: UpstreamId, resume: Resume) -> Result<(), Violation> {
+        let (Resume::CatchUp { since }, Some(relay)) = (resume, self.store.book.relay(upstream)) else { return Ok(()) };
+        let Some(served) = self.relay_of(upstream).filter(|_| relay.role != Role::Home) else { return Ok(()) };
+        let confirmed = relay.rows().filter(|(_, row)| row.status == Status::Confirmed);
+        let mut asked: Vec<_> =
+            confirmed.flat_map(|(item, _)| filters::history(item.kind(), std::slice::from_ref(item))).collect();
+        asked.push(filters::layer1(relay.role));
+        let is_skipped = |event: &&Event| event.created_at < since && asked.iter().any(|filter| is_match(filter, event));
+        let skipped = self.relays[served].events().filter(is_skipped).map(|event| event.id).collect();
+        invariants::i12_a_catch_up_skips_nothing(&skipped, &self.settled())
+    }
+
+    fn settled(&self) -> BTreeSet<EventId> {
+        self.events.values().filter(|event| self.is_final(event)).map(|event| event.id).collect()
     }
 
     fn is_final(&self, event: &Event) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::book::Book;
+use engine::book::{Book, Relay};
 use engine::placement::place;
 use engine::rules::Policy;
 use model::{
@@ -71,6 +71,7 @@ impl Store {
         let over: Vec<WorkerNo> = self.leases.iter().filter(is_over).map(|(worker, _)| *worker).collect();
         over.into_iter().for_each(|dead| self.bury(dead, ms));
         self.leases.insert(worker, Lease { until: ms + LEASE_MS, renewed: ms });
+        self.release_empty(worker);
         self.give_up_and_take(worker, ms);
         self.owned_by(worker).into_iter().filter(|one| !self.moving.contains_key(one)).map(|one| self.assignment(one)).collect()
     }
@@ -95,6 +96,16 @@ impl Store {
         self.moving.remove(&upstream);
     }
 
+    /// What nobody lists any more, and was hung up, is nobody's.
+    fn release_empty(&mut self, worker: WorkerNo) {
+        let is_empty = |relay: &Relay| relay.role == Role::Listed && !relay.is_up() && relay.rows().next().is_none();
+        for upstream in self.owned_by(worker) {
+            if self.book.relay(upstream).is_some_and(is_empty) {
+                self.disown(upstream);
+            }
+        }
+    }
+
     fn owned_by(&self, worker: WorkerNo) -> Vec<UpstreamId> {
         self.owners.iter().filter(|(_, owner)| **owner == worker).map(|(upstream, _)| *upstream).collect()
     }
@@ -102,7 +113,7 @@ impl Store {
     fn give_up_and_take(&mut self, worker: WorkerNo, ms: u64) {
         let names: Vec<String> = self.leases.keys().map(|worker| worker.name.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let is_wanted = |relay: &engine::book::Relay| relay.role != Role::Listed || relay.rows().next().is_some();
+        let is_wanted = |relay: &Relay| relay.role != Role::Listed || relay.rows().next().is_some();
         let hosts: Vec<(UpstreamId, String)> = self
             .book
             .relays()

@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     pub(crate) links: BTreeMap<UpstreamId, Link>,
     /// When upstreams whose session has ended may have the next one.
     pub(crate) resting: BTreeMap<UpstreamId, u64>,
+    /// Since when sessions that have ended may have missed something; said until the next one speaks.
+    pub(crate) left_behind: BTreeMap<UpstreamId, Timestamp>,
     pub(crate) window: Window,
     pub(crate) waiting: Vec<Landed>,
 }
@@ -85,6 +87,7 @@ impl Worker {
             skew_secs: 0,
             links: BTreeMap::new(),
             resting: BTreeMap::new(),
+            left_behind: BTreeMap::new(),
             window: Window::default(),
             waiting: Vec::new(),
         }
@@ -105,11 +108,16 @@ impl Worker {
 
     /// Since when each link may have an event without a final outcome, or a gap.
     pub(crate) fn behind(&self) -> Vec<(UpstreamId, Timestamp)> {
-        let since = |link: &Link| {
-            let up = link.up.as_ref()?;
-            up.session.behind_since().into_iter().chain(up.behind_since.map(wall)).min()
-        };
-        self.links.iter().filter_map(|(upstream, link)| since(link).map(|since| (*upstream, since))).collect()
+        let since = |(upstream, link): (&UpstreamId, &Link)| Some((*upstream, link.behind_since()?));
+        let left = self.left_behind.iter().map(|(upstream, since)| (*upstream, *since));
+        self.links.iter().filter_map(since).chain(left).collect()
+    }
+}
+
+impl Link {
+    pub(crate) fn behind_since(&self) -> Option<Timestamp> {
+        let up = self.up.as_ref()?;
+        up.session.behind_since().into_iter().chain(up.behind_since.map(wall)).min()
     }
 }
 

@@ -68,8 +68,9 @@ impl Remote {
 
 async fn next(answers: &mut Lines<BufReader<ChildStdout>>) -> Result<Told, BenchError> {
     let line = answers.next_line().await?.ok_or(BenchError::NetworkEnded)?;
-    match serde_json::from_str(&line).map_err(std::io::Error::from)? {
-        Told::Failed { why } => Err(BenchError::Network(why)),
-        told => Ok(told),
+    let told = serde_json::from_str(&line).map_err(std::io::Error::from)?;
+    if let Told::Failed { why } = &told {
+        return Err(BenchError::Network(why.clone()));
     }
+    Ok(told)
 }

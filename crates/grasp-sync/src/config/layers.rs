@@ -129,12 +129,19 @@ impl Effective {
     }
 
     fn lay_file(&mut self, path: PathBuf) {
-        let read = std::fs::read_to_string(&path).map_err(|error| Complaint::Unreadable { reason: error.to_string() });
-        let table = read.and_then(|text| text.parse::<toml::Table>().map_err(|error| syntax(&error, &text)));
-        let origin = Origin::File(path);
-        match table {
-            Ok(table) => table.into_iter().for_each(|(section, value)| self.lay_section(&section, value, &origin)),
-            Err(complaint) => self.complain("the file", origin, complaint),
+        match std::fs::read_to_string(&path) {
+            Ok(text) => self.lay_toml(&text, &Origin::File(path)),
+            Err(error) => {
+                self.complain("the file", Origin::File(path), Complaint::Unreadable { reason: error.to_string() });
+            }
+        }
+    }
+
+    /// What stands in a file.
+    pub(super) fn lay_toml(&mut self, text: &str, origin: &Origin) {
+        match text.parse::<toml::Table>().map_err(|error| syntax(&error, text)) {
+            Ok(table) => table.into_iter().for_each(|(section, value)| self.lay_section(&section, value, origin)),
+            Err(complaint) => self.complain("the file", origin.clone(), complaint),
         }
     }
 

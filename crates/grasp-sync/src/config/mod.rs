@@ -3,6 +3,8 @@
 //! default < file (TOML) < environment < flags; every value keeps its origin, and all problems are told at once. Never
 //! reads the process's environment or arguments itself: they come in as [`Sources`].
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod layers;
 mod problem;
 mod role;
@@ -26,7 +28,9 @@ pub use layers::{CONFIG_ENV, CONFIG_FILE, Effective, FlagValue, Sourced, Sources
 pub use problem::{Complaint, ConfigError, Origin, Problem};
 pub use role::ProcessRole;
 pub use secret::Secret;
-pub use settings::{BUILTIN_HOME, Key, Kind, MAX_CONTACT, MAX_DURATION, MAX_NAME, SETTINGS, Setting, Value};
+pub use settings::{
+    BUILTIN_HOME, Key, Kind, MAX_CONTACT, MAX_DURATION, MAX_NAME, MAX_TOKEN, MIN_TOKEN, SETTINGS, Setting, Value,
+};
 
 /// The validated configuration. What each field means, its default and its unit: [`SETTINGS`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,6 +96,8 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub listen: Listen,
+    /// What opens the page. Without it, the page is open on loopback and off elsewhere.
+    pub http_token: Option<Secret>,
     /// An `http` or `https` URL with a host.
     pub otlp_endpoint: Option<String>,
 }
@@ -120,6 +126,8 @@ pub struct Places {
     pub data_dir: PathBuf,
     pub database_url: Option<Secret>,
     pub nats_url: Option<Secret>,
+    /// Live subscriptions that a link may have at most.
+    pub live_limit: usize,
 }
 
 /// How log lines are written.

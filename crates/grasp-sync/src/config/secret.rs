@@ -10,6 +10,8 @@ use std::str::FromStr;
 use nostr::prelude::Keys;
 use url::Url;
 
+use super::settings::{MAX_TOKEN, MIN_TOKEN};
+
 /// What stands in place of what is hidden.
 const MASK: &str = "***";
 /// The schemes of a database; there a user without a password is no secret. A lone user of a NATS URL is a token.
@@ -91,6 +93,16 @@ pub(super) fn database(secret: &Secret) -> Result<(), String> {
 /// Whether it is a secret key; if not, why.
 pub(super) fn key(secret: &Secret) -> Result<(), String> {
     Keys::parse(secret.expose()).map(drop).map_err(|_| "it is no secret key, and is not shown".to_owned())
+}
+
+/// Whether it can be a token; if not, why.
+pub(super) fn token(secret: &Secret) -> Result<(), String> {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
+    match secret.expose() {
+        text if !text.chars().all(is_letter) => Err("it holds other letters, and is not shown".to_owned()),
+        text if !(MIN_TOKEN..=MAX_TOKEN).contains(&text.len()) => Err("it is too short or too long".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn of_schemes(secret: &Secret, schemes: &[&str]) -> Result<Url, String> {
@@ -184,6 +196,16 @@ mod tests {
         for text in cases {
             assert_eq!(shown(text), MASK, "{text}");
         }
+    }
+
+    #[test]
+    fn a_token_is_long_enough_not_to_be_guessed_and_is_never_shown() {
+        let judged = |text: &str| token(&Secret(text.to_owned())).is_ok();
+        assert!(judged("0123456789abcdef") && judged(&"a-_.~Z9x".repeat(32)));
+        for text in ["", "0123456789abcde", "0123456789abcde ", "0123456789abcde;", "0123456789abcdeä", &"a".repeat(257)] {
+            assert!(!judged(text), "{text}");
+        }
+        assert_eq!(shown("0123456789abcdef"), MASK);
     }
 
     #[test]

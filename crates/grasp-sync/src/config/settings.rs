@@ -52,6 +52,7 @@ pub enum Key {
     Log,
     LogFormat,
     Listen,
+    HttpToken,
     OtlpEndpoint,
 }
 
@@ -113,6 +114,8 @@ pub enum Kind {
     Contact,
     PublicKey,
     SecretKey,
+    /// From [`MIN_TOKEN`] to [`MAX_TOKEN`] letters that a header, a cookie and a URL can hold.
+    Token,
     /// A list of relay URLs, and of `home`, `bootstrap` and `listed`, which mean all of these.
     Whom,
     /// An IP address and a port.
@@ -140,6 +143,10 @@ pub const MAX_NAME: usize = 64;
 /// Letters in a contact.
 pub const MAX_CONTACT: usize = 200;
 
+/// Letters of a token: fewer could be guessed.
+pub const MIN_TOKEN: usize = 16;
+pub const MAX_TOKEN: usize = 256;
+
 /// A worker that misses one renewal must not lose its lease.
 const MIN_LEASE_TTL: Duration = Duration::from_secs(3);
 /// What a worker that died leaves waits as long as this.
@@ -156,7 +163,7 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const BUILTIN_HOME: &str = "builtin";
 
 /// All settings, in the order in which they are shown.
-pub static SETTINGS: [Setting; 42] = [
+pub static SETTINGS: [Setting; 43] = [
     Setting {
         key: Key::Home,
         name: "home",
@@ -605,8 +612,19 @@ pub static SETTINGS: [Setting; 42] = [
         flag: Some("--listen"),
         default: Some(Value::Text(Cow::Borrowed("127.0.0.1:9464"))),
         unit: "address:port",
-        doc: "where /livez, /readyz and /metrics are served, to whoever asks; port 0 is any free one",
+        doc: "where the page is served, and /livez, /readyz and /metrics, these to whoever asks; port 0 is any free one",
         kind: Kind::SocketAddress,
+    },
+    Setting {
+        key: Key::HttpToken,
+        name: "http_token",
+        section: "telemetry",
+        env: "GRASP_SYNC_HTTP_TOKEN",
+        flag: None,
+        default: None,
+        unit: "word",
+        doc: "what opens the page and /status.json; unset, they are open on loopback, and off on any other address",
+        kind: Kind::Token,
     },
     Setting {
         key: Key::OtlpEndpoint,
@@ -645,7 +663,7 @@ impl Kind {
             Self::RelayUrls | Self::Networks | Self::Entries | Self::Whom => Shape::List,
             Self::Count { .. } => Shape::Number,
             Self::Bool => Shape::Bool,
-            Self::NatsUrl | Self::DatabaseUrl | Self::SecretKey => Shape::Secret,
+            Self::NatsUrl | Self::DatabaseUrl | Self::SecretKey | Self::Token => Shape::Secret,
             Self::Home
             | Self::Path
             | Self::Role
@@ -695,6 +713,7 @@ impl Kind {
             Self::Contact => format!("1 to {MAX_CONTACT} letters of ASCII such as mailto:ops@sync.example"),
             Self::PublicKey => "a public key, npub1… or 64 letters of hex".to_owned(),
             Self::SecretKey => "a secret key, nsec1… or 64 letters of hex".to_owned(),
+            Self::Token => format!("{MIN_TOKEN} to {MAX_TOKEN} of the letters a-z, A-Z, 0-9, -, _, . and ~"),
             Self::Whom => {
                 r#"a list of home, bootstrap, listed, and relay URLs like ["home", "wss://relay.example"]"#.to_owned()
             }

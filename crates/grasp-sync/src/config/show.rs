@@ -112,6 +112,7 @@ fn normal(kind: Kind, text: &str) -> String {
         | Kind::Contact
         | Kind::PublicKey
         | Kind::SecretKey
+        | Kind::Token
         | Kind::SocketAddress => text.to_owned(),
     }
 }

@@ -144,6 +144,7 @@ fn the_defaults_are_those_of_the_rules() {
         log: "info".to_owned(),
         log_format: LogFormat::Text,
         listen: Listen::Preferably("127.0.0.1:9464".parse().unwrap()),
+        http_token: None,
         otlp_endpoint: None,
     };
     assert_eq!(config, expected);
@@ -460,6 +461,7 @@ session_grace = \"0s\"  # default
 log = \"debug\"  # flag -v
 log_format = \"text\"  # default
 listen = \"127.0.0.1:9464\"  # default
+# http_token =  # not set; word
 # otlp_endpoint =  # not set; http or https URL
 ";
     assert_eq!(shown, expected);
@@ -571,4 +573,15 @@ fn onion_services_are_reached_through_a_proxy_that_is_named_by_address_and_port(
     assert_eq!(proxy(&given).unwrap(), Some("127.0.0.1:9050".parse().unwrap()));
     let wrong = env("GRASP_SYNC_ONION_PROXY", "tor").env("GRASP_SYNC_HOME", "builtin");
     assert!(proxy(&wrong).unwrap_err().to_string().contains("GRASP_SYNC_ONION_PROXY"), "it is not resolved either");
+}
+
+#[test]
+fn a_token_comes_from_a_file_of_its_own_and_a_bad_one_is_refused_unseen() {
+    let given = Given::default();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "0123456789abcdef\n").unwrap();
+    let given = given.env("GRASP_SYNC_HTTP_TOKEN_FILE", file.path().to_str().unwrap()).env("GRASP_SYNC_HOME", "builtin");
+    assert_eq!(given.effective().config().unwrap().http_token.unwrap().expose(), "0123456789abcdef");
+    let complaint = env("GRASP_SYNC_HTTP_TOKEN", "too-short").complaint();
+    assert!(complaint.contains("expected 16 to 256 of the letters") && !complaint.contains("too-short"), "{complaint}");
 }

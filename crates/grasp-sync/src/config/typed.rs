@@ -57,8 +57,8 @@ impl Effective {
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
-        let Config { role, data_dir, database_url, nats_url, .. } = config;
-        Ok(Places { role, data_dir, database_url, nats_url })
+        let Config { role, data_dir, database_url, nats_url, live_limit, .. } = config;
+        Ok(Places { role, data_dir, database_url, nats_url, live_limit })
     }
 
     /// Filter and format of the log alone, for commands that need no more.
@@ -125,6 +125,7 @@ impl Effective {
             log: judge.log(),
             log_format: judge.log_format(),
             listen: judge.listen(),
+            http_token: judge.url(Key::HttpToken, secret::token),
             otlp_endpoint: judge.otlp_endpoint(),
         };
         judge.check_refresh(&config);

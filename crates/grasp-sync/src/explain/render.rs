@@ -10,7 +10,7 @@ use model::{
 };
 use nostr::prelude::Kind;
 
-use super::Asked;
+use super::{Asked, live};
 use crate::standing;
 
 /// A text that grows by lines.
@@ -253,12 +253,15 @@ impl Page {
 
     fn live(&mut self, told: &UpstreamExplained) {
         let live = told.live;
-        let allowed = told.status.learned.live_limit.map_or(String::new(), |limit| format!("; it allows {limit}"));
         let (repos, roots) = live.chunks;
         self.fact(
             "live filters",
-            &format!("{}: layer 1, {repos} chunks of repositories, {roots} of roots{allowed}", live.filters),
+            &format!("{} needed: layer 1, {repos} chunks of repositories, {roots} of roots", live.filters),
         );
+        if let Some(budget) = live.budget {
+            self.fact("  allowed", &live::allowed(&budget));
+            self.fact("  arranged", &live::arranged(budget.arranged));
+        }
         if live.layout != live.layout_taken {
             self.fact("", "its chunks have changed: a rebuild is ordered until the session has taken it");
         }
@@ -271,6 +274,7 @@ impl Page {
             ids_per_req,
             live_limit: _,
             live_limit_at,
+            live_limit_by: _,
             refs_per_filter,
             excludes_until,
             ignores_limit_zero,

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 
 /// The file of a key that nobody configured.
-const KEY_FILE: &str = "auth.key";
+pub(crate) const KEY_FILE: &str = "auth.key";
 
 /// Who this service is, and to whom. Without consent there is no key.
 pub(super) fn of(config: &Config) -> Identity {

@@ -4,7 +4,10 @@
 //! carries data only, and never the data path's time: queues to the collector are bounded, and what does not fit is
 //! dropped and counted.
 
+#[cfg(test)]
+mod catalogue;
 mod collector;
+pub(crate) mod figures;
 mod log;
 mod metrics;
 

@@ -145,12 +145,12 @@ impl Embedded {
         }
     }
 
-    /// What is known of one upstream, and why.
-    pub(crate) async fn explained_upstream(&self, url: &RelayUrl) -> Option<UpstreamExplained> {
+    /// What is known of one upstream, in full.
+    pub(crate) async fn explained_upstream(&self, url: &RelayUrl) -> UpstreamExplained {
         let told = self.running.as_ref().expect("the system runs").explain(Subject::Upstream(url.clone())).await.unwrap();
         match told.explained {
-            Explained::Upstream(upstream) => upstream.map(|upstream| *upstream),
-            Explained::Event(_) | Explained::Repo(_) => panic!("it was asked about an upstream"),
+            Explained::Upstream(told) => *told.expect("the upstream is known"),
+            Explained::Repo(_) | Explained::Event(_) => panic!("it was asked about an upstream"),
         }
     }
 

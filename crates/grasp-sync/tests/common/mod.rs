@@ -15,7 +15,7 @@ mod recorder;
 mod relay;
 pub(crate) mod story;
 
-pub(crate) use binary::{Ended, GraspSync, Running, recorded};
+pub(crate) use binary::{Ended, GraspSync, Running, Said, recorded};
 pub(crate) use crowd::Crowd;
 pub(crate) use embedded::{Embedded, Totals};
 pub(crate) use project::{Project, Signed, ids, noise};

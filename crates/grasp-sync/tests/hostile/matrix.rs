@@ -154,8 +154,9 @@ fn refusals() -> Vec<Row> {
     vec![
         closed("CLOSED pow", "pow: 25 bits are too few", Incomplete("pow"), PROMPT),
         closed("CLOSED invalid", "invalid: bad filter", Incomplete("invalid"), PROMPT),
-        closed("CLOSED blocked", "blocked: not you", Incomplete("blocked"), PROMPT),
-        closed("CLOSED restricted", "restricted: members only", Incomplete("restricted"), PROMPT),
+        closed("CLOSED blocked", "blocked: not you", Incomplete("policy: "), PROMPT),
+        closed("CLOSED restricted", "restricted: members only", Incomplete("policy: "), PROMPT),
+        closed("CLOSED, paying members only", "restricted: pay to read here", Incomplete("payment: "), PROMPT),
         closed("CLOSED auth-required", "auth-required: who are you", Incomplete("auth-required"), PROMPT),
         closed("CLOSED auth-required behind ERROR:", "ERROR: auth-required: who?", Incomplete("auth-required"), PROMPT),
         closed("CLOSED rate-limited", "rate-limited: slow down", Incomplete("rate-limited"), SLOW),
@@ -212,7 +213,9 @@ fn auth_with_consent() -> Vec<Row> {
 fn links(other: &str) -> Vec<Row> {
     let row = |name, link, ends, secs| (name, vec![Link(link)], Comments(10), ends, secs);
     vec![
-        row("HTTP 403", L::Status(403), Down(DownClass::HttpStatus), PROMPT),
+        row("HTTP 401", L::Status(401), Down(DownClass::Auth), PROMPT),
+        row("HTTP 402", L::Status(402), Down(DownClass::Payment), PROMPT),
+        row("HTTP 403", L::Status(403), Down(DownClass::Policy), PROMPT),
         row("HTTP 429", L::Status(429), Down(DownClass::HttpStatus), PROMPT),
         row("redirected", L::Redirects(other.to_owned()), Down(DownClass::HttpStatus), PROMPT),
         row("black hole", L::BlackHole, Down(DownClass::Timeout), PROMPT),

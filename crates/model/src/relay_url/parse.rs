@@ -168,13 +168,19 @@ fn is_label(label: &str) -> bool {
 
 fn assembled(scheme: Scheme, host: &Host<&str>, port: Option<u16>, url: &Url) -> String {
     let port = port.filter(|port| *port != scheme.default_port()).map_or_else(String::new, |port| format!(":{port}"));
-    let path = unescaped(url.path().trim_end_matches('/'));
+    let path = without_tail(unescaped(url.path()), &["/", "%20"]);
     let path = if path.is_empty() { "/" } else { &path };
-    let query = match url.query() {
-        None | Some("") => String::new(),
-        Some(query) => format!("?{}", unescaped(query)),
-    };
+    let query = without_tail(url.query().map(unescaped).unwrap_or_default(), &["%20"]);
+    let query = if query.is_empty() { query } else { format!("?{query}") };
     format!("{scheme}://{host}{port}{path}{query}")
+}
+
+/// What is cut off the end of a text would be cut off a normal form that ended with it.
+fn without_tail(mut text: String, tails: &[&str]) -> String {
+    while let Some(shorter) = tails.iter().find_map(|tail| text.strip_suffix(tail)) {
+        text.truncate(shorter.len());
+    }
+    text
 }
 
 /// Decodes escapes of unreserved characters and writes the others in capitals (RFC 3986 §6.2.2): one path, one spelling.

@@ -32,6 +32,11 @@ const TAKEN: &[(&str, &str)] = &[
     ("wss://relay.example//", "wss://relay.example/"),
     ("wss://relay.example/?accept=0,1", "wss://relay.example/?accept=0,1"),
     ("wss://relay.example?", "wss://relay.example/"),
+    // What is cut off the end is cut off until the end is a normal one.
+    ("wss://relay.example/x/%20/%20", "wss://relay.example/x"),
+    ("wss://relay.example/x%20#frag", "wss://relay.example/x"),
+    ("wss://relay.example/x?y%20#frag", "wss://relay.example/x?y"),
+    ("wss://relay.example/?%20#frag", "wss://relay.example/"),
     ("wss://relay.example/#frag", "wss://relay.example/"),
     ("wss://relay.example/a/../b", "wss://relay.example/b"),
     ("wss://relay.example/a/%2e%2E/b", "wss://relay.example/b"),

@@ -112,13 +112,13 @@ pub(super) async fn look_at(url: &str) -> Result<Status, ConnectError> {
     look.await.map_err(failed)
 }
 
-pub(super) async fn explain_at(url: &str, subject: &Subject) -> Result<Explanation, ConnectError> {
+pub(super) async fn explain_at(url: &str, subject: &Subject, most: usize) -> Result<Explanation, ConnectError> {
     let options = options(url)?.options(LIMITS);
     let mut conn = first(&options).await?;
     schema::expect(&mut conn).await?;
     let look = async {
         let mut tx = conn.begin_with(READ).await?;
-        explain::explain(&mut tx, subject, &Time::Database).await
+        explain::explain(&mut tx, subject, &Time::Database, most).await
     };
     look.await.map_err(failed)
 }

@@ -44,14 +44,25 @@ statements! {
         FROM relay WHERE url_hash = $1";
     REPOS_OF = "SELECT count(*) FROM repo_relay WHERE relay = $1";
     CHUNKS = "
-        SELECT kind::bigint, count(DISTINCT chunk), max(chunk) FROM coverage WHERE relay = $1 AND chunk IS NOT NULL GROUP BY kind";
+        SELECT kind::bigint, count(*) AS used, max(chunk) AS highest, max(members) AS largest
+        FROM (
+            SELECT kind, chunk::bigint, count(*) AS members FROM coverage
+            WHERE relay = $1 AND chunk IS NOT NULL GROUP BY kind, chunk
+        ) AS chunks
+        GROUP BY kind";
 }
 
-pub(super) async fn explain(conn: &mut PgConnection, subject: &Subject, time: &Time) -> Result<Explanation, Failure> {
+/// `most`: live subscriptions that we allow ourselves (S14).
+pub(super) async fn explain(
+    conn: &mut PgConnection,
+    subject: &Subject,
+    time: &Time,
+    most: usize,
+) -> Result<Explanation, Failure> {
     let explained = match subject {
         Subject::Event(id) => event(conn, *id, time).await?,
         Subject::Repo(addr) => repo(conn, addr, time).await?,
-        Subject::Upstream(url) => upstream(conn, url, time).await?,
+        Subject::Upstream(url) => upstream(conn, url, time, most).await?,
     };
     Ok(Explanation { now: codec::timestamp(time.now(conn).await?), explained })
 }
@@ -112,7 +123,7 @@ async fn repo(conn: &mut PgConnection, addr: &RepoAddr, time: &Time) -> Result<E
     explained::repo(addr, rows, status::status(conn, time).await?)
 }
 
-async fn upstream(conn: &mut PgConnection, url: &RelayUrl, time: &Time) -> Result<Explained, Failure> {
+async fn upstream(conn: &mut PgConnection, url: &RelayUrl, time: &Time, most: usize) -> Result<Explained, Failure> {
     let row: Option<UpstreamRow> =
         sqlx::query_as(UPSTREAM).bind(codec::hash(url.as_str()).to_vec()).fetch_optional(&mut *conn).await?;
     let Some(upstream) = row else { return Ok(Explained::Upstream(None)) };
@@ -124,5 +135,5 @@ async fn upstream(conn: &mut PgConnection, url: &RelayUrl, time: &Time) -> Resul
         batches: sqlx::query_as(BATCHES).bind(id).bind(BATCHES_SHOWN).fetch_all(&mut *conn).await?,
     };
     let (status, now) = (status::status(conn, time).await?, time.now(conn).await?);
-    Ok(Explained::Upstream(explained::upstream(url, rows, status, codec::timestamp(now)).map(Box::new)))
+    Ok(Explained::Upstream(explained::upstream(url, rows, status, (most, codec::timestamp(now))).map(Box::new)))
 }

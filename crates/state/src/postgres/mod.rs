@@ -120,8 +120,8 @@ impl PostgresStore {
     ///
     /// # Errors
     /// As [`PostgresStore::look_at`].
-    pub async fn explain_at(url: &str, subject: &Subject) -> Result<Explanation, ConnectError> {
-        connect::explain_at(url, subject).await
+    pub async fn explain_at(url: &str, subject: &Subject, most: usize) -> Result<Explanation, ConnectError> {
+        connect::explain_at(url, subject, most).await
     }
 
     /// Waits for what is under way, and hangs up.
@@ -280,7 +280,7 @@ impl Store for PostgresStore {
 
     async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError> {
         let mut tx = self.pool.begin_with(READ).await.map_err(Failure::from)?;
-        Ok(explain::explain(&mut tx, subject, &self.time).await?)
+        Ok(explain::explain(&mut tx, subject, &self.time, self.settings.policy.live_limit).await?)
     }
 }
 

@@ -15,9 +15,10 @@ statements! {
     ITEMS = "SELECT relay, status::bigint, count(*) FROM coverage GROUP BY relay, status";
     RELAYS = "
         SELECT id, url, role, refused, link, opened, caught_up, resume_since, dial_at, learned, failures, last_class,
-            last_detail, incomplete, ask_at, refresh_at, empty_since,
-            (SELECT min(b.deadline) FROM batch b WHERE b.relay = relay.id AND b.ended_at IS NULL) AS deadline, events, fresh, rounds, bytes_in, bytes_out
-        FROM relay ORDER BY id";
+            last_detail, incomplete, ask_at, refresh_at, empty_since, last_up, behind,
+            (SELECT min(b.deadline) FROM batch b WHERE b.relay = relay.id AND b.ended_at IS NULL) AS deadline, events, fresh, rounds, bytes_in, bytes_out,
+            w.renewed_at, w.expires_at_ms AS lease_ends_ms
+        FROM relay LEFT JOIN worker w ON w.name = relay.owner AND w.incarnation = relay.owner_inc ORDER BY id";
     WRITES = "
         SELECT coalesce(sum(writes_waiting), 0)::bigint, coalesce(sum(writes_per_minute), 0)::bigint,
             coalesce(bool_or(writes_limited), false)

@@ -44,14 +44,22 @@ statements! {
         FROM relay WHERE url = ?1";
     REPOS_OF = "SELECT count(*) FROM repo_relay WHERE relay = ?1";
     CHUNKS = "
-        SELECT kind, count(DISTINCT chunk), max(chunk) FROM coverage WHERE relay = ?1 AND chunk IS NOT NULL GROUP BY kind";
+        SELECT kind, count(*) AS used, max(chunk) AS highest, max(members) AS largest
+        FROM (SELECT kind, chunk, count(*) AS members FROM coverage WHERE relay = ?1 AND chunk IS NOT NULL GROUP BY kind, chunk)
+        GROUP BY kind";
 }
 
-pub(super) async fn explain(conn: &mut SqliteConnection, subject: &Subject, now: i64) -> Result<Explanation, Failure> {
+/// `most`: live subscriptions that we allow ourselves (S14).
+pub(super) async fn explain(
+    conn: &mut SqliteConnection,
+    subject: &Subject,
+    now: i64,
+    most: usize,
+) -> Result<Explanation, Failure> {
     let explained = match subject {
         Subject::Event(id) => event(conn, *id, now).await?,
         Subject::Repo(addr) => repo(conn, addr, now).await?,
-        Subject::Upstream(url) => upstream(conn, url, now).await?,
+        Subject::Upstream(url) => upstream(conn, url, now, most).await?,
     };
     Ok(Explanation { now: codec::timestamp(now), explained })
 }
@@ -111,7 +119,7 @@ async fn repo(conn: &mut SqliteConnection, addr: &RepoAddr, now: i64) -> Result<
     explained::repo(addr, rows, status::status(conn, now).await?)
 }
 
-async fn upstream(conn: &mut SqliteConnection, url: &RelayUrl, now: i64) -> Result<Explained, Failure> {
+async fn upstream(conn: &mut SqliteConnection, url: &RelayUrl, now: i64, most: usize) -> Result<Explained, Failure> {
     let row: Option<UpstreamRow> = sqlx::query_as(UPSTREAM).bind(url.as_str()).fetch_optional(&mut *conn).await?;
     let Some(upstream) = row else { return Ok(Explained::Upstream(None)) };
     let id = upstream.id;
@@ -122,5 +130,5 @@ async fn upstream(conn: &mut SqliteConnection, url: &RelayUrl, now: i64) -> Resu
         batches: sqlx::query_as(BATCHES).bind(id).bind(BATCHES_SHOWN).fetch_all(&mut *conn).await?,
     };
     let status = status::status(conn, now).await?;
-    Ok(Explained::Upstream(explained::upstream(url, rows, status, codec::timestamp(now)).map(Box::new)))
+    Ok(Explained::Upstream(explained::upstream(url, rows, status, (most, codec::timestamp(now))).map(Box::new)))
 }

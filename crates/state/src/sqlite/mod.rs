@@ -70,8 +70,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// As [`SqliteStore::look_at`].
-    pub async fn explain_at(path: &Path, subject: &Subject) -> Result<Explanation, OpenError> {
-        open::explain_at(path, subject).await
+    pub async fn explain_at(path: &Path, subject: &Subject, most: usize) -> Result<Explanation, OpenError> {
+        open::explain_at(path, subject, most).await
     }
 
     /// A database that is gone with the store, for tests.
@@ -108,6 +108,14 @@ impl SqliteStore {
 /// What an operator has to put right; see [`OpenError`].
 pub async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     open::migrate(path).await
+}
+
+/// The newest migration that the database at `path` has, if any, and the newest that this program knows. Changes nothing.
+///
+/// # Errors
+/// What an operator has to put right; see [`OpenError`].
+pub async fn schema_at(path: &Path) -> Result<(Option<i64>, i64), OpenError> {
+    open::schema_at(path).await
 }
 
 /// A list as the JSON that `json_each` reads.
@@ -240,7 +248,7 @@ impl Store for SqliteStore {
 
     async fn explain(&self, subject: &Subject) -> Result<Explanation, StateError> {
         let mut tx = self.read().await?;
-        Ok(explain::explain(&mut tx, subject, self.now()).await?)
+        Ok(explain::explain(&mut tx, subject, self.now(), self.settings.policy.live_limit).await?)
     }
 }
 

@@ -73,6 +73,14 @@ pub(super) async fn migrate(path: &Path) -> Result<Migrated, OpenError> {
     Ok(Migrated { before, after: after.unwrap_or_default() })
 }
 
+/// What the file has, and what this program knows.
+pub(super) async fn schema_at(path: &Path) -> Result<(Option<i64>, i64), OpenError> {
+    let own = pool(1).connect_lazy_with(reading(path));
+    let found = newest(&own).await.map_err(|error| failed(&error, path));
+    own.close().await;
+    Ok((found?, MIGRATOR.iter().map(|own| own.version).max().unwrap_or_default()))
+}
+
 /// The newest migration that the file has, if it has any.
 async fn newest(own: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
     let (has_any,): (bool,) = sqlx::query_as(HAS_MIGRATIONS).fetch_one(own).await?;
@@ -94,10 +102,10 @@ pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
 }
 
 /// As [`look_at`], of one thing.
-pub(super) async fn explain_at(path: &Path, subject: &Subject) -> Result<Explanation, OpenError> {
+pub(super) async fn explain_at(path: &Path, subject: &Subject, most: usize) -> Result<Explanation, OpenError> {
     let look = async {
         let mut conn = SqliteConnection::connect_with(&reading(path)).await?;
-        let explanation = explain::explain(&mut conn, subject, codec::secs(Timestamp::now())).await?;
+        let explanation = explain::explain(&mut conn, subject, codec::secs(Timestamp::now()), most).await?;
         conn.close().await?;
         Ok::<Explanation, super::Failure>(explanation)
     };

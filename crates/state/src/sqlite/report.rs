@@ -153,7 +153,7 @@ impl Applied<'_> {
         }
         match ended.words().1 {
             None => self.confirm(ended).await,
-            Some(why) => self.give_back(ended.batch, &why).await,
+            Some(words) => self.give_back(ended, &words).await,
         }
     }
 
@@ -181,11 +181,11 @@ impl Applied<'_> {
         Ok(dirty.into_iter().map(UpstreamId).collect())
     }
 
-    async fn give_back(&mut self, batch: BatchId, why: &str) -> Result<Vec<UpstreamId>, Failure> {
-        coverage::release_batches(self.conn, &[batch.0]).await?;
-        let (failures, ask_at) = self.relay.asks_badly(codec::timestamp(self.now));
+    async fn give_back(&mut self, ended: &Ended<'_>, words: &str) -> Result<Vec<UpstreamId>, Failure> {
+        coverage::release_batches(self.conn, &[ended.batch.0]).await?;
+        let (failures, ask_at) = self.relay.asks_badly(ended.why(), codec::timestamp(self.now));
         let update = sqlx::query(ASKS_BADLY).bind(self.upstream()).bind(i64::from(failures));
-        update.bind(codec::secs(ask_at)).bind(why).execute(&mut *self.conn).await?;
+        update.bind(codec::secs(ask_at)).bind(words).execute(&mut *self.conn).await?;
         Ok(self.this())
     }
 

@@ -1,8 +1,8 @@
 //! What people are told: of an event, a repo, an upstream; of what is tried next, and of how writes to home go.
 
 use model::{
-    BatchOutcome, CoverageState, Explained, HomeWrites, Incomplete, Learned, LeaseRequest, NextWhy, Outcome, RefTag, RelayUrl,
-    Said, Subject, Timestamp, UpstreamStatus, Via, Waiting, kinds,
+    Arrangement, BatchOutcome, CoverageState, Explained, HomeWrites, Incomplete, Learned, LeaseRequest, LimitFrom, LimitShown,
+    NextWhy, Outcome, RefTag, RelayUrl, Said, Subject, Timestamp, UpstreamStatus, Via, Waiting, kinds,
 };
 use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag};
 
@@ -154,6 +154,15 @@ pub(crate) async fn an_upstream_is_explained_by_its_batches_its_chunks_and_what_
     assert_eq!((told.status.learned.page_cap, told.epoch, told.repos), (Some(250), link.epoch, 2));
     assert_eq!(told.owner.as_deref(), Some("connector"));
     assert_eq!((told.live.chunks, told.live.filters), ((2, 0), 7), "layer 1, and three for each chunk");
+    let budget = told.live.budget.unwrap();
+    assert_eq!((budget.live, budget.from, budget.largest), (70, LimitFrom::Ours, 1));
+    assert_eq!(budget.arranged, Arrangement::Tails);
+    let facts = Learned { live_limit: Some(6), live_limit_by: Some(LimitShown::Silence), ..Learned::default() };
+    world.say(&mut link, Said::Learned { facts }).await;
+    let Explained::Upstream(Some(few)) = explained(&world, Subject::Upstream(relay(1))).await else { panic!("it is known") };
+    let budget = few.live.budget.unwrap();
+    assert_eq!((budget.live, budget.reserve, budget.from), (6, 3, LimitFrom::Shown(Some(LimitShown::Silence))));
+    assert_eq!(budget.arranged, Arrangement::Polled { first: 1, last: 1, limit: 6 });
     let batches: Vec<(&str, Option<&str>)> = told.batches.iter().map(|one| (one.state.as_str(), one.why.as_deref())).collect();
     assert_eq!(batches, [("incomplete", Some("idle: no frame for 30 s")), ("complete", None)], "the newest first");
     assert_eq!(told.ask_failures, 1);

@@ -68,17 +68,37 @@ pub(crate) async fn s09_a_link_that_never_caught_up_does_not_advance_last_up(wor
     assert_eq!(fourth.resume, Resume::Fresh, "by now it is too long");
 }
 
+/// Up to when home has everything of itself, as status says it.
+async fn good_to(world: &World) -> Option<u64> {
+    world.status_of(&home()).await.unwrap().good_to.map(|at| at.as_secs())
+}
+
 pub(crate) async fn s09_last_up_never_passes_an_event_without_an_outcome(world: World) {
     let link = world.caught_up(&home()).await;
     world.live(100).await;
+    assert_eq!(good_to(&world).await, Some(world.now()), "nothing waits");
     world.beat_as(&worker("one"), &[(link.upstream, START + 40)]).await;
+    assert_eq!(good_to(&world).await, Some(START + 40));
     let mut second = again(&world, link, 10).await;
+    assert_eq!(good_to(&world).await, Some(START + 40), "a new link has brought nothing yet");
     assert_eq!(second.resume, catch_up(START + 40 - 900));
     world.say(&mut second, Said::CaughtUp).await;
     world.beat_as(&worker("one"), &[(second.upstream, START + 40)]).await;
     world.live(15).await;
     let third = again(&world, second, 10).await;
     assert_eq!(third.resume, catch_up(START + 125 - 900), "a beat that does not name the link ends its delay");
+}
+
+pub(crate) async fn a_link_that_a_killed_worker_left_up_is_good_to_its_last_renewal_and_said_to_be_unheld(world: World) {
+    world.caught_up(&home()).await;
+    world.live(20).await;
+    let of_home = || async { world.status_of(&home()).await.unwrap() };
+    assert_eq!((of_home().await.unheld_since, good_to(&world).await), (None, Some(START + 20)));
+    world.pass(600);
+    let left = of_home().await;
+    assert!(matches!(left.link, LinkView::Up { .. }), "nobody has looked yet");
+    assert_eq!(left.unheld_since.map(|at| at.as_secs()), Some(START + 20));
+    assert_eq!(good_to(&world).await, Some(START + 20));
 }
 
 pub(crate) async fn s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh(mut world: World) {

@@ -20,9 +20,9 @@ async fn linked(world: &World) -> Link {
     world.caught_up(&relay(1)).await
 }
 
-/// Without what is tried next, which goes on with the clock.
+/// Without what goes on with the clock.
 async fn shown(world: &World) -> UpstreamStatus {
-    UpstreamStatus { next: None, ..world.status_of(&relay(1)).await.unwrap() }
+    UpstreamStatus { next: None, good_to: None, ..world.status_of(&relay(1)).await.unwrap() }
 }
 
 pub(crate) async fn s10_the_end_of_a_link_gives_back_what_was_pending(world: World) {

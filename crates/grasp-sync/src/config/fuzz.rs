@@ -1,0 +1,45 @@
+//! What `fuzz/` feeds with noise: the config file. Never part of the program: built for tests and with the feature `fuzzing`.
+
+use std::path::PathBuf;
+
+use super::{Config, Effective, Listen, Origin};
+
+/// A file is taken, or all that is wrong with it is told; what `config show` prints of one that is taken is taken again and means
+/// the same, but for the passwords that it hides.
+pub fn file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (effective, read) = load(text);
+    match read {
+        Err(told) => assert!(!told.is_empty()),
+        Ok(config) => {
+            let shown = effective.to_toml();
+            let (_, again) = load(&shown);
+            assert_eq!(plain(again.unwrap_or_else(|told| panic!("{told}\n{shown}"))), plain(config));
+        }
+    }
+    let _ = effective.to_json();
+}
+
+fn load(text: &str) -> (Effective, Result<Config, String>) {
+    let mut effective = Effective::defaults();
+    effective.lay_toml(&format!("{text}\n"), &Origin::File(PathBuf::from("grasp-sync.toml")));
+    let read = effective.config().map_err(|error| error.to_string());
+    (effective, read)
+}
+
+/// Without what is not shown: texts that may hold a password, and that nobody chose where we listen.
+fn plain(config: Config) -> Config {
+    let listen = Listen::Exactly(config.listen.address());
+    Config { database_url: None, nats_url: None, auth_key: None, listen, ..config }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn whatever_stands_in_a_config_file_it_is_taken_or_told() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/config");
+        let files: Vec<_> = std::fs::read_dir(corpus).expect("the corpus is committed").collect();
+        assert!(!files.is_empty());
+        files.into_iter().for_each(|file| super::file(&std::fs::read(file.expect("listed").path()).expect("a file")));
+    }
+}

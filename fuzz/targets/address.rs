@@ -1,0 +1,4 @@
+//! IP addresses.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| model::fuzz::address(data));

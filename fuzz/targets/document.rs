@@ -1,0 +1,4 @@
+//! Information documents (NIP-11).
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| engine::fuzz::document(data));

@@ -1,0 +1,4 @@
+//! Relay URLs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| model::fuzz::relay_url(data));
