@@ -47,8 +47,8 @@ pub enum OpenError {
 
 pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore, OpenError> {
     let options = writing(path).pragma("wal_autocheckpoint", "0").pragma("cache_size", PAGE_CACHE);
-    let readers = pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "ON"));
-    let writer = pool(1).connect_lazy_with(options.clone());
+    let readers = sound(pool(READERS)).connect_lazy_with(options.clone().pragma("query_only", "ON"));
+    let writer = sound(pool(1)).connect_lazy_with(options.clone());
     let store = recovered(SqliteStore { writer, readers, settings, turns: Turns::default(), checkpoints: None }, path).await?;
     Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
 }
@@ -125,6 +125,12 @@ pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError>
 /// Connections live as long as the store: an in-memory database is its connection.
 fn pool(size: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None)
+}
+
+/// Gives no connection out that believes itself in a transaction: SQLite ends one by itself where the disk is full or fails, the
+/// library goes on counting it, and nothing would be written any more.
+fn sound(pool: SqlitePoolOptions) -> SqlitePoolOptions {
+    pool.before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }))
 }
 
 /// The former process is dead, whatever its lease says, and so are its links; settings may have changed meanwhile.

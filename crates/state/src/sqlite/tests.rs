@@ -147,6 +147,19 @@ async fn ended_batches_are_kept_for_seven_days_and_the_last_twenty_for_ever() {
     assert_eq!(kept, (14..=33).collect::<Vec<i64>>());
 }
 
+#[tokio::test]
+async fn a_transaction_that_the_database_ended_by_itself_does_not_keep_the_next_one_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join("state.sqlite"), settings()).await.unwrap();
+    for _ in 0..3 {
+        let mut transaction = store.write().await.unwrap();
+        // As SQLite does it when the disk is full.
+        sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        assert!(transaction.commit().await.is_err());
+    }
+    store.write().await.unwrap().commit().await.unwrap();
+}
+
 /// The number of the newest migration.
 fn newest() -> i64 {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/sqlite");
