@@ -128,6 +128,7 @@ fn repo(addr: RepoAddr, status: &Status) -> RepoExplained {
         also_announced_by: Vec::new(),
         clone_urls: vec![HOSTILE.to_owned()],
         roots: 6,
+        roots_beyond: 0,
         waiting: 0,
         upstreams: status.upstreams.iter().map(one).collect(),
     }
