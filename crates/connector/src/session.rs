@@ -68,6 +68,12 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
+    /// Of a session whose former one left something behind: that counts until the next link has its own word.
+    pub(crate) fn after(left_behind: Option<Timestamp>) -> Self {
+        let gap_since = AtomicU64::new(left_behind.map_or(0, |since| since.as_secs().max(1)));
+        Self { gap_since, ..Self::default() }
+    }
+
     /// Its link is ended for the relay's conduct.
     pub(crate) fn ban(&self) {
         self.is_banned.store(true, Ordering::Relaxed);
@@ -77,12 +83,6 @@ impl Pulse {
     /// its answer may be from before it knew.
     pub(crate) fn rests_secs(&self) -> u64 {
         if self.is_banned.load(Ordering::Relaxed) { SHORTEST_BAN_SECS } else { REDIAL_SECS }
-    }
-
-    /// Of a session whose former one left something behind: that counts until the next link has its own word.
-    pub(crate) fn after(left_behind: Option<Timestamp>) -> Self {
-        let gap_since = AtomicU64::new(left_behind.map_or(0, |since| since.as_secs().max(1)));
-        Self { gap_since, ..Self::default() }
     }
 
     /// Since when an event may be without a final outcome.

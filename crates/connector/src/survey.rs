@@ -7,6 +7,7 @@ mod held;
 mod link;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,8 +39,7 @@ pub struct SurveyTerms {
     /// As in [`crate::Settings`].
     pub allow_non_public: Vec<IpNet>,
     pub look_up_names: bool,
-    /// Where onion services are reached.
-    pub onion_proxy: Option<std::net::SocketAddr>,
+    pub onion_proxy: Option<SocketAddr>,
     pub contact: Option<String>,
 }
 
@@ -261,10 +261,10 @@ fn is_worth_another_link(class: DownClass) -> bool {
         | DownClass::Refused
         | DownClass::Tls
         | DownClass::HttpStatus
-        | DownClass::Timeout
         | DownClass::Auth
         | DownClass::Payment
         | DownClass::Policy
+        | DownClass::Timeout
         | DownClass::Empty
         | DownClass::Released
         | DownClass::Banned => false,

@@ -6,12 +6,12 @@ mod facts;
 mod findings;
 mod gather;
 
-use connector::survey::{SurveyTerms, Surveyor};
 use serde::Serialize;
 
 use crate::config::{ConfigError, Effective};
 use crate::exit::Exit;
 use crate::output;
+use crate::system::surveyor;
 pub use facts::{BusFacts, ConfigFacts, Disk, Document, Facts, HomeFacts, Listening, Reading, Schema, StoreFacts};
 pub use findings::{Area, Finding, Severity, findings};
 
@@ -49,12 +49,7 @@ struct Told {
 /// The configuration cannot be used at all, or stdout is gone.
 pub async fn doctor(effective: &Effective, environment: &[(String, String)], json: bool) -> Result<Exit, DoctorError> {
     let config = effective.config()?;
-    let surveyor = Surveyor::new(SurveyTerms {
-        allow_non_public: config.allow_non_public.clone(),
-        onion_proxy: config.onion_proxy,
-        look_up_names: config.look_up_names,
-        contact: config.contact.clone(),
-    });
+    let surveyor = surveyor(&config);
     let open_files = gather::open_files(&config, effective, environment);
     let findings = findings(&gather::facts(&config, open_files, &surveyor).await);
     let severity = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Well);

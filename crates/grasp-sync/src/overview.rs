@@ -224,14 +224,16 @@ fn advice_of(class: DownClass) -> &'static str {
     match class {
         DownClass::Dns => "its name leads nowhere: check the resolver; a relay that is gone for good costs one dial a day",
         DownClass::Tls => "its certificate is not accepted: its operator has to mend it",
-        DownClass::Auth | DownClass::Payment | DownClass::Policy => "it does not let us in: its operator knows why",
         DownClass::HttpStatus => "it answers, but takes no WebSocket from us: its operator knows why",
         DownClass::Protocol => "it breaks the protocol or a bound of ours: explain shows its words",
         DownClass::NotDialable => "if you trust it, name it in bootstrap, or its network in allow_non_public; else nothing",
+        DownClass::Auth => "it wants to know who we are: name it in auth if it may, and ask its operator to let that key in",
+        DownClass::Payment => "it wants to be paid: pay for the key of auth_key, or do without it; it is asked again in hours",
+        DownClass::Policy => "it does not serve us: its operator knows why; it is asked again in hours",
+        DownClass::Banned => "it sent what no relay should, and is left alone for a while: explain shows what it was",
         DownClass::Refused | DownClass::Timeout | DownClass::Closed | DownClass::Silent => {
             "nothing: it is dialed again by itself; if it lasts, its operator may know"
         }
-        DownClass::Banned => "nothing: it flooded, and is left alone for a while; explain shows with what",
         DownClass::Empty | DownClass::Released => "nothing: the end of the link was ours",
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bus::{AskError, Bus, ConnectError, InProcess, Nats, NatsSettings, StateClient};
 use connector::LeaseSign;
+use connector::survey::{SurveyTerms, Surveyor};
 use engine::admission::{Admission, Mode};
 use engine::rules::Policy;
 use model::{Explanation, GitWanted, RelayUrl, Role, StateError, Status, Subject, Timestamp};
@@ -341,6 +342,16 @@ fn connector_settings(config: &Config, home: &RelayUrl) -> connector::Settings {
         dials_per_minute: config.dials_per_minute,
         lease: LeaseSign::default(),
     }
+}
+
+/// Who reads relays from outside, beside the services and by the same rules.
+pub(crate) fn surveyor(config: &Config) -> Surveyor {
+    Surveyor::new(SurveyTerms {
+        allow_non_public: config.allow_non_public.clone(),
+        look_up_names: config.look_up_names,
+        onion_proxy: config.onion_proxy,
+        contact: config.contact.clone(),
+    })
 }
 
 /// Home and its other names are the service that announcements may name.

@@ -15,7 +15,6 @@ mod scope;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use connector::survey::{SurveyTerms, Surveyor};
 use engine::admission::{Admission, Mode};
 use engine::gate::Limits;
 use model::{RelayUrl, RepoAddr, Subject, Timestamp};
@@ -26,6 +25,7 @@ use crate::explain::{Asked, UnreadableSubject};
 use crate::lifecycle::Shutdown;
 use crate::output;
 use crate::run::builtin_url;
+use crate::system::surveyor;
 use inquiry::{HomeFailed, Inquiry, Terms};
 use judge::Bench;
 pub use judge::Reason;
@@ -105,12 +105,7 @@ pub async fn verify(config: &Config, wanted: &Wanted, shutdown: Shutdown) -> Res
 pub async fn compare(config: &Config, wanted: &Wanted) -> Result<Report, VerifyError> {
     let terms = terms(config, wanted)?;
     let scope = Scope::of(repos(&wanted.repos)?);
-    let surveyor = Surveyor::new(SurveyTerms {
-        allow_non_public: config.allow_non_public.clone(),
-        onion_proxy: config.onion_proxy,
-        look_up_names: config.look_up_names,
-        contact: config.contact.clone(),
-    });
+    let surveyor = surveyor(config);
     let progress = Progress::open(terms.patience);
     let bench = bench(config, wanted, &terms);
     let found = Inquiry::new(&surveyor, &terms, &progress, scope, bench).run().await;

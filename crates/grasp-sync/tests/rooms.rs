@@ -55,7 +55,7 @@ impl Narrow {
     }
 
     async fn budget(&self) -> LiveBudget {
-        self.system.explained_upstream(&self.url).await.live.budget.unwrap()
+        self.system.explained_upstream(&self.url).await.unwrap().live.budget.unwrap()
     }
 
     /// Somebody says something about the last repository; how long it takes to come home.

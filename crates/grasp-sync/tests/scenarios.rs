@@ -154,7 +154,7 @@ async fn scenario_07_a_limit_of_20_subscriptions_costs_nothing_that_is_published
     until_home_holds(&home, &ids(events.iter().chain([&live]))).await;
     let url = model::RelayUrl::parse(&relay.url()).unwrap();
     wait_for("larger filters, which have room", common::PATIENCE, || async {
-        let budget = system.explained_upstream(&url).await.live.budget.unwrap();
+        let budget = system.explained_upstream(&url).await.unwrap().live.budget.unwrap();
         let is_larger = matches!(budget.arranged, Arrangement::Larger { refs: 101..=300, .. });
         if is_larger && budget.from == LimitFrom::Shown(Some(LimitShown::Closed)) { Ok(()) } else { Err(budget) }
     })

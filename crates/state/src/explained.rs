@@ -250,8 +250,8 @@ pub(crate) fn upstream(
 ) -> Option<UpstreamExplained> {
     let UpstreamRows { upstream: row, repos, chunks, batches } = rows;
     let status = status.upstreams.into_iter().find(|one| one.url == *url)?;
-    let strikes = Strikes { count: codec::small(row.strikes), at: row.struck_at.map(codec::timestamp) };
     let live = layout(&chunks, (row.layout, row.layout_taken), &status.learned, most);
+    let strikes = Strikes { count: codec::small(row.strikes), at: row.struck_at.map(codec::timestamp) };
     Some(UpstreamExplained {
         status,
         epoch: Epoch(row.epoch),

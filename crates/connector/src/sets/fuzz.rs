@@ -30,21 +30,19 @@ fn noise(count: usize, message: &[u8]) {
     let ours: BTreeSet<EventId> = records.iter().map(|(_, id)| EventId::from_byte_array(*id)).collect();
     let worked = round(UnitId(1), set, &text);
     assert!(worked.have.iter().all(|id| ours.contains(&super::event_id(id))), "what we have is ours");
-    match worked.input {
-        Input::Reconciled { need, reply, .. } => {
-            assert!(need.len() <= text.len() / 64, "each id takes its 32 bytes");
-            assert!(reply.is_none_or(|reply| reply.len() <= 2 * usize::try_from(FRAME_BYTES).expect("small")));
-        }
-        Input::ReconcileFailed { why, .. } => assert!(!why.is_empty()),
-        other => panic!("a round ends in {other:?}"),
+    if matches!(worked.input, Input::ReconcileFailed { .. }) {
+        return;
     }
+    let Input::Reconciled { need, reply, .. } = worked.input else { panic!("a round ends in {:?}", worked.input) };
+    assert!(need.len() <= text.len() / 64, "each id takes its 32 bytes");
+    assert!(reply.is_none_or(|reply| reply.len() <= 2 * usize::try_from(FRAME_BYTES).expect("small")));
 }
 
 /// Two sound sides find exactly what each has more.
 fn honest(bytes: &[u8]) {
     let mut sides: [BTreeSet<Record>; 2] = Default::default();
     for (place, byte) in bytes.iter().enumerate() {
-        let record = (u64::from(byte & 0b11_1111), [place.to_le_bytes()[0]; 32]);
+        let record = (u64::from(byte & 0b11_1111), id_of(place as u64));
         let has = match byte >> 6 {
             0 => [true, false],
             1 => [false, true],
@@ -60,10 +58,20 @@ fn honest(bytes: &[u8]) {
         let known: BTreeSet<_> = than.iter().map(|(_, id)| *id).collect();
         more.iter().map(|(_, id)| *id).filter(|id| !known.contains(id)).collect::<BTreeSet<_>>()
     };
-    // One id of two times is one event only to those who know no forger.
-    if ours.union(&theirs).map(|(_, id)| id).collect::<BTreeSet<_>>().len() == ours.union(&theirs).count() {
-        assert_eq!((need, have), (ids(&theirs, &ours), ids(&ours, &theirs)));
+    assert_eq!((need, have), (ids(&theirs, &ours), ids(&ours, &theirs)));
+}
+
+/// An id as hashes give them. The protocol compares sums of ids, so ids in even steps would be equal in other company.
+fn id_of(number: u64) -> [u8; 32] {
+    let mut id = [0; 32];
+    let mut mixed = number + 1;
+    for part in id.chunks_mut(8) {
+        mixed = mixed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        part.copy_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
     }
+    id
 }
 
 type Ids = BTreeSet<[u8; 32]>;

@@ -288,9 +288,8 @@ impl Link {
                 Output::HangUp(DownClass::Banned) => return Err(because(DownClass::Banned, self.session.misconduct())),
                 Output::HangUp(class) => return Err(because(class, "nothing is asked here")),
                 // The reason of the end names it.
-                Output::Breach(_) => {}
                 // Without consent nothing is ever to be signed.
-                output @ (Output::Report(_) | Output::Sign { .. }) => self.take_report(run, output),
+                output @ (Output::Report(_) | Output::Sign { .. } | Output::Breach(_)) => self.take_report(run, output),
             }
         }
         if !wrote {

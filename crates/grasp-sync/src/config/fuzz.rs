@@ -13,8 +13,11 @@ pub fn file(data: &[u8]) {
         Err(told) => assert!(!told.is_empty()),
         Ok(config) => {
             let shown = effective.to_toml();
-            let (_, again) = load(&shown);
-            assert_eq!(plain(again.unwrap_or_else(|told| panic!("{told}\n{shown}"))), plain(config));
+            match load(&shown).1 {
+                Ok(again) => assert_eq!(plain(again), plain(config)),
+                // A role that needs what is hidden cannot do without.
+                Err(told) => assert!(told.contains("nats_url is not set") && config.nats_url.is_some(), "{told}\n{shown}"),
+            }
         }
     }
     let _ = effective.to_json();

@@ -567,15 +567,6 @@ fn what_is_wrong_with_an_identity_is_said_without_its_key() {
 }
 
 #[test]
-fn onion_services_are_reached_through_a_proxy_that_is_named_by_address_and_port() {
-    let proxy = |given: &Given| given.effective().config().map(|config| config.onion_proxy);
-    let given = file("[relays]\nhome = \"builtin\"\nonion_proxy = \"127.0.0.1:9050\"");
-    assert_eq!(proxy(&given).unwrap(), Some("127.0.0.1:9050".parse().unwrap()));
-    let wrong = env("GRASP_SYNC_ONION_PROXY", "tor").env("GRASP_SYNC_HOME", "builtin");
-    assert!(proxy(&wrong).unwrap_err().to_string().contains("GRASP_SYNC_ONION_PROXY"), "it is not resolved either");
-}
-
-#[test]
 fn a_token_comes_from_a_file_of_its_own_and_a_bad_one_is_refused_unseen() {
     let given = Given::default();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -584,4 +575,13 @@ fn a_token_comes_from_a_file_of_its_own_and_a_bad_one_is_refused_unseen() {
     assert_eq!(given.effective().config().unwrap().http_token.unwrap().expose(), "0123456789abcdef");
     let complaint = env("GRASP_SYNC_HTTP_TOKEN", "too-short").complaint();
     assert!(complaint.contains("expected 16 to 256 of the letters") && !complaint.contains("too-short"), "{complaint}");
+}
+
+#[test]
+fn onion_services_are_reached_through_a_proxy_that_is_named_by_address_and_port() {
+    let proxy = |given: &Given| given.effective().config().map(|config| config.onion_proxy);
+    let given = file("[relays]\nhome = \"builtin\"\nonion_proxy = \"127.0.0.1:9050\"");
+    assert_eq!(proxy(&given).unwrap(), Some("127.0.0.1:9050".parse().unwrap()));
+    let wrong = env("GRASP_SYNC_ONION_PROXY", "tor").env("GRASP_SYNC_HOME", "builtin");
+    assert!(proxy(&wrong).unwrap_err().to_string().contains("GRASP_SYNC_ONION_PROXY"), "it is not resolved either");
 }

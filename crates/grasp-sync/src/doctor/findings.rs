@@ -174,16 +174,14 @@ fn remedy_of(class: DownClass) -> &'static str {
         DownClass::Refused => "start home, or check the port",
         DownClass::Tls => "check home's certificate and its name; plain home is ws://",
         DownClass::HttpStatus => "a web server answers, and no relay behind it: check the path and the proxy",
-        DownClass::Timeout | DownClass::Silent => "check firewalls between here and home",
         DownClass::Auth | DownClass::Payment | DownClass::Policy => {
-            "let this service in: home's operator knows why it does not"
+            "let this machine in: home, or a proxy before it, turns us away"
         }
-        DownClass::NotDialable
-        | DownClass::Closed
-        | DownClass::Protocol
-        | DownClass::Empty
-        | DownClass::Released
-        | DownClass::Banned => "check that a Nostr relay is at this URL",
+        DownClass::Timeout | DownClass::Silent => "check firewalls between here and home",
+        DownClass::Banned => "home sends what no relay should: check what runs at this URL",
+        DownClass::NotDialable | DownClass::Closed | DownClass::Protocol | DownClass::Empty | DownClass::Released => {
+            "check that a Nostr relay is at this URL"
+        }
     }
 }
 

@@ -163,7 +163,7 @@ pub(super) fn unreadable(text: &str) -> String {
 /// There are no figures.
 pub(super) fn trouble(why: &str) -> String {
     let mut html = Html::new();
-    html.raw("<section class=\"verdict down\"><div aria-live=\"polite\"><h1><span class=\"shape\" aria-hidden=\"true\">○</span> No figures</h1><p>");
+    html.raw("<section class=\"verdict down\" data-trouble><div aria-live=\"polite\"><h1><span class=\"shape\" aria-hidden=\"true\">○</span> No figures</h1><p>");
     html.text(&capital(why)).raw("</p></div></section>");
     html.done()
 }

@@ -67,7 +67,9 @@ pub(super) fn render(status: &Status, home: Option<&RelayUrl>, history: &History
     let overview = Overview::of(status, now);
     let mut html = Html::new();
     html.add(verdict(&overview, home, now)).add(tiles(status, &overview));
-    html.raw("<section class=\"charts\" aria-label=\"The last hours\">").add(charts(history)).raw("</section>\n");
+    html.raw("<section data-key=\"charts\" class=\"charts\" aria-label=\"The last hours\">")
+        .add(charts(history))
+        .raw("</section>\n");
     html.add(troubles(status)).add(upstreams(status, now));
     html.raw("<footer><p>Figures of ").add(time(now, now)).raw(". <a href=\"/status.json\">The same as JSON</a></p></footer>");
     html.done()
@@ -179,7 +181,7 @@ fn troubles(status: &Status) -> Html {
     if told.is_empty() && on_writes.is_none() {
         return html;
     }
-    html.raw("<section class=\"troubles\" aria-labelledby=\"why\"><h2 id=\"why\">What stands in the way</h2><ul>");
+    html.raw("<section data-key=\"troubles\" class=\"troubles\" aria-labelledby=\"why\"><h2 id=\"why\">What stands in the way</h2><ul>");
     if let Some(advice) = on_writes {
         html.raw("<li><strong>Writes to home</strong><p class=\"advice\">").text(&capital(advice)).raw("</p></li>");
     }
@@ -210,7 +212,7 @@ fn more(of: usize, shown: usize) -> Html {
 /// What is it doing? Columns have their names in each cell too, for screens on which a row is a card.
 fn upstreams(status: &Status, now: Timestamp) -> Html {
     let mut html = Html::new();
-    html.raw("<section aria-labelledby=\"upstreams\"><h2 id=\"upstreams\">Upstreams</h2><div class=\"scroll\"><table role=\"table\">");
+    html.raw("<section data-key=\"upstreams\" aria-labelledby=\"upstreams\"><h2 id=\"upstreams\">Upstreams</h2><div class=\"scroll\"><table role=\"table\">");
     html.raw("<thead role=\"rowgroup\"><tr role=\"row\">");
     for name in ["Upstream", "State", "By", "Next", "Wanted", "Pending", "Confirmed", "Behind", "Events", "Read", "Health"] {
         let class = if FIGURES.contains(&name) { " class=\"figure\"" } else { "" };

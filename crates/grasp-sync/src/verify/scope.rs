@@ -32,6 +32,7 @@ pub(super) struct Choice {
     pub(super) bootstrap: Vec<RelayUrl>,
     pub(super) private_peers: Vec<RelayUrl>,
     pub(super) allow_non_public: Vec<IpNet>,
+    /// Whether onion services can be dialed.
     pub(super) has_onion_proxy: bool,
     pub(super) caps: Caps,
 }

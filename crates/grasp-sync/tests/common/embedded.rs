@@ -145,11 +145,11 @@ impl Embedded {
         }
     }
 
-    /// What is known of one upstream, in full.
-    pub(crate) async fn explained_upstream(&self, url: &RelayUrl) -> UpstreamExplained {
+    /// What is known of one upstream, in full, once it is known.
+    pub(crate) async fn explained_upstream(&self, url: &RelayUrl) -> Option<UpstreamExplained> {
         let told = self.running.as_ref().expect("the system runs").explain(Subject::Upstream(url.clone())).await.unwrap();
         match told.explained {
-            Explained::Upstream(told) => *told.expect("the upstream is known"),
+            Explained::Upstream(told) => told.map(|told| *told),
             Explained::Repo(_) | Explained::Event(_) => panic!("it was asked about an upstream"),
         }
     }

@@ -52,6 +52,10 @@ function children(old, fresh) {
 
 function show(html) {
   const fresh = new DOMParser().parseFromString('<main>' + html + '</main>', 'text/html').querySelector('main');
+  const trouble = fresh.querySelector('[data-trouble] p');
+  // What was there is worth more than nothing, as long as it is said to be old.
+  if (trouble && !view.querySelector('[data-trouble]')) return void say('lost', trouble.textContent);
+  alive();
   children(view, fresh);
   measure();
   tick();
@@ -100,10 +104,10 @@ function listen() {
   if (source || document.hidden) return;
   heard = Date.now();
   source = new EventSource(view.dataset.live);
-  source.addEventListener('open', alive);
-  source.addEventListener('alive', alive);
+  source.addEventListener('open', () => { heard = Date.now(); });
+  source.addEventListener('alive', () => { heard = Date.now(); });
   source.addEventListener('view', (news) => {
-    alive();
+    heard = Date.now();
     show(JSON.parse(news.data));
   });
   // A browser tries again by itself after a lost connection, but not after a refusal.
