@@ -18,7 +18,7 @@ const CLASS: (&str, &str) = ("class", "home, bootstrap, listed");
 const METHOD: (&str, &str) = ("method", "negentropy, REQ");
 
 /// In the order of an operator's questions.
-const FIGURES: [Figure; 21] = [
+const FIGURES: [Figure; 22] = [
     figure("grasp_sync_complete", &[], "1 while home is complete and every link live, else 0"),
     figure("grasp_sync_items", &[("state", "wanted, pending, confirmed")], "items on upstreams"),
     figure(
@@ -44,6 +44,11 @@ const FIGURES: [Figure; 21] = [
     figure("grasp_sync_batches_total", &[("outcome", "complete, why it is incomplete"), METHOD], "batches that ended"),
     figure("grasp_sync_rounds_total", &[METHOD], "pages, or rounds of negentropy, of batches that ended"),
     figure("grasp_sync_reports_total", &[("kind", "of the report")], "reports that sessions sent to the state service"),
+    figure(
+        "grasp_sync_breaches_total",
+        &[("excess", "what it did too much of"), CLASS],
+        "times that a relay went beyond what it is let",
+    ),
     figure("grasp_sync_audit_found_total", &[], "events that only an audit after a quick reconnect has found"),
     figure("grasp_sync_activations_total", &[("outcome", "planned, fenced, failed")], "looks of the planner at an upstream"),
     figure(
