@@ -69,7 +69,7 @@ fn rebinding(answers: &[&[&str]], onion_proxy: Option<SocketAddr>) -> (Arc<Diale
 
 #[tokio::test]
 async fn scenario_14_a_rebinding_resolver_is_asked_once_a_dial_and_only_what_was_judged_is_connected_to() {
-    let servers = Servers::answering("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").await;
+    let servers = Servers::answering("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n").await;
     let (dialer, resolver) = rebinding(&[&[PUBLIC], &[PRIVATE]], None);
     let first = dialer.dial(&servers.url(), Role::Listed).await.unwrap_err();
     assert_eq!((first.class(), servers.came()), (DownClass::HttpStatus, (1, 0)), "{first}");

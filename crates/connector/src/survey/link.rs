@@ -287,6 +287,7 @@ impl Link {
                 Output::DropSet { unit } => run.sets.drop_set(unit),
                 Output::HangUp(DownClass::Banned) => return Err(because(DownClass::Banned, self.session.misconduct())),
                 Output::HangUp(class) => return Err(because(class, "nothing is asked here")),
+                // The reason of the end names it.
                 // Without consent nothing is ever to be signed.
                 output @ (Output::Report(_) | Output::Sign { .. } | Output::Breach(_)) => self.take_report(run, output),
             }
