@@ -33,7 +33,7 @@ fn load(text: &str) -> (Effective, Result<Config, String>) {
 /// Without what is not shown: texts that may hold a password, and that nobody chose where we listen.
 fn plain(config: Config) -> Config {
     let listen = Listen::Exactly(config.listen.address());
-    Config { database_url: None, nats_url: None, auth_key: None, listen, ..config }
+    Config { database_url: None, nats_url: None, auth_key: None, http_token: None, listen, ..config }
 }
 
 #[cfg(test)]
