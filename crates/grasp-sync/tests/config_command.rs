@@ -59,7 +59,7 @@ fn a_bad_url_ends_with_2_and_says_what_is_wrong_on_stderr_only() {
     let ended = grasp_sync(directory.path(), &["run", "--home", "wss://user@home.example"], &[]);
     assert_eq!((code(&ended), stdout(&ended)), (2, ""));
     let message = "error: the configuration cannot be used: home (flag --home) holds \
-                   \"wss://user@home.example\": the URL names a user";
+                   \"wss://***@home.example\": the URL names a user";
     assert!(stderr(&ended).starts_with(message), "{}", stderr(&ended));
 }
 

@@ -105,7 +105,7 @@ async fn an_upstream_that_does_not_answer_or_refuses_is_named_with_its_class_and
     let outsider = Outsider::looking_at(&home.url());
     let report = outsider.compare().await;
     assert_eq!((report.verdict, report.exit()), (Verdict::NotJudged, Exit::NotJudged));
-    for (url, why) in [(&nobody, "refused: "), (&refusing.url(), "auth-required"), (&forbidding.url(), "http-status: ")] {
+    for (url, why) in [(&nobody, "refused: "), (&refusing.url(), "auth-required"), (&forbidding.url(), "policy: ")] {
         assert!(report.why_open(url).contains(why), "{url}: {}", report.why_open(url));
     }
     assert!(report.upstream(&good.url()).is_judged);

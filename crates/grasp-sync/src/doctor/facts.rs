@@ -26,6 +26,7 @@ pub struct ConfigFacts {
     /// Networks, in CIDR notation.
     pub allow_non_public: Vec<String>,
     pub listen: Listen,
+    pub has_http_token: bool,
     pub listening: Listening,
     /// Files with secrets that anybody on this machine may read.
     pub open_files: Vec<PathBuf>,

@@ -99,7 +99,7 @@ fn severe(area: Area, what: impl Into<String>, remedy: impl Into<String>) -> Fin
 }
 
 fn of_config(facts: &ConfigFacts) -> Vec<Finding> {
-    let ConfigFacts { allow_non_public, listen, listening, open_files } = facts;
+    let ConfigFacts { allow_non_public, listen, listening, has_http_token, open_files } = facts;
     let mut findings = vec![of_listening(*listen, listening)];
     if !allow_non_public.is_empty() {
         findings.push(risky(
@@ -109,14 +109,20 @@ fn of_config(facts: &ConfigFacts) -> Vec<Finding> {
         ));
     }
     if !listen.address().ip().is_loopback() {
-        findings.push(risky(
-            Area::Config,
-            format!("whoever reaches {} may read health and metrics, and with them the names of upstreams", listen.address()),
-            "listen on a loopback address, or let nobody but the monitoring reach the port",
-        ));
+        findings.push(of_open_port(*listen, *has_http_token));
     }
     findings.extend(open_files.iter().map(|path| open_file(path)));
     findings
+}
+
+fn of_open_port(listen: Listen, has_http_token: bool) -> Finding {
+    let address = listen.address();
+    if has_http_token {
+        let what = format!("the page on {address} is open to whoever has http_token, which travels unencrypted");
+        return risky(Area::Config, what, "listen on a loopback address, and put a web server with TLS before it");
+    }
+    let what = format!("whoever reaches {address} may read health and figures; the page is off there, for it needs http_token");
+    risky(Area::Config, what, "listen on a loopback address, or let nobody but the monitoring reach the port")
 }
 
 fn open_file(path: &Path) -> Finding {

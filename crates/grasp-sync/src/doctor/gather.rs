@@ -42,7 +42,8 @@ pub(super) async fn facts(config: &Config, open_files: Vec<PathBuf>, surveyor: &
     let (home, bus, store, egress, listening) =
         tokio::join!(home, look_at_bus(config), look_at_store(config), egress, listening);
     let allow_non_public = config.allow_non_public.iter().map(ToString::to_string).collect();
-    let config_facts = ConfigFacts { allow_non_public, listen: config.listen, listening, open_files };
+    let has_http_token = config.http_token.is_some();
+    let config_facts = ConfigFacts { allow_non_public, listen: config.listen, listening, has_http_token, open_files };
     Facts { role: config.role, config: config_facts, home, bus, store, egress }
 }
 

@@ -39,7 +39,6 @@ const FIGURES: [Figure; 22] = [
         "events that were read and settled; those that were known already were read in vain",
     ),
     figure("grasp_sync_bytes_total", &[("direction", "in, out"), CLASS], "bytes of text over the links to relays"),
-    figure("grasp_sync_breaches_total", &[("excess", "what it did"), CLASS], "times that a relay went beyond what it is let"),
     figure("grasp_sync_links", &[CLASS], "links that are up"),
     figure("grasp_sync_leases", &[], "upstreams that this worker holds a lease on, home included, as of its last renewal"),
     figure("grasp_sync_batches_total", &[("outcome", "complete, why it is incomplete"), METHOD], "batches that ended"),

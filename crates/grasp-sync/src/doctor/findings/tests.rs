@@ -31,7 +31,13 @@ fn home() -> HomeFacts {
 }
 
 fn config() -> ConfigFacts {
-    ConfigFacts { allow_non_public: Vec::new(), listen: preferably(), listening: Listening::Nobody, open_files: Vec::new() }
+    ConfigFacts {
+        allow_non_public: Vec::new(),
+        listen: preferably(),
+        listening: Listening::Nobody,
+        has_http_token: false,
+        open_files: Vec::new(),
+    }
 }
 
 fn facts() -> Facts {
@@ -79,7 +85,8 @@ fn each_risk_of_the_configuration_is_a_finding() {
     let taken = || Listening::Taken("in use".to_owned());
     let cases = [
         (ConfigFacts { allow_non_public: vec!["10.0.0.0/8".into()], ..config() }, Risky, ["10.0.0.0/8", "allow_non_public"]),
-        (ConfigFacts { listen: everywhere, ..config() }, Risky, ["0.0.0.0:9464", "loopback"]),
+        (ConfigFacts { listen: everywhere, ..config() }, Risky, ["the page is off", "loopback"]),
+        (ConfigFacts { listen: everywhere, has_http_token: true, ..config() }, Risky, ["unencrypted", "TLS"]),
         (
             ConfigFacts { open_files: vec!["/run/db".into()], ..config() },
             Risky,
