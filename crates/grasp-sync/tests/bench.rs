@@ -46,8 +46,7 @@ fn every_live_event_is_timed() {
 
 #[test]
 fn a_line_delays_what_it_carries() {
-    let near = measured(&["history", "--events", "100", "--upstreams", "1"]);
     let far = measured(&["history", "--events", "100", "--upstreams", "1", "--rtt", "400ms"]);
-    let name = "last event at home after";
-    assert!(figure(&far, name) > 1_200.0 && figure(&far, name) > figure(&near, name), "{far:#}");
+    // The upgrade, the exchange and the fetch: three round trips, one after the other.
+    assert!(figure(&far, "last event at home after") > 1_200.0, "{far:#}");
 }
