@@ -27,6 +27,9 @@ const COMMENTS: usize = 4;
 
 /// From the last drop to the end: a link that was dropped again and again before it ended a batch waits longer each time.
 const LIMIT: Duration = Duration::from_secs(180);
+/// Events that home had not answered for when the time in which an ended link brings home what it read was over: the next link
+/// reads them again. None on most runs, the announcements of one or two upstreams on others.
+const UNANSWERED: u64 = 400;
 /// Events in flight at a drop: a chunk of the proxy, which the client's side of a reset connection may never read.
 const IN_FLIGHT: u64 = 16 * 1024 / 400;
 
@@ -75,7 +78,7 @@ async fn a_hundred_drops_during_a_backfill_lose_nothing_and_take_no_history_twic
     let news: u64 = upstreams.iter().map(|upstream| upstream.reads_again(&upstream.news)).sum();
     println!("on the wire {history} events of the history came again, and {news} of the present");
     // What the system took from its sockets it took once, and again only what it asks for by time.
-    assert!(taken <= expected.len() as u64 + news, "{taken} taken of {}", expected.len());
+    assert!(taken <= expected.len() as u64 + news + UNANSWERED, "{taken} taken of {}", expected.len());
     assert!(history <= IN_FLIGHT * u64::from(UPSTREAMS * DROPS_EACH), "{history}");
     // Each link asks for the last quarter of an hour by pages (S9), which read their oldest second twice.
     let news_of_all = u64::from(UPSTREAMS * 2 * DROPS_EACH);
