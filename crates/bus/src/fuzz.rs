@@ -3,12 +3,13 @@
 pub use crate::nats::message;
 
 #[cfg(test)]
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn whatever_is_read_from_the_bus_is_written_as_it_was() {
-        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/message");
-        let files: Vec<_> = std::fs::read_dir(corpus).expect("the corpus is committed").collect();
-        assert!(!files.is_empty());
-        files.into_iter().for_each(|file| super::message(&std::fs::read(file.expect("listed").path()).expect("a file")));
+        super::replay::replay("message", super::message);
     }
 }

@@ -101,17 +101,13 @@ fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
 
-    /// Feeds a body with everything of its corpus.
-    #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may read files")]
-    fn replay(target: &str, body: impl Fn(&[u8])) {
-        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-        let files: Vec<_> = std::fs::read_dir(corpus).expect("the corpus is committed").collect();
-        assert!(!files.is_empty());
-        files.into_iter().for_each(|file| body(&std::fs::read(file.expect("listed").path()).expect("a file")));
-    }
+#[cfg(test)]
+mod tests {
+    use super::replay::replay;
+    use super::*;
 
     #[test]
     fn whatever_is_announced_what_is_read_of_it_is_bounded() {

@@ -85,16 +85,13 @@ fn is_special_v6(address: Ipv6Addr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
 
-    /// Feeds a body with everything of its corpus.
-    fn replay(target: &str, body: impl Fn(&[u8])) {
-        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-        let files: Vec<_> = std::fs::read_dir(corpus).expect("the corpus is committed").collect();
-        assert!(!files.is_empty());
-        files.into_iter().for_each(|file| body(&std::fs::read(file.expect("listed").path()).expect("a file")));
-    }
+#[cfg(test)]
+mod tests {
+    use super::replay::replay;
+    use super::*;
 
     #[test]
     fn whatever_url_is_announced_its_normal_form_is_its_own() {

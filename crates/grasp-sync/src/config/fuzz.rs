@@ -37,12 +37,13 @@ fn plain(config: Config) -> Config {
 }
 
 #[cfg(test)]
+#[path = "../../../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn whatever_stands_in_a_config_file_it_is_taken_or_told() {
-        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/config");
-        let files: Vec<_> = std::fs::read_dir(corpus).expect("the corpus is committed").collect();
-        assert!(!files.is_empty());
-        files.into_iter().for_each(|file| super::file(&std::fs::read(file.expect("listed").path()).expect("a file")));
+        super::replay::replay("config", super::file);
     }
 }
