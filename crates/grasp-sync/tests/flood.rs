@@ -8,7 +8,7 @@ mod common;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::{Embedded, GraspSync, Project, Relay, Running, ids, until_home_has};
+use common::{Embedded, GraspSync, Project, Relay, Running, ids};
 use model::{DownClass, NextWhy, RelayUrl};
 use testkit::hostile::{Behaviour, Flood, Link, Negentropy};
 use testkit::{HostileRelay, wait_for, wait_until};
@@ -79,7 +79,7 @@ async fn x5_a_relay_that_floods_is_left_alone_for_a_while_and_the_other_one_come
     let expected = ids(&history);
     wait_until("the healthy upstream's history", common::PATIENCE, || async { expected.is_subset(&home.held().await) }).await;
     project.in_the_present();
-    arrives(&mut project, &healthy, &home).await;
+    common::reply_arrives(&mut project, &healthy, &home).await;
     assert_eq!(flooding.connections(), before, "it is left alone");
 }
 
@@ -97,7 +97,7 @@ async fn x5_all_attacks_at_once_cost_neither_memory_nor_log_nor_the_time_of_anot
     project.in_the_present();
     let mut undisturbed = Duration::ZERO;
     for _ in 0..5 {
-        undisturbed = undisturbed.max(arrives(&mut project, &healthy, &home).await);
+        undisturbed = undisturbed.max(common::reply_arrives(&mut project, &healthy, &home).await);
     }
     let before = running.resident_bytes();
     let rounds: u32 = std::env::var("GRASP_SYNC_FLOOD_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
@@ -142,7 +142,7 @@ async fn one_round(round: u32, (project, healthy, home): (&mut Project, &Relay, 
     let began = Instant::now();
     let mut seen = Seen { slowest: Duration::ZERO, most: 0, log: 0 };
     while began.elapsed() < ROUND {
-        seen.slowest = seen.slowest.max(arrives(project, healthy, home).await);
+        seen.slowest = seen.slowest.max(common::reply_arrives(project, healthy, home).await);
         seen.most = seen.most.max(running.resident_bytes());
     }
     let idle = attackers.iter().filter(|attacker| attacker.connections() == 0).count();
@@ -156,13 +156,4 @@ async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static
     static ASIDE: OnceLock<Runtime> = OnceLock::new();
     let runtime = ASIDE.get_or_init(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
     runtime.spawn(work).await.unwrap()
-}
-
-/// A comment on the healthy upstream's repository comes home, live.
-async fn arrives(project: &mut Project, healthy: &Relay, home: &Relay) -> Duration {
-    let reply = project.reply(&format!("{:?}", Instant::now()));
-    healthy.receives([&reply]).await;
-    let published = Instant::now();
-    until_home_has(home, reply.id).await;
-    published.elapsed()
 }

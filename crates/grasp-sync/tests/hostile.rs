@@ -13,7 +13,7 @@ mod matrix;
 use std::time::{Duration, Instant};
 
 use cell::{Cell, Look};
-use common::{Embedded, Project, Relay, ids, until_home_has, until_home_holds};
+use common::{Embedded, Project, Relay, ids, until_home_holds};
 use futures_util::future::join_all;
 use model::{LinkView, UpstreamStatus};
 use testkit::hostile::{Behaviour, Link};
@@ -72,7 +72,7 @@ async fn scenario_10_a_hundred_black_holes_do_not_delay_a_healthy_upstream() {
     until_home_holds(&home, &ids(&history)).await;
     let all = began.elapsed();
     project.in_the_present();
-    let live = arrives(&mut project, &healthy, &home).await;
+    let live = common::reply_arrives(&mut project, &healthy, &home).await;
     println!("beside 100 black holes: the first event after {first:?}, all after {all:?}, a live one {live:?} after its OK");
     assert!(first < stretched(Duration::from_secs(2)), "{first:?}");
     wait_until("every hole to be dialed", common::PATIENCE, || async { holes.iter().all(|hole| hole.connections() > 0) }).await;
@@ -103,7 +103,7 @@ async fn beside_a_healthy_one(cells: Vec<Cell>, undisturbed: Duration) {
     let mut slowest = Duration::ZERO;
     let longest = seen.iter().map(|one| one.cell.bound).max().expect("there are cells");
     while began.elapsed() < stretched(longest) && seen.iter().any(|one| one.took.is_none()) {
-        slowest = slowest.max(arrives(&mut project, &healthy, &home).await);
+        slowest = slowest.max(common::reply_arrives(&mut project, &healthy, &home).await);
         look_at(&mut seen, &system, &home, began).await;
     }
     print_matrix(&seen);
@@ -121,15 +121,6 @@ impl Seen {
     fn is_in_time(&self) -> bool {
         self.took.is_some_and(|took| took <= stretched(self.cell.bound))
     }
-}
-
-/// A comment on the healthy upstream's repository comes home, live.
-async fn arrives(project: &mut Project, healthy: &Relay, home: &Relay) -> Duration {
-    let reply = project.reply(&format!("{:?}", Instant::now()));
-    healthy.receives([&reply]).await;
-    let published = Instant::now();
-    until_home_has(home, reply.id).await;
-    published.elapsed()
 }
 
 async fn look_at(seen: &mut [Seen], system: &Embedded, home: &Relay, began: Instant) {

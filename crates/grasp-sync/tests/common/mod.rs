@@ -23,7 +23,7 @@ pub(crate) use recorder::Recorder;
 pub(crate) use relay::Relay;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::EventId;
 use testkit::wait_for;
@@ -72,4 +72,13 @@ impl Difference {
 /// The present, in Unix seconds.
 pub(crate) fn now() -> u64 {
     model::Timestamp::now().as_secs()
+}
+
+/// A comment on a project that lives on the upstream comes home, live. Says how long after the upstream had it.
+pub(crate) async fn reply_arrives(project: &mut Project, upstream: &Relay, home: &Relay) -> Duration {
+    let reply = project.reply(&format!("{:?}", Instant::now()));
+    upstream.receives([&reply]).await;
+    let published = Instant::now();
+    until_home_has(home, reply.id).await;
+    published.elapsed()
 }
