@@ -12,7 +12,7 @@ use bus::{Origin, Received};
 use engine::conduct::{Excess, SHORTEST_BAN_SECS};
 use engine::gate::CopyFault;
 use engine::rules::REDIAL_SECS;
-use engine::session::{Frame, Input, Output, Request, Session, Verdict};
+use engine::session::{Frame, Input, Output, Request, Session, Ticket, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
     Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, Event, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
@@ -29,7 +29,8 @@ use crate::document::News;
 use crate::fence::Fence;
 use crate::hosts::HostShare;
 use crate::identity::Signer;
-use crate::intake::{Offer, Settled, Shared, What, take_in};
+use crate::intake::{Awaited, Offer, Settled, Shared, What, take_in};
+use crate::late::Outcomes;
 use crate::lines::Line;
 use crate::load::Share;
 use crate::means::Means;
@@ -156,7 +157,7 @@ async fn open<'a>(
         info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
     }
     let (offers, taken) = mpsc::channel(4);
-    let (settled_to, settled) = mpsc::unbounded_channel();
+    let (settled_to, settled) = Outcomes::of_session(assignment.role, &shared.late);
     tokio::spawn(take_in(Arc::clone(shared), assignment.role, taken));
     let now = Instant::now();
     let (news, asking) = means.news(assignment, &shared.gates);
@@ -210,7 +211,7 @@ struct Link<'a> {
     sets: Sets,
     offers: mpsc::Sender<Vec<Offer>>,
     settled: mpsc::UnboundedReceiver<Settled>,
-    settled_to: mpsc::UnboundedSender<Settled>,
+    settled_to: Outcomes,
     leash: Leash,
     /// Set once the link has ended: what is reported then is not waited for longer.
     drains_until: Option<Instant>,
@@ -262,12 +263,14 @@ impl Link<'_> {
         };
         if self.leash.fence.has_fallen() {
             // Somebody else may have this upstream by now; whatever we said of it would be refused.
+            self.leave_outcomes();
             return ended;
         }
         if ended.class == DownClass::Closed {
             self.session.link_lost(self.shared.hosts.now());
         }
         self.drain().await;
+        self.leave_outcomes();
         ended
     }
 
@@ -293,9 +296,11 @@ impl Link<'_> {
             Happened::Settled(Some(settled)) => self.take_settled(settled),
             Happened::Order(Some(order)) => self.take_order(order),
             Happened::Worked(mut input) => {
-                // Another session, or another filter of this one, brought it home since the set was loaded.
-                if let Input::Reconciled { need, .. } = &mut input {
-                    self.shared.desk.drop_recent(need);
+                // Another session, or another filter of this one, brought it home since the set was loaded, or is about to.
+                if let Input::Reconciled { unit, need, awaited, .. } = &mut input {
+                    let ticket = Ticket { unit: Some(*unit), ..Ticket::default() };
+                    let waiter = || Awaited { ticket, settled: self.settled_to.clone() };
+                    *awaited = self.shared.desk.await_known(need, waiter);
                 }
                 self.handle(input);
                 self.report_lost().await?;
@@ -449,12 +454,10 @@ impl Link<'_> {
     }
 
     fn settle(&mut self, Settled { ticket, event, weight, what }: Settled) {
-        self.in_flight -= 1;
-        self.share.give_back(weight);
-        if self.in_flight == 0 {
-            self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
+        if !matches!(what, What::Elsewhere { .. }) {
+            self.has_landed(weight);
+            metrics::event(self.assignment.role, &what);
         }
-        metrics::event(self.assignment.role, &what);
         let what = match what {
             What::Fresh(row) => {
                 self.rows_since.get_or_insert_with(Instant::now);
@@ -463,9 +466,25 @@ impl Link<'_> {
                 engine::session::Settled::Fresh
             }
             What::Known => engine::session::Settled::Known,
+            What::Elsewhere { created_at: Some(created_at) } => {
+                if let Some(unit) = ticket.unit {
+                    self.sets.fetched(unit, event, created_at);
+                }
+                engine::session::Settled::Known
+            }
+            What::Elsewhere { created_at: None } => engine::session::Settled::NotBrought,
             What::Faulty { fault: _, frame } => engine::session::Settled::Forged { frame },
         };
         self.handle(Input::Settled { ticket, event, what });
+    }
+
+    /// An event that this link has read is no longer on its way.
+    fn has_landed(&mut self, weight: usize) {
+        self.in_flight -= 1;
+        self.share.give_back(weight);
+        if self.in_flight == 0 {
+            self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
+        }
     }
 
     async fn tick(&mut self) -> Result<(), Ended> {
@@ -536,6 +555,7 @@ impl Link<'_> {
     /// Outcomes so far, and the batches that moved.
     async fn report_progress(&mut self) -> Result<(), Ended> {
         self.reported = Instant::now();
+        self.rows.extend(self.shared.late.take(ROWS_AT_ONCE));
         let batches = self.session.take_moved();
         if self.rows.is_empty() && batches.is_empty() && self.counts == BatchCounts::default() {
             return Ok(());
@@ -589,7 +609,16 @@ impl Link<'_> {
         }
     }
 
-    /// After the end: events on their way get their outcome reported, within bounds. What is left is asked for again.
+    /// Outcomes that this session reports no more: another one does.
+    fn leave_outcomes(&mut self) {
+        self.settled.close();
+        while let Ok(settled) = self.settled.try_recv() {
+            self.settled_to.keep(settled);
+        }
+        self.shared.late.keep(self.rows.drain(..));
+    }
+
+    /// After the end: events on their way get their outcome reported, within bounds. The rest is left to others.
     async fn drain(&mut self) {
         let deadline = Instant::now() + DRAIN;
         self.drains_until = Some(deadline);
