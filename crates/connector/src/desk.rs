@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::EventId;
+use model::{EventId, Timestamp};
 use tokio::time::Instant;
 
 /// Ids kept after their outcome, at most so many and for so long: longer than any ledger write waits. What the ledger forgets
@@ -26,11 +26,25 @@ pub(crate) struct Waiting<W, N> {
     pub(crate) named: Vec<N>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    created_at: Timestamp,
+    is_at_home: bool,
+}
+
+/// What an exchange need not fetch of what it was named.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Spared {
+    /// On their way.
+    pub(crate) awaited: usize,
+    /// Had their outcome a moment ago; the ledger may not show them yet.
+    pub(crate) recent: Vec<(EventId, Timestamp)>,
+}
+
 #[derive(Debug)]
 struct Inner<W, N> {
     on_the_way: HashMap<EventId, Waiting<W, N>>,
-    /// Whether home holds it.
-    recent: HashMap<EventId, bool>,
+    recent: HashMap<EventId, Arrived>,
     order: VecDeque<(EventId, Instant)>,
 }
 
@@ -69,9 +83,9 @@ impl<W, N> Desk<W, N> {
     }
 
     /// The event has its outcome: all who waited for it.
-    pub(crate) fn finish(&self, id: EventId, is_at_home: bool) -> Waiting<W, N> {
+    pub(crate) fn finish(&self, id: EventId, created_at: Timestamp, is_at_home: bool) -> Waiting<W, N> {
         let mut inner = self.lock();
-        inner.remember(id, is_at_home);
+        inner.remember(id, Arrived { created_at, is_at_home });
         inner.on_the_way.remove(&id).unwrap_or_else(Waiting::nobody)
     }
 
@@ -88,27 +102,28 @@ impl<W, N> Desk<W, N> {
         }
     }
 
-    /// Leaves in `ids` those that have to be fetched. Those that had their outcome a moment ago are left out: the ledger may not
-    /// show them yet. For those that are on their way `waiter` waits; answers with how many.
-    pub(crate) fn await_known(&self, ids: &mut Vec<EventId>, waiter: impl Fn() -> N) -> usize {
+    /// Leaves in `ids` those that have to be fetched. For those that are on their way `waiter` waits.
+    pub(crate) fn spare(&self, ids: &mut Vec<EventId>, waiter: impl Fn() -> N) -> Spared {
         let mut inner = self.lock();
         inner.let_go();
-        let mut awaited = 0;
-        ids.retain(|id| match inner.on_the_way.get_mut(id) {
-            Some(waiting) => {
+        let mut spared = Spared { awaited: 0, recent: Vec::new() };
+        ids.retain(|id| {
+            if let Some(waiting) = inner.on_the_way.get_mut(id) {
                 waiting.named.push(waiter());
-                awaited += 1;
-                false
+                spared.awaited += 1;
+                return false;
             }
-            None => !inner.recent.contains_key(id),
+            let arrived = inner.recent.get(id);
+            spared.recent.extend(arrived.map(|arrived| (*id, arrived.created_at)));
+            arrived.is_none()
         });
-        awaited
+        spared
     }
 
     /// Whether `id` is on its way home, or came there a moment ago. What home serves although it held or refused it is news.
     pub(crate) fn is_at_home_or_on_its_way(&self, id: EventId) -> bool {
         let inner = self.lock();
-        inner.on_the_way.contains_key(&id) || inner.recent.get(&id).is_some_and(|is_at_home| *is_at_home)
+        inner.on_the_way.contains_key(&id) || inner.recent.get(&id).is_some_and(|arrived| arrived.is_at_home)
     }
 
     /// The collections are changed in single steps, so a panic elsewhere cannot have left them half-written.
@@ -124,8 +139,8 @@ impl<W, N> Waiting<W, N> {
 }
 
 impl<W, N> Inner<W, N> {
-    fn remember(&mut self, id: EventId, is_at_home: bool) {
-        if self.recent.insert(id, is_at_home).is_none() {
+    fn remember(&mut self, id: EventId, arrived: Arrived) {
+        if self.recent.insert(id, arrived).is_none() {
             self.order.push_back((id, Instant::now()));
         }
         self.let_go();
@@ -146,6 +161,8 @@ impl<W, N> Inner<W, N> {
 mod tests {
     use super::*;
 
+    const AT: Timestamp = Timestamp::from_secs(7);
+
     fn desk<W>() -> Desk<W, &'static str> {
         Desk::new()
     }
@@ -159,7 +176,7 @@ mod tests {
         let desk = desk();
         assert_eq!(desk.take(id(1), "a"), Place::First("a"));
         assert_eq!(desk.take(id(1), "b"), Place::Waiting);
-        assert_eq!(desk.finish(id(1), true).offers, ["b"]);
+        assert_eq!(desk.finish(id(1), AT, true).offers, ["b"]);
         assert_eq!(desk.take(id(1), "c"), Place::Known("c"));
     }
 
@@ -168,11 +185,12 @@ mod tests {
         let desk = desk();
         assert_eq!(desk.take(id(1), ()), Place::First(()));
         assert_eq!(desk.take(id(2), ()), Place::First(()));
-        desk.finish(id(1), true);
+        desk.finish(id(1), AT, true);
         let mut needed = vec![id(1), id(2), id(3)];
-        assert_eq!(desk.await_known(&mut needed, || "the exchange"), 1);
+        let spared = desk.spare(&mut needed, || "the exchange");
+        assert_eq!(spared, Spared { awaited: 1, recent: vec![(id(1), AT)] });
         assert_eq!(needed, [id(3)]);
-        assert_eq!(desk.finish(id(2), true).named, ["the exchange"], "it has its outcome when it has it");
+        assert_eq!(desk.finish(id(2), AT, true).named, ["the exchange"], "it has its outcome when it has it");
     }
 
     #[test]
@@ -181,7 +199,7 @@ mod tests {
         for (n, is_at_home) in [(1, true), (2, false)] {
             assert_eq!(desk.take(id(n), ()), Place::First(()));
             assert!(desk.is_at_home_or_on_its_way(id(n)), "its outcome is told by who writes it");
-            desk.finish(id(n), is_at_home);
+            desk.finish(id(n), AT, is_at_home);
             assert_eq!(desk.is_at_home_or_on_its_way(id(n)), is_at_home);
         }
     }
@@ -190,7 +208,7 @@ mod tests {
     async fn what_had_its_outcome_a_while_ago_is_the_ledgers_to_know() {
         let desk = desk();
         assert_eq!(desk.take(id(1), ()), Place::First(()));
-        desk.finish(id(1), false);
+        desk.finish(id(1), AT, false);
         tokio::time::advance(RECENT_AGE).await;
         assert_eq!(desk.take(id(1), ()), Place::Known(()));
         tokio::time::advance(Duration::from_secs(1)).await;

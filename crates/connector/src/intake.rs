@@ -21,7 +21,7 @@ use crate::gates::Gates;
 use crate::git_news::GitNews;
 use crate::hosts::Hosts;
 use crate::late::{Late, Outcomes};
-use crate::load::Load;
+use crate::load::{Ids, Load};
 use crate::releases;
 use crate::sink::Sink;
 use crate::verify::Verifier;
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) verifier: Verifier,
     pub(crate) hosts: Hosts,
     pub(crate) load: Load,
+    pub(crate) ids: Ids,
     pub(crate) gates: Arc<Gates>,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
@@ -241,7 +242,7 @@ fn finish_or_hold(shared: &Arc<Shared>, offer: Offer, outcome: Outcome, words: &
 /// The outcome is final: all who wait for the event are told. What home holds is discovered first.
 fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
     let id = offer.event.id;
-    let waiting = shared.desk.finish(id, outcome.is_at_home());
+    let waiting = shared.desk.finish(id, offer.event.created_at, outcome.is_at_home());
     waiting.offers.into_iter().for_each(|offer| offer.settle(What::Known));
     waiting.named.into_iter().for_each(|one| one.settle(id, Some(offer.event.created_at)));
     let row = offer.row(outcome, words);

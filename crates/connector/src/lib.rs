@@ -116,6 +116,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         verifier: verify::Verifier::new(),
         hosts: hosts::Hosts::new(),
         load: load::Load::default(),
+        ids: load::Ids::default(),
         gates,
         sink,
         discoveries,

@@ -12,10 +12,11 @@ use bus::{Origin, Received};
 use engine::conduct::{Excess, SHORTEST_BAN_SECS};
 use engine::gate::CopyFault;
 use engine::rules::REDIAL_SECS;
-use engine::session::{Frame, Input, Output, Request, Session, Ticket, Verdict};
+use engine::session::{Frame, Input, Output, Request, Session, Ticket, UnitId, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
-    Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, Event, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
+    Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, Event, EventId, LedgerRow, Order, Report, Role, Said, Timestamp,
+    UpGranted,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -32,7 +33,7 @@ use crate::identity::Signer;
 use crate::intake::{Awaited, Offer, Settled, Shared, What, take_in};
 use crate::late::Outcomes;
 use crate::lines::Line;
-use crate::load::Share;
+use crate::load::{Named, Share};
 use crate::means::Means;
 use crate::metrics;
 use crate::sets::{Sets, Source};
@@ -52,7 +53,8 @@ pub(crate) const PING_AFTER: Duration = Duration::from_secs(30);
 pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 /// A write that does not get through.
 pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// At the end, outcomes of events on their way are waited for this long.
+/// At the end, outcomes of events on their way are waited for this long, and reported by the end of `DRAIN`.
+const LAST_OUTCOMES: Duration = Duration::from_secs(4);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ids of one report of lost events: about 270 kB.
 const LOST_AT_ONCE: usize = 4_000;
@@ -194,6 +196,7 @@ async fn open<'a>(
         sequence: 0,
         in_flight: 0,
         share: shared.load.share(),
+        named: shared.ids.of_a_link(),
     })
 }
 
@@ -226,6 +229,7 @@ struct Link<'a> {
     sequence: u64,
     in_flight: usize,
     share: Share,
+    named: Named,
 }
 
 /// Why a link ended.
@@ -296,13 +300,11 @@ impl Link<'_> {
             Happened::Settled(Some(settled)) => self.take_settled(settled),
             Happened::Order(Some(order)) => self.take_order(order),
             Happened::Worked(mut input) => {
-                // Another session, or another filter of this one, brought it home since the set was loaded, or is about to.
                 if let Input::Reconciled { unit, need, awaited, .. } = &mut input {
-                    let ticket = Ticket { unit: Some(*unit), ..Ticket::default() };
-                    let waiter = || Awaited { ticket, settled: self.settled_to.clone() };
-                    *awaited = self.shared.desk.await_known(need, waiter);
+                    *awaited = self.spare(*unit, need);
                 }
                 self.handle(input);
+                self.bound_ids();
                 self.report_lost().await?;
             }
             Happened::Frame(frame) => self.read(frame).await?,
@@ -317,6 +319,25 @@ impl Link<'_> {
 
     fn has_room(&self) -> bool {
         self.in_flight < IN_FLIGHT && self.share.has_room()
+    }
+
+    /// Leaves in `need` what has to be fetched. The rest another session, or another filter of this one, has brought home since the
+    /// set was loaded, or is about to; answers with how many are still on their way.
+    fn spare(&mut self, unit: UnitId, need: &mut Vec<EventId>) -> usize {
+        let ticket = Ticket { unit: Some(unit), ..Ticket::default() };
+        let spared = self.shared.desk.spare(need, || Awaited { ticket, settled: self.settled_to.clone() });
+        for (id, created_at) in spared.recent {
+            self.sets.fetched(unit, id, created_at);
+        }
+        spared.awaited
+    }
+
+    /// Ids that relays name are memory: for all links together there is so much.
+    fn bound_ids(&mut self) {
+        if !self.named.are(self.session.ids_named()) {
+            self.session.give_up_ids(self.shared.hosts.now());
+            self.named.are(self.session.ids_named());
+        }
     }
 
     /// Tells the session what happened, with all that is known of its host.
@@ -513,7 +534,10 @@ impl Link<'_> {
                 }
                 Output::LoadSet { unit, filter, again, most } => self.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => self.sets.reconcile(unit, message),
-                Output::DropSet { unit } => self.sets.drop_set(unit),
+                Output::DropSet { unit } => {
+                    self.sets.drop_set(unit);
+                    self.bound_ids();
+                }
                 Output::Sign { challenge } => {
                     if let Some((id, json)) = self.signer.sign(&challenge) {
                         self.handle(Input::Signed { id, json });
@@ -564,7 +588,13 @@ impl Link<'_> {
         let rows = std::mem::take(&mut self.rows);
         let counts = std::mem::take(&mut self.counts);
         metrics::traffic(self.assignment.role, &counts);
-        self.report(Said::Progress { batches, rows, counts }).await
+        let last = self.drains_until.map(|_| rows.clone());
+        let reported = self.report(Said::Progress { batches, rows, counts }).await;
+        if reported.is_err() {
+            // A row that is told twice is one row.
+            self.shared.late.keep(last.into_iter().flatten());
+        }
+        reported
     }
 
     /// What home has lost, a restored backup for example, is void on the books, and comes again with the next refreshes.
@@ -620,8 +650,9 @@ impl Link<'_> {
 
     /// After the end: events on their way get their outcome reported, within bounds. The rest is left to others.
     async fn drain(&mut self) {
-        let deadline = Instant::now() + DRAIN;
-        self.drains_until = Some(deadline);
+        let now = Instant::now();
+        let deadline = now + LAST_OUTCOMES;
+        self.drains_until = Some(now + DRAIN);
         while self.in_flight > 0 {
             let Ok(Some(settled)) = tokio::time::timeout_at(deadline, self.settled.recv()).await else { break };
             self.settle(settled);

@@ -200,6 +200,20 @@ impl Session {
         self.fetch_ids(id, now);
     }
 
+    /// Ids that relays have named in the exchanges of this link, and that are kept until their pass ends: about 80 bytes each.
+    #[must_use]
+    pub fn ids_named(&self) -> usize {
+        self.exchanges().map(|(_, exchange)| exchange.named.len()).sum()
+    }
+
+    /// More ids are kept than there is room for: the exchange that named most of them reads pages instead.
+    pub fn give_up_ids(&mut self, now: Now) {
+        let most = self.exchanges().max_by_key(|(_, exchange)| exchange.named.len()).map(|(id, _)| id);
+        if let Some(id) = most {
+            self.walk_instead(id, "all links together were named more ids than there is room for", false, now);
+        }
+    }
+
     /// I8: a pass ends when its events are settled. One that needed something is followed by a closing pass: "done" of an
     /// exchange is no proof, nothing needed is.
     pub(super) fn end_pass(&mut self, id: UnitId, now: Now) {

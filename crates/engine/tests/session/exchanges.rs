@@ -40,6 +40,23 @@ fn s12_what_somebody_else_brings_home_is_awaited_and_not_fetched() {
     assert_eq!(Shell::ids_of(&shell.landed), BTreeSet::from([forged]), "the closing pass names it again");
 }
 
+#[test]
+fn x5_an_exchange_whose_ids_have_no_room_any_more_reads_pages_and_loses_nothing() {
+    let mut shell = Shell::fresh(ModelRelay::with(history(300)));
+    shell.settles = false;
+    shell.fetch(1, &["alpha"], Method::Negentropy);
+    assert_eq!(shell.session.ids_named(), 300);
+    let now = shell.now();
+    shell.session.give_up_ids(now);
+    assert_eq!(shell.session.ids_named(), 0);
+    shell.settles = true;
+    shell.settle_all();
+    shell.pass(60_000);
+    assert!(shell.is_complete(1), "{:?}", shell.said);
+    assert_eq!(shell.ledger, Shell::ids_of(&history(300)));
+    assert_eq!(refusals(&shell), 0, "its negentropy is none the worse");
+}
+
 fn falls_back(shape: Negentropy, within_ms: u64) {
     let mut shell = Shell::fresh(ModelRelay { negentropy: shape.clone(), ..ModelRelay::with(history(30)) });
     shell.fetch(1, &["alpha"], Method::Negentropy);
