@@ -24,7 +24,7 @@ const DIRECTIONS: [(&str, &[&str], &str); 8] = [
 ];
 
 /// A library, the crates that may use it, and why no other.
-const LIVES_ONLY_IN: [(&str, &[&str], &str); 12] = [
+const LIVES_ONLY_IN: [(&str, &[&str], &str); 14] = [
     // The fixtures read what state has written, to judge it.
     ("sqlx", &["state", "testkit"], "state is the database's only reader and writer"),
     ("async-nats", &["bus"], "NATS is one of two adapters of the bus; nobody else may rely on it"),
@@ -39,6 +39,8 @@ const LIVES_ONLY_IN: [(&str, &[&str], &str); 12] = [
     ("opentelemetry-otlp", &["grasp-sync"], "who counts does not choose where the figures go"),
     ("axum", &["grasp-sync"], "a process answers about itself in one place"),
     ("clap", &["grasp-sync"], "arguments, environment and exit codes belong to the process"),
+    ("clap_complete", &["grasp-sync"], "arguments, environment and exit codes belong to the process"),
+    ("clap_mangen", &["grasp-sync"], "arguments, environment and exit codes belong to the process"),
 ];
 
 /// A library, the crates that may never use it, and why.
