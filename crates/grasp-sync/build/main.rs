@@ -1,5 +1,6 @@
 //! Tells the program what it was built from: commit, compiler, target. A debug build names no commit, or every commit would
 //! build all tests anew.
+#![allow(clippy::print_stdout, reason = "cargo listens there")]
 
 mod checkout;
 
