@@ -3,6 +3,7 @@
 //! `upgrades/<store>/<number>.sql` are rows of the time of that migration. A new migration is met here without a word; one that
 //! adds tables or columns deserves rows of its own.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stderr, reason = "a failure is preceded by the schema that it is about")]
 
 #[path = "cases/world.rs"]
 #[allow(dead_code, reason = "a case needs some of its words")]
