@@ -13,6 +13,10 @@ check:
     scripts/sim-mutants --check
     scripts/check-dependencies
 
+# Write docs/reference anew from the code
+reference:
+    GRASP_SYNC_WRITE_REFERENCE=1 cargo test -p grasp-sync --test reference
+
 # Every test but the slow suite; installs what the tests start
 test *arguments:
     scripts/test {{arguments}}

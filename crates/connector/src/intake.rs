@@ -12,7 +12,7 @@ use engine::gate::{AtTheGate, CopyFault};
 use engine::session::Ticket;
 use model::{Bar, Event, EventId, LedgerRow, Outcome, Role, Stored, UpstreamId, ledger_refs_of, shortened};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::desk::{Desk, Place};
@@ -54,6 +54,8 @@ pub(crate) struct Offer {
     pub(crate) from_private_peer: bool,
     /// What it costs in memory (bytes).
     pub(crate) weight: usize,
+    /// When the frames before it were read: less than a turn of its session ago.
+    pub(crate) read: Instant,
     pub(crate) settled: mpsc::UnboundedSender<Settled>,
 }
 
@@ -63,6 +65,7 @@ pub(crate) struct Settled {
     pub(crate) ticket: Ticket,
     pub(crate) event: EventId,
     pub(crate) weight: usize,
+    pub(crate) read: Instant,
     pub(crate) what: What,
 }
 
@@ -79,7 +82,8 @@ pub(crate) enum What {
 impl Offer {
     fn settle(self, what: What) {
         // A session that has ended does not wait for outcomes; home's ledger is repaired by the next exchange.
-        let _ = self.settled.send(Settled { ticket: self.ticket, event: self.event.id, weight: self.weight, what });
+        let Self { ticket, weight, read, .. } = self;
+        let _ = self.settled.send(Settled { ticket, event: self.event.id, weight, read, what });
     }
 
     fn row(&self, outcome: Outcome, words: &str) -> LedgerRow {

@@ -46,6 +46,7 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     let mut queue = Queue::default();
     let mut active: JoinSet<Activated> = JoinSet::new();
     loop {
+        metrics::waiting(queue.dirty.len());
         while let Some(upstream) = queue.next(active.len()) {
             let span = info_span!("plan", %upstream);
             active.spawn(activate(Arc::clone(&bus), state.clone(), settings.clone(), upstream).instrument(span));
@@ -82,8 +83,9 @@ async fn listen(bus: &dyn Bus) -> Notices {
 
 /// One look at one upstream. Takes no input: it reads the world again.
 async fn activate(bus: Arc<dyn Bus>, state: StateClient, settings: Settings, upstream: UpstreamId) -> Activated {
+    let began = Instant::now();
     let ended = look_and_order(&*bus, &state, &settings, upstream).await;
-    metrics::activation(&ended);
+    metrics::activation(&ended, began.elapsed());
     match ended {
         Ok(look_again) => (upstream, look_again.map(from_now)),
         Err(error) if error.is_being_planned() => (upstream, Some(TURN_RETRY)),
@@ -123,11 +125,15 @@ async fn order(
     let plan = plan(look, &settings.policy, (settings.roll)());
     debug!(upstream = %look.url, plan = %plan.report, "planned");
     let granted = match plan.claim(look) {
-        Some(claim) => state.claim(claim, settings.name.clone()).await?.batches,
+        Some(claim) => {
+            metrics::claimed(&claim);
+            state.claim(claim, settings.name.clone()).await?.batches
+        }
         None => Vec::new(),
     };
     let look_again = plan.look_again;
     for ask in plan.orders(&granted) {
+        metrics::ordered(&ask);
         bus.order(Order { upstream: look.upstream, epoch: look.epoch, ask }).await?;
     }
     Ok(look_again)

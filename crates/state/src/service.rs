@@ -87,6 +87,7 @@ async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
         let timed = metrics::taking_in();
         let applied = store.report(&delivery.report).await;
         drop(timed);
+        metrics::took_in(&applied);
         match applied {
             Ok(dirty) => break notify_all(bus, &dirty),
             // A report of an older epoch changes nothing; taking it again would not either.
@@ -143,7 +144,10 @@ async fn answer(store: &dyn Store, query: Query) -> Answer {
     let _timed = metrics::answering(&query);
     let answered = match query {
         Query::Lease(request) => store.lease(&request).await.map(Answer::Leases),
-        Query::Discover(discovery) => store.discover(&discovery).await.map(Answer::Discovered),
+        Query::Discover(discovery) => {
+            let dirty = store.discover(&discovery).await;
+            dirty.inspect(|_| metrics::discovered(&discovery)).map(Answer::Discovered)
+        }
         Query::Up { upstream, epoch } => store.up(upstream, epoch).await.map(Answer::Up),
         Query::Snapshot { upstream, planner } => {
             look(store, upstream, &planner).await.map(|look| Answer::Snapshot(Box::new(look)))

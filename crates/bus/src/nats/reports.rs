@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 
 use super::connect::NatsSettings;
 use super::envelope::{self, Unreadable};
-use crate::{BusError, Delivery, Origin};
+use crate::{BusError, Delivery, Origin, metrics};
 
 const STREAM: &str = "REPORTS";
 /// One consumer for all state replicas.
@@ -178,6 +178,9 @@ async fn forward(
 }
 
 async fn delivery(message: async_nats::jetstream::Message, settings: &NatsSettings) -> Option<Delivery> {
+    if let Ok(info) = message.info() {
+        metrics::delivered(info.delivered, info.pending);
+    }
     let (message, receipt) = message.split();
     let headers = message.headers.as_ref();
     let kind = match envelope::read::<Report>(headers, &message.payload, settings.reads) {
@@ -188,6 +191,7 @@ async fn delivery(message: async_nats::jetstream::Message, settings: &NatsSettin
         }
         Err(Unreadable::Content(why)) => {
             // What it told is told again: its batch runs out, its link ends with its lease.
+            metrics::lost("report");
             error!(subject = %message.subject, why, "a report cannot be read and is dropped");
             AckKind::Term
         }

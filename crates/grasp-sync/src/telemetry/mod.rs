@@ -4,8 +4,7 @@
 //! carries data only, and never the data path's time: queues to the collector are bounded, and what does not fit is
 //! dropped and counted.
 
-#[cfg(test)]
-mod catalogue;
+pub mod catalogue;
 mod collector;
 pub(crate) mod figures;
 mod log;
