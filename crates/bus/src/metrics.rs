@@ -14,7 +14,7 @@ static REDELIVERED: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("grasp_sync.bus.redelivered", "reports that came again because nobody had acknowledged them"));
 static WAITING: LazyLock<Gauge<u64>> = LazyLock::new(|| {
     let meter = global::meter("bus");
-    meter.u64_gauge("grasp_sync.bus.waiting").with_description("reports behind the last one that was delivered").build()
+    meter.u64_gauge("grasp_sync.bus.waiting").with_description("reports in the stream that nobody has acknowledged yet").build()
 });
 
 /// Upper bounds in seconds: from a call inside a process to where a question is given up.
@@ -29,17 +29,27 @@ fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
     global::meter("bus").u64_counter(name).with_description(description).build()
 }
 
+/// Said once, when a process meets others: nobody sees a step from nothing.
+pub(crate) fn begin() {
+    ["connection", "slow-consumer", "report"].map(|what| LOSSES.add(0, &[KeyValue::new("what", what)]));
+    REDELIVERED.add(0, &[]);
+}
+
 /// Lost: a `connection`, messages of a `slow-consumer`, or a `report` that nobody can read.
 pub(crate) fn lost(what: &'static str) {
     LOSSES.add(1, &[KeyValue::new("what", what)]);
 }
 
-/// A report was delivered for the so-manieth time, and so many are behind it.
-pub(crate) fn delivered(times: i64, behind: u64) {
+/// A report was delivered for the so-manieth time.
+pub(crate) fn delivered(times: i64) {
     if times > 1 {
         REDELIVERED.add(1, &[]);
     }
-    WAITING.record(behind, &[]);
+}
+
+/// So many reports are in the stream.
+pub(crate) fn waiting(reports: u64) {
+    WAITING.record(reports, &[]);
 }
 
 /// A question has its answer, or none.

@@ -13,7 +13,7 @@ use engine::session::Ticket;
 use model::{Bar, Event, EventId, LedgerRow, Outcome, Role, Stored, UpstreamId, ledger_refs_of, shortened};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
-use tracing::debug;
+use tracing::{Span, debug};
 
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
@@ -57,6 +57,8 @@ pub(crate) struct Offer {
     /// When the frames before it were read: less than a turn of its session ago.
     pub(crate) read: Instant,
     pub(crate) settled: mpsc::UnboundedSender<Settled>,
+    /// Of the batch that asked for it; ends when the last event that was read with it has its outcome.
+    pub(crate) span: Span,
 }
 
 /// One offered event has its outcome.

@@ -48,6 +48,12 @@ fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
     global::meter("connector").u64_counter(name).with_description(description).build()
 }
 
+/// Said once, when a connector begins.
+pub(crate) fn begin() {
+    AUDIT_FOUND.add(0, &[]);
+    links::begin();
+}
+
 /// An event of a link of this class has its outcome, so long after it was read.
 pub(crate) fn event(class: Role, what: &What, took: Duration) {
     let outcome = match what {

@@ -22,9 +22,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 
-use crate::dial::Socket;
+use crate::dial::{DialError, Socket};
 use crate::document::News;
 use crate::fence::Fence;
 use crate::hosts::HostShare;
@@ -110,7 +110,7 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, means: Arc<
     }
     let dialed = tokio::select! {
         () = stop.cancelled() => return,
-        dialed = means.dialer.dial(&assignment.url, assignment.role) => dialed,
+        dialed = dial(&means, &assignment) => dialed,
     };
     let (epoch, class, detail, sequence) = match dialed {
         Ok(socket) => match open(&shared, &assignment, (socket, &means), leash).await {
@@ -144,6 +144,23 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, means: Arc<
     if !matches!(timeout(DRAIN, reporting).await, Ok(Ok(()))) {
         debug!("the end of a link was not reported; its lease ends it");
     }
+}
+
+/// One dial, one span of the semantic conventions for networks.
+async fn dial(means: &Means, Assignment { url, role, .. }: &Assignment) -> Result<Socket, DialError> {
+    let span = info_span!(
+        "dial",
+        otel.kind = "client",
+        server.address = %url.host(),
+        server.port = url.port(),
+        network.protocol.name = url.scheme().as_str(),
+        "error.type" = field::Empty,
+    );
+    let dialed = means.dialer.dial(url, *role).instrument(span.clone()).await;
+    if let Err(error) = &dialed {
+        span.record("error.type", error.class().as_str());
+    }
+    dialed
 }
 
 /// Listens for orders of the coming epoch, then asks for it.
@@ -425,7 +442,17 @@ impl Link<'_> {
                     let weight = weight_of(&event, &json);
                     self.share.add(weight);
                     let (event, read) = (Arc::from(event), self.heard);
-                    offers.push(Offer { event, json, ticket, upstream, from_private_peer, weight, read, settled });
+                    offers.push(Offer {
+                        event,
+                        json,
+                        ticket,
+                        upstream,
+                        from_private_peer,
+                        weight,
+                        read,
+                        settled,
+                        span: Span::none(),
+                    });
                 } else if verdict == Verdict::Stray {
                     metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
                 } else if verdict == Verdict::Unwanted {
@@ -447,15 +474,24 @@ impl Link<'_> {
         }
     }
 
-    async fn hand_over(&mut self, offers: Vec<Offer>) {
+    async fn hand_over(&mut self, mut offers: Vec<Offer>) {
         if offers.is_empty() {
             return;
         }
+        self.trace(&mut offers);
         if self.leash.pulse.behind_since.load(Ordering::Relaxed) == 0 {
             self.leash.pulse.behind_since.store(Timestamp::now().as_secs(), Ordering::Relaxed);
         }
         // The intake ends only after this sender is dropped.
         let _ = self.offers.send(offers).await;
+    }
+
+    /// What was read together of a batch is brought home in one span, which ends with the last outcome.
+    fn trace(&self, offers: &mut [Offer]) {
+        let of_batch = |offer: &Offer| self.traces.get(&offer.ticket.batch?);
+        let Some(origin) = offers.iter().find_map(of_batch) else { return };
+        let span = origin.begin(info_span!("bring home", events = offers.len()));
+        offers.iter_mut().for_each(|offer| offer.span = span.clone());
     }
 
     fn take_settled(&mut self, settled: Settled) {

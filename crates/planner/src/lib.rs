@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{AskError, Bus, Look, Notices, StateClient};
+use bus::{AskError, Bus, Look, Notices, Origin, StateClient};
 use engine::plan::plan;
 use engine::rules::Policy;
 use model::{Order, Snapshot, Timestamp, UpstreamId};
@@ -40,6 +40,7 @@ type Activated = (UpstreamId, Option<Duration>);
 /// Plans until `stop`.
 pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken) {
     let Some(notices) = stop.run_until_cancelled(listen(&*bus)).await else { return };
+    metrics::begin();
     let state = StateClient::new(Arc::clone(&bus));
     let mut sweep = interval(settings.sweep);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -48,13 +49,16 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
     loop {
         metrics::waiting(queue.dirty.len());
         while let Some(upstream) = queue.next(active.len()) {
-            let span = info_span!("plan", %upstream);
+            let span = queue.origins.remove(&upstream).unwrap_or_default().begin(info_span!("plan", %upstream));
             active.spawn(activate(Arc::clone(&bus), state.clone(), settings.clone(), upstream).instrument(span));
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            look = notices.next() => match look {
-                Look::At(upstream) => queue.dirty(upstream),
+            (look, origin) = notices.next_of() => match look {
+                Look::At(upstream) => {
+                    queue.origins.entry(upstream).or_insert(origin);
+                    queue.dirty(upstream);
+                }
                 Look::Everywhere => sweep.reset_immediately(),
             },
             Some(done) = active.join_next() => match done {
@@ -145,6 +149,8 @@ struct Queue {
     dirty: BTreeSet<UpstreamId>,
     active: BTreeSet<UpstreamId>,
     again: BTreeMap<UpstreamId, Instant>,
+    /// The traces of those who said that upstreams are dirty.
+    origins: BTreeMap<UpstreamId, Origin>,
 }
 
 impl Queue {

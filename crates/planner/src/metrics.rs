@@ -31,6 +31,12 @@ fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
     global::meter("planner").u64_counter(name).with_description(description).build()
 }
 
+/// Said once, when a planner begins: nobody sees a step from nothing.
+pub(crate) fn begin() {
+    REFRESHES.add(0, &[]);
+    WAITING.record(0, &[]);
+}
+
 /// A look at an upstream ended, after so long.
 pub(crate) fn activation<T>(ended: &Result<T, AskError>, took: Duration) {
     let outcome = match ended {

@@ -25,6 +25,11 @@ fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
     global::meter("state").u64_counter(name).with_description(description).build()
 }
 
+/// Said once, when a state service begins: nobody sees a step from nothing.
+pub(crate) fn begin() {
+    ["applied", "fenced", "failed"].map(|outcome| TAKEN.add(0, &[KeyValue::new("outcome", outcome)]));
+}
+
 /// The store's word on a report. One that failed is tried again, and counted again.
 pub(crate) fn took_in(applied: &Result<Vec<UpstreamId>, StateError>) {
     let outcome = match applied {

@@ -45,6 +45,13 @@ fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> G
     global::meter("connector").u64_gauge(name).with_unit(unit).with_description(description).build()
 }
 
+/// Counts whose first step is worth a word are there from the start: nobody sees a step from nothing.
+pub(super) fn begin() {
+    LOST.add(0, &[]);
+    ["renewed", "unanswered", "lost"].map(|outcome| RENEWALS.add(0, &[KeyValue::new("outcome", outcome)]));
+    ["nip77", "reads", "writes"].map(|what| REFUSALS.add(0, &[KeyValue::new("what", what)]));
+}
+
 /// A dial ended: `up`, `not-granted`, or the class of its failure.
 pub(crate) fn dialed(class: Role, outcome: &'static str) {
     DIALS.add(1, &[KeyValue::new("outcome", outcome), class_label(class)]);

@@ -166,7 +166,11 @@ pub const FIGURES: [Figure; 46] = [
         &[],
         "reports that came again because nobody had acknowledged them; a fleet's only",
     ),
-    gauge("grasp_sync_bus_waiting", &[], "reports behind the last one that was delivered; a fleet's only"),
+    gauge(
+        "grasp_sync_bus_waiting",
+        &[],
+        "reports in the stream that no replica has acknowledged, as of the last look, every 5 s; a fleet's only",
+    ),
     counter(
         "grasp_sync_telemetry_failed_exports_total",
         &[label("signal", &["traces", "metrics"])],
