@@ -31,7 +31,9 @@ fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
 
 /// Said once, when a process meets others: nobody sees a step from nothing.
 pub(crate) fn begin() {
-    ["connection", "slow-consumer", "report"].map(|what| LOSSES.add(0, &[KeyValue::new("what", what)]));
+    for what in ["connection", "slow-consumer", "report"] {
+        LOSSES.add(0, &[KeyValue::new("what", what)]);
+    }
     REDELIVERED.add(0, &[]);
 }
 

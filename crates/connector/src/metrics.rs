@@ -12,7 +12,7 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
 use crate::intake::What;
-pub(crate) use links::{Live, dialed, exchanged, link_ended, load, renewal, resumed, write_refused};
+pub(crate) use links::{Live, came_home, dialed, exchanged, link_ended, load, renewal, resumed, write_refused};
 
 static EVENTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.events", "events settled, by outcome"));
 static REPORTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.reports", "reports sent to state, by kind"));
@@ -54,14 +54,11 @@ pub(crate) fn begin() {
     links::begin();
 }
 
-/// An event of a link of this class has its outcome, so long after it was read.
-pub(crate) fn event(class: Role, what: &What, took: Duration) {
+/// An event of a link of this class has its outcome.
+pub(crate) fn event(class: Role, what: &What) {
     let outcome = match what {
-        What::Fresh(row) => {
-            links::came_home(class, row.outcome, took);
-            row.outcome.as_str()
-        }
-        What::Known => "known",
+        What::Fresh(row) => row.outcome.as_str(),
+        What::Known | What::Elsewhere { .. } => "known",
         What::Faulty { fault, .. } => fault.as_str(),
     };
     EVENTS.add(1, &[KeyValue::new("outcome", outcome), class_label(class)]);

@@ -48,8 +48,12 @@ fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> G
 /// Counts whose first step is worth a word are there from the start: nobody sees a step from nothing.
 pub(super) fn begin() {
     LOST.add(0, &[]);
-    ["renewed", "unanswered", "lost"].map(|outcome| RENEWALS.add(0, &[KeyValue::new("outcome", outcome)]));
-    ["nip77", "reads", "writes"].map(|what| REFUSALS.add(0, &[KeyValue::new("what", what)]));
+    for outcome in ["renewed", "unanswered", "lost"] {
+        RENEWALS.add(0, &[KeyValue::new("outcome", outcome)]);
+    }
+    for what in ["nip77", "reads", "writes"] {
+        REFUSALS.add(0, &[KeyValue::new("what", what)]);
+    }
 }
 
 /// A dial ended: `up`, `not-granted`, or the class of its failure.
@@ -95,7 +99,7 @@ pub(super) fn lost(events: usize) {
 }
 
 /// What an upstream brought is at home.
-pub(super) fn came_home(class: Role, outcome: Outcome, took: Duration) {
+pub(crate) fn came_home(class: Role, outcome: Outcome, took: Duration) {
     if class != Role::Home && outcome.is_at_home() {
         DELAY.record(took.as_secs_f64(), &[class_label(class)]);
     }

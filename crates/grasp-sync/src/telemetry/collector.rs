@@ -72,7 +72,9 @@ pub(super) fn exporters(endpoint: &str, runtime: &Runtime) -> Result<Exporters, 
 
 /// The counts are there from the start: nobody sees a step from nothing.
 pub(super) fn begin_counting() {
-    ["traces", "metrics"].map(|signal| FAILED_EXPORTS.add(0, &[KeyValue::new("signal", signal)]));
+    for signal in ["traces", "metrics"] {
+        FAILED_EXPORTS.add(0, &[KeyValue::new("signal", signal)]);
+    }
 }
 
 pub(super) fn tracers(resource: Resource, exporter: impl SpanExporter + 'static) -> SdkTracerProvider {
