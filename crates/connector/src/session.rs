@@ -23,9 +23,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, Span, debug, field, info, info_span, warn};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
 
-use crate::dial::{DialError, Socket};
+use crate::dial::Socket;
 use crate::document::News;
 use crate::fence::Fence;
 use crate::hosts::HostShare;
@@ -113,7 +113,7 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, means: Arc<
     }
     let dialed = tokio::select! {
         () = stop.cancelled() => return,
-        dialed = dial(&means, &assignment) => dialed,
+        dialed = means.dial(&assignment) => dialed,
     };
     let (epoch, class, detail, sequence) = match dialed {
         Ok(socket) => match open(&shared, &assignment, (socket, &means), leash).await {
@@ -147,23 +147,6 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, means: Arc<
     if !matches!(timeout(DRAIN, reporting).await, Ok(Ok(()))) {
         debug!("the end of a link was not reported; its lease ends it");
     }
-}
-
-/// One dial, one span of the semantic conventions for networks.
-async fn dial(means: &Means, Assignment { url, role, .. }: &Assignment) -> Result<Socket, DialError> {
-    let span = info_span!(
-        "dial",
-        otel.kind = "client",
-        server.address = %url.host(),
-        server.port = url.port(),
-        network.protocol.name = url.scheme().as_str(),
-        "error.type" = field::Empty,
-    );
-    let dialed = means.dialer.dial(url, *role).instrument(span.clone()).await;
-    if let Err(error) = &dialed {
-        span.record("error.type", error.class().as_str());
-    }
-    dialed
 }
 
 /// Listens for orders of the coming epoch, then asks for it.

@@ -49,9 +49,9 @@ fn shown(value: &Value) -> String {
 
 /// What a number or a duration may be; the words of the others say it already.
 fn bounds(kind: Kind) -> Option<String> {
-    match kind {
-        Kind::Duration { .. } => kind.expected().rsplit_once("from ").map(|(_, bounds)| bounds.to_owned()),
-        Kind::Count { max } => Some(format!("1 to {max}")),
-        _ => None,
+    if let Kind::Count { max } = kind {
+        return Some(format!("1 to {max}"));
     }
+    let is_duration = matches!(kind, Kind::Duration { .. });
+    kind.expected().rsplit_once("from ").filter(|_| is_duration).map(|(_, bounds)| bounds.to_owned())
 }
