@@ -66,6 +66,7 @@ pub enum Command {
     /// Print what a shell reads to complete this command line
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
+        /// bash, elvish, fish, powershell or zsh
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
