@@ -90,6 +90,8 @@ impl Command {
             Self::Migrate(_) => "migrate",
             Self::Doctor(_) => "doctor",
             Self::Healthcheck(_) => "healthcheck",
+            Self::Completions { .. } => "completions",
+            Self::Man(_) => "man",
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum Exit {
 }
 
 /// With what each command may end, by its words. [`Exit::of`] holds every end to it.
-pub const ENDS: [(&str, &[Exit]); 10] = {
+pub const ENDS: [(&str, &[Exit]); 12] = {
     use Exit::{
         Aborted, DataDirUnusable, Failure, HomeUnreachable, Incomplete, NotJudged, NotKnown, Ok, Refused, Unreachable, Unwell,
         Usage,
@@ -43,6 +43,8 @@ pub const ENDS: [(&str, &[Exit]); 10] = {
         ("migrate", &[Ok, Failure, Usage, DataDirUnusable, Unreachable, Refused, Aborted]),
         ("doctor", &[Ok, Failure, Usage, Unwell, Aborted]),
         ("healthcheck", &[Ok, Failure, Usage, Aborted]),
+        ("completions", &[Ok, Failure, Usage]),
+        ("man", &[Ok, Failure, Usage]),
     ]
 };
 
