@@ -12,7 +12,7 @@ use model::{Event, EventId, RelayUrl, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval_at, timeout};
 
 use super::BenchError;
 use super::crowd::{Crowd, Scene};
@@ -229,8 +229,9 @@ impl Network {
         live.into_iter().enumerate().for_each(|(number, event)| shares[number % self.upstreams.len()].push(event));
         let apart = Duration::from_secs(1) * u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX) / rate;
         let mut publishing = JoinSet::new();
-        for (upstream, share) in self.upstreams.iter().zip(shares) {
-            publishing.spawn(publish(url(upstream), share, apart));
+        let of_all = u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX);
+        for (number, (upstream, share)) in (0..).zip(self.upstreams.iter().zip(shares)) {
+            publishing.spawn(publish(url(upstream), share, (apart * number / of_all, apart)));
         }
         let mut published = HashMap::new();
         while let Some(done) = publishing.join_next().await {
@@ -253,10 +254,15 @@ async fn arrivals(mut home: Client, events: usize) -> Vec<(EventId, Instant)> {
     arrived
 }
 
-/// When the upstream said OK to each.
-async fn publish(upstream: RelayUrl, events: Vec<Event>, apart: Duration) -> Result<Vec<(EventId, Instant)>, ClientError> {
+/// When the upstream said OK to each. The first comes after a while of its own: upstreams do not speak in chorus.
+async fn publish(
+    upstream: RelayUrl,
+    events: Vec<Event>,
+    (first, apart): (Duration, Duration),
+) -> Result<Vec<(EventId, Instant)>, ClientError> {
+    let began = tokio::time::Instant::now();
     let mut client = Client::connect(&upstream).await?;
-    let mut beat = interval(apart);
+    let mut beat = interval_at(began + first, apart);
     let mut published = Vec::with_capacity(events.len());
     for event in events {
         beat.tick().await;

@@ -19,10 +19,12 @@ const DIGITS_PER_ID: usize = 64;
 const FEW_ROWS: usize = 4;
 
 statements! {
-    // One row, as a page is: 64 digits of the hash, 16 of the number.
+    // Asked for by a digit of the tag and the hash; answered in one row, as a page is: each by 64 digits of the hash, one of the
+    // tag and 15 of the number.
     NUMBERS_OF_REFS = "
-        SELECT coalesce(group_concat(hex(value_hash) || printf('%016x', id), ''), '') FROM ref
-        WHERE tag = ?1 AND value_hash IN (SELECT unhex(value) FROM json_each(?2))";
+        SELECT coalesce(group_concat(hex(r.value_hash) || r.tag || printf('%015x', r.id), ''), '')
+        FROM json_each(?1) k
+        CROSS JOIN ref r ON r.tag = CAST(substr(k.value, 1, 1) AS INTEGER) AND r.value_hash = unhex(substr(k.value, 2))";
     // What of a report is not new: one row of 64 digits each.
     PRESENT = "
         SELECT coalesce(group_concat(hex(id), ''), '') FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
@@ -54,8 +56,12 @@ statements! {
         ORDER BY r.created_at, r.id LIMIT ?7)";
     // GRASP-08: an exchange would show their ids.
     PRIVATE_REPOS = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.private = 1";
-    KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
-    HELD = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome = 3";
+    KNOWN = "
+        SELECT coalesce(group_concat(hex(id), ''), '') FROM event
+        WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
+    HELD = "
+        SELECT coalesce(group_concat(hex(id), ''), '') FROM event
+        WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome = 3";
     // 0 stored, 1 duplicate: what home was said to hold.
     LOST = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
     AT_HOME = "SELECT coalesce(sum(n), 0) FROM outcome_count WHERE outcome IN (0, 1)";
@@ -102,7 +108,11 @@ pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: 
 /// Those of `rows` that the ledger has a row of, forgotten or not.
 async fn present(conn: &mut SqliteConnection, rows: &[&LedgerRow]) -> Result<HashSet<EventId>, Failure> {
     let ids: Vec<String> = rows.iter().map(|row| row.id.to_hex()).collect();
-    let digits: String = sqlx::query_scalar(PRESENT).bind(super::json(&ids)).fetch_one(conn).await?;
+    ids_of(&sqlx::query_scalar::<_, String>(PRESENT).bind(super::json(&ids)).fetch_one(conn).await?)
+}
+
+/// Ids of 64 digits, one behind the other.
+fn ids_of<C: FromIterator<EventId>>(digits: &str) -> Result<C, Failure> {
     let id = |digits: &[u8]| {
         let text = std::str::from_utf8(digits).ok();
         text.and_then(|text| EventId::from_hex(text).ok()).ok_or_else(|| super::unreadable("an event id"))
@@ -132,8 +142,10 @@ async fn insert_new(conn: &mut SqliteConnection, rows: &[&LedgerRow], now: i64) 
             *counts.entry(codec::outcome_code(row.outcome)).or_default() += 1;
         }
     }
-    let counts: Vec<Vec<i64>> = counts.into_iter().map(|(outcome, n)| vec![outcome, n]).collect();
-    sqlx::query(COUNT).bind(super::json(&counts)).execute(conn).await?;
+    if !counts.is_empty() {
+        let counts: Vec<[i64; 2]> = counts.into_iter().map(|(outcome, n)| [outcome, n]).collect();
+        sqlx::query(COUNT).bind(super::json(&counts)).execute(conn).await?;
+    }
     Ok(())
 }
 
@@ -193,52 +205,34 @@ async fn ref_numbers(conn: &mut SqliteConnection, rows: &[LedgerRow]) -> Result<
     let mut numbers = BTreeMap::new();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
         numbers.extend(known_refs(conn, chunk).await?);
-        let new: Vec<&RefKey> = chunk.iter().filter(|key| !numbers.contains_key(*key)).collect();
+        let new: Vec<RefKey> = chunk.iter().filter(|key| !numbers.contains_key(*key)).copied().collect();
         if new.is_empty() {
             continue;
         }
         let is_kept = is_kept(new.len());
         let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO ref (tag, value_hash, value) ");
-        sql.push_values(new, |mut row, key| {
+        sql.push_values(&new, |mut row, key| {
             row.push_bind(key.0).push_bind(key.1.as_slice()).push_bind(values[key].as_bytes());
         });
-        let inserted = sql.push(" RETURNING tag, value_hash, id").build_query_as().persistent(is_kept);
-        numbers.extend(keyed(inserted.fetch_all(&mut *conn).await?)?);
+        sql.build().persistent(is_kept).execute(&mut *conn).await?;
+        numbers.extend(known_refs(conn, &new).await?);
     }
     Ok(numbers)
 }
 
-type RefRow = (i64, Vec<u8>, i64);
-
-/// `keys` come in order, so that those of one tag stand together.
 async fn known_refs(conn: &mut SqliteConnection, keys: &[RefKey]) -> Result<Vec<(RefKey, i64)>, Failure> {
-    let mut known = Vec::with_capacity(keys.len());
-    for same in keys.chunk_by(|this, that| this.0 == that.0) {
-        let tag = same[0].0;
-        let hashes: Vec<String> = same.iter().map(|(_, hash)| codec::hex(hash)).collect();
-        let numbers = sqlx::query_scalar(NUMBERS_OF_REFS).bind(tag).bind(super::json(&hashes));
-        let digits: String = numbers.fetch_one(&mut *conn).await?;
-        for row in digits.as_bytes().chunks(DIGITS_PER_ROW) {
-            let (hash, number) = number_of_ref(row).ok_or_else(|| super::unreadable("a reference"))?;
-            known.push(((tag, hash), number));
-        }
-    }
-    Ok(known)
+    let texts: Vec<String> = keys.iter().map(|(tag, hash)| format!("{tag}{}", codec::hex(hash))).collect();
+    let digits: String = sqlx::query_scalar(NUMBERS_OF_REFS).bind(super::json(&texts)).fetch_one(conn).await?;
+    let rows = digits.as_bytes().chunks(DIGITS_PER_ROW);
+    rows.map(|row| number_of_ref(row).ok_or_else(|| super::unreadable("a reference"))).collect()
 }
 
-/// A hash and a number, as [`NUMBERS_OF_REFS`] writes them.
-fn number_of_ref(digits: &[u8]) -> Option<([u8; 32], i64)> {
-    let (hash, number) = std::str::from_utf8(digits).ok()?.split_at_checked(DIGITS_PER_ID)?;
-    Some((EventId::from_hex(hash).ok()?.to_bytes(), i64::from_str_radix(number, 16).ok()?))
-}
-
-fn keyed(rows: Vec<RefRow>) -> Result<Vec<(RefKey, i64)>, Failure> {
-    rows.into_iter()
-        .map(|(tag, hash, id)| {
-            let hash = hash.try_into().map_err(|_| super::unreadable("a reference"))?;
-            Ok(((tag, hash), id))
-        })
-        .collect()
+/// A reference and its number, as [`NUMBERS_OF_REFS`] writes them.
+fn number_of_ref(digits: &[u8]) -> Option<(RefKey, i64)> {
+    let (hash, rest) = std::str::from_utf8(digits).ok()?.split_at_checked(DIGITS_PER_ID)?;
+    let (tag, number) = rest.split_at_checked(1)?;
+    let key = (tag.parse().ok()?, EventId::from_hex(hash).ok()?.to_bytes());
+    Some((key, i64::from_str_radix(number, 16).ok()?))
 }
 
 /// One page of a set, sorted by time, then id. Conditions of the filter beyond kinds, one tag, `since` and `until` are
@@ -346,10 +340,8 @@ async fn those_of(conn: &mut SqliteConnection, sql: &'static str, ids: &[EventId
     let mut known = BTreeSet::new();
     for chunk in ids.chunks(ROWS_PER_PAGE) {
         let texts: Vec<String> = chunk.iter().map(|id| id.to_hex()).collect();
-        let found: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(super::json(&texts)).fetch_all(&mut *conn).await?;
-        for id in found {
-            known.insert(codec::event_id(&id)?);
-        }
+        let found: String = sqlx::query_scalar(sql).bind(super::json(&texts)).fetch_one(&mut *conn).await?;
+        known.extend(ids_of::<Vec<EventId>>(&found)?);
     }
     Ok(ids.iter().copied().filter(|id| known.contains(id)).collect())
 }

@@ -30,6 +30,7 @@ use model::{
     LedgerRow, LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Subject, UpGranted, UpstreamId, Waiting,
 };
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
@@ -128,6 +129,11 @@ pub async fn schema_at(path: &Path) -> Result<(Option<i64>, i64), OpenError> {
 /// A list as the JSON that `json_each` reads.
 fn json<T: Serialize>(items: &[T]) -> String {
     serde_json::to_string(items).expect("lists of texts and numbers always serialise")
+}
+
+/// Rows that a statement gives as one JSON text.
+fn listed<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Failure> {
+    serde_json::from_str(text).map_err(|_| unreadable("a list"))
 }
 
 async fn committed<T>(tx: Transaction<'static, Sqlite>, answer: T) -> Result<T, StateError> {

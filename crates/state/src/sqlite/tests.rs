@@ -83,6 +83,21 @@ async fn no_statement_reads_all_coverage_items_or_events() {
 }
 
 #[tokio::test]
+async fn references_are_found_one_by_one_and_what_is_apart_in_an_index_of_its_own() {
+    let store = SqliteStore::open_in_memory(settings()).await.unwrap();
+    let plan = async |name: &str| {
+        let (_, sql) = ledger::STATEMENTS.iter().find(|(known, _)| *known == name).unwrap();
+        plan_of(&store, sql).await
+    };
+    let numbers = plan("NUMBERS_OF_REFS").await;
+    assert!(numbers.contains("(tag=? AND value_hash=?)"), "not by all that one tag names:\n{numbers}");
+    for page in ["PAGE_OF_REFS", "PAGE_OF_KINDS"] {
+        let plan = plan(page).await;
+        assert!(plan.contains("COVERING INDEX event_apart (id=?)"), "{page}:\n{plan}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_said_to_be_none() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
