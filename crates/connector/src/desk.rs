@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::EventId;
+use model::{EventId, Timestamp};
 use tokio::time::Instant;
 
 /// Ids kept after their outcome, at most so many and for so long: longer than any ledger write waits. What the ledger forgets
@@ -13,16 +13,38 @@ const RECENT: usize = 65_536;
 const RECENT_AGE: Duration = Duration::from_secs(30);
 
 /// One event offered by several upstreams is verified and written once: the first takes it, the others wait here.
+/// Sessions that know an event by its id alone wait here too: an `N` for each.
 #[derive(Debug)]
-pub(crate) struct Desk<W> {
-    inner: Mutex<Inner<W>>,
+pub(crate) struct Desk<W, N> {
+    inner: Mutex<Inner<W, N>>,
+}
+
+/// Who waits for an event that somebody else brings home.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Waiting<W, N> {
+    pub(crate) offers: Vec<W>,
+    pub(crate) named: Vec<N>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    created_at: Timestamp,
+    is_at_home: bool,
+}
+
+/// What an exchange need not fetch of what it was named.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Spared {
+    /// On their way.
+    pub(crate) awaited: usize,
+    /// Had their outcome a moment ago; the ledger may not show them yet.
+    pub(crate) recent: Vec<(EventId, Timestamp)>,
 }
 
 #[derive(Debug)]
-struct Inner<W> {
-    on_the_way: HashMap<EventId, Vec<W>>,
-    /// Whether home holds it.
-    recent: HashMap<EventId, bool>,
+struct Inner<W, N> {
+    on_the_way: HashMap<EventId, Waiting<W, N>>,
+    recent: HashMap<EventId, Arrived>,
     order: VecDeque<(EventId, Instant)>,
 }
 
@@ -37,7 +59,7 @@ pub(crate) enum Place<W> {
     Known(W),
 }
 
-impl<W> Desk<W> {
+impl<W, N> Desk<W, N> {
     pub(crate) fn new() -> Self {
         Self { inner: Mutex::new(Inner { on_the_way: HashMap::new(), recent: HashMap::new(), order: VecDeque::new() }) }
     }
@@ -50,26 +72,26 @@ impl<W> Desk<W> {
         }
         match inner.on_the_way.get_mut(&id) {
             Some(waiting) => {
-                waiting.push(waiter);
+                waiting.offers.push(waiter);
                 Place::Waiting
             }
             None => {
-                inner.on_the_way.insert(id, Vec::new());
+                inner.on_the_way.insert(id, Waiting::nobody());
                 Place::First(waiter)
             }
         }
     }
 
     /// The event has its outcome: all who waited for it.
-    pub(crate) fn finish(&self, id: EventId, is_at_home: bool) -> Vec<W> {
+    pub(crate) fn finish(&self, id: EventId, created_at: Timestamp, is_at_home: bool) -> Waiting<W, N> {
         let mut inner = self.lock();
-        inner.remember(id, is_at_home);
-        inner.on_the_way.remove(&id).unwrap_or_default()
+        inner.remember(id, Arrived { created_at, is_at_home });
+        inner.on_the_way.remove(&id).unwrap_or_else(Waiting::nobody)
     }
 
     /// The copy was forged: a fault of the copy, not of the id. Those who waited offer their own copies.
-    pub(crate) fn give_up(&self, id: EventId) -> Vec<W> {
-        self.lock().on_the_way.remove(&id).unwrap_or_default()
+    pub(crate) fn give_up(&self, id: EventId) -> Waiting<W, N> {
+        self.lock().on_the_way.remove(&id).unwrap_or_else(Waiting::nobody)
     }
 
     /// Home has lost these: they may come again.
@@ -80,28 +102,45 @@ impl<W> Desk<W> {
         }
     }
 
-    /// Leaves out of `ids` those that had their outcome a moment ago: the ledger may not show them yet.
-    pub(crate) fn drop_recent(&self, ids: &mut Vec<EventId>) {
+    /// Leaves in `ids` those that have to be fetched. For those that are on their way `waiter` waits.
+    pub(crate) fn spare(&self, ids: &mut Vec<EventId>, waiter: impl Fn() -> N) -> Spared {
         let mut inner = self.lock();
         inner.let_go();
-        ids.retain(|id| !inner.recent.contains_key(id));
+        let mut spared = Spared { awaited: 0, recent: Vec::new() };
+        ids.retain(|id| {
+            if let Some(waiting) = inner.on_the_way.get_mut(id) {
+                waiting.named.push(waiter());
+                spared.awaited += 1;
+                return false;
+            }
+            let arrived = inner.recent.get(id);
+            spared.recent.extend(arrived.map(|arrived| (*id, arrived.created_at)));
+            arrived.is_none()
+        });
+        spared
     }
 
     /// Whether `id` is on its way home, or came there a moment ago. What home serves although it held or refused it is news.
     pub(crate) fn is_at_home_or_on_its_way(&self, id: EventId) -> bool {
         let inner = self.lock();
-        inner.on_the_way.contains_key(&id) || inner.recent.get(&id).is_some_and(|is_at_home| *is_at_home)
+        inner.on_the_way.contains_key(&id) || inner.recent.get(&id).is_some_and(|arrived| arrived.is_at_home)
     }
 
     /// The collections are changed in single steps, so a panic elsewhere cannot have left them half-written.
-    fn lock(&self) -> MutexGuard<'_, Inner<W>> {
+    fn lock(&self) -> MutexGuard<'_, Inner<W, N>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<W> Inner<W> {
-    fn remember(&mut self, id: EventId, is_at_home: bool) {
-        if self.recent.insert(id, is_at_home).is_none() {
+impl<W, N> Waiting<W, N> {
+    fn nobody() -> Self {
+        Self { offers: Vec::new(), named: Vec::new() }
+    }
+}
+
+impl<W, N> Inner<W, N> {
+    fn remember(&mut self, id: EventId, arrived: Arrived) {
+        if self.recent.insert(id, arrived).is_none() {
             self.order.push_back((id, Instant::now()));
         }
         self.let_go();
@@ -122,46 +161,54 @@ impl<W> Inner<W> {
 mod tests {
     use super::*;
 
+    const AT: Timestamp = Timestamp::from_secs(7);
+
+    fn desk<W>() -> Desk<W, &'static str> {
+        Desk::new()
+    }
+
     fn id(n: u8) -> EventId {
         EventId::from_byte_array([n; 32])
     }
 
     #[test]
     fn f23_one_event_of_two_upstreams_is_brought_home_once_and_settles_both() {
-        let desk = Desk::new();
+        let desk = desk();
         assert_eq!(desk.take(id(1), "a"), Place::First("a"));
         assert_eq!(desk.take(id(1), "b"), Place::Waiting);
-        assert_eq!(desk.finish(id(1), true), ["b"]);
+        assert_eq!(desk.finish(id(1), AT, true).offers, ["b"]);
         assert_eq!(desk.take(id(1), "c"), Place::Known("c"));
     }
 
     #[test]
-    fn what_had_its_outcome_a_moment_ago_is_not_downloaded_again() {
-        let desk = Desk::new();
+    fn what_had_its_outcome_or_is_to_have_it_soon_is_not_downloaded_again() {
+        let desk = desk();
         assert_eq!(desk.take(id(1), ()), Place::First(()));
         assert_eq!(desk.take(id(2), ()), Place::First(()));
-        desk.finish(id(1), true);
+        desk.finish(id(1), AT, true);
         let mut needed = vec![id(1), id(2), id(3)];
-        desk.drop_recent(&mut needed);
-        assert_eq!(needed, [id(2), id(3)], "what is only on its way may still fail");
+        let spared = desk.spare(&mut needed, || "the exchange");
+        assert_eq!(spared, Spared { awaited: 1, recent: vec![(id(1), AT)] });
+        assert_eq!(needed, [id(3)]);
+        assert_eq!(desk.finish(id(2), AT, true).named, ["the exchange"], "it has its outcome when it has it");
     }
 
     #[test]
     fn what_home_serves_although_it_only_held_it_is_news() {
-        let desk = Desk::new();
+        let desk = desk();
         for (n, is_at_home) in [(1, true), (2, false)] {
             assert_eq!(desk.take(id(n), ()), Place::First(()));
             assert!(desk.is_at_home_or_on_its_way(id(n)), "its outcome is told by who writes it");
-            desk.finish(id(n), is_at_home);
+            desk.finish(id(n), AT, is_at_home);
             assert_eq!(desk.is_at_home_or_on_its_way(id(n)), is_at_home);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_had_its_outcome_a_while_ago_is_the_ledgers_to_know() {
-        let desk = Desk::new();
+        let desk = desk();
         assert_eq!(desk.take(id(1), ()), Place::First(()));
-        desk.finish(id(1), false);
+        desk.finish(id(1), AT, false);
         tokio::time::advance(RECENT_AGE).await;
         assert_eq!(desk.take(id(1), ()), Place::Known(()));
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -170,10 +217,10 @@ mod tests {
 
     #[test]
     fn f23_a_forged_copy_leaves_no_trace_and_does_not_block_the_true_one() {
-        let desk = Desk::new();
+        let desk = desk();
         assert_eq!(desk.take(id(1), "forged"), Place::First("forged"));
         assert_eq!(desk.take(id(1), "true"), Place::Waiting);
-        assert_eq!(desk.give_up(id(1)), ["true"]);
+        assert_eq!(desk.give_up(id(1)).offers, ["true"]);
         assert_eq!(desk.take(id(1), "true"), Place::First("true"));
     }
 }

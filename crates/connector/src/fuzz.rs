@@ -133,7 +133,7 @@ impl Talk {
             Output::Reconcile { unit, message } => {
                 let named: Vec<_> = message.as_bytes().chunks_exact(64).take(50).collect();
                 let need = named.into_iter().filter_map(|hex| model::EventId::from_hex(std::str::from_utf8(hex).ok()?).ok());
-                self.session.handle(Input::Reconciled { unit, need: need.collect(), reply: None }, now);
+                self.session.handle(Input::Reconciled { unit, need: need.collect(), awaited: 0, reply: None }, now);
             }
             Output::Report(said) => assert!(!matches!(said, Said::Lost { .. }), "a session loses nothing by what a relay says"),
             Output::Sign { .. } => panic!("nobody allowed to say who we are"),

@@ -10,7 +10,7 @@ use bus::StateClient;
 use engine::admission::Verdict;
 use engine::gate::{AtTheGate, CopyFault};
 use engine::session::Ticket;
-use model::{Bar, Event, EventId, LedgerRow, Outcome, Role, Stored, UpstreamId, ledger_refs_of, shortened};
+use model::{Bar, Event, EventId, LedgerRow, Outcome, Role, Stored, Timestamp, UpstreamId, ledger_refs_of, shortened};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::debug;
@@ -20,7 +20,8 @@ use crate::discoveries::Discoveries;
 use crate::gates::Gates;
 use crate::git_news::GitNews;
 use crate::hosts::Hosts;
-use crate::load::Load;
+use crate::late::{Late, Outcomes};
+use crate::load::{Ids, Load};
 use crate::releases;
 use crate::sink::Sink;
 use crate::verify::Verifier;
@@ -35,10 +36,12 @@ const STATE_RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) state: StateClient,
     pub(crate) bus: Arc<dyn bus::Bus>,
-    pub(crate) desk: Desk<Offer>,
+    pub(crate) desk: Desk<Offer, Awaited>,
+    pub(crate) late: Arc<Late>,
     pub(crate) verifier: Verifier,
     pub(crate) hosts: Hosts,
     pub(crate) load: Load,
+    pub(crate) ids: Ids,
     pub(crate) gates: Arc<Gates>,
     pub(crate) sink: Sink,
     pub(crate) discoveries: Discoveries,
@@ -56,7 +59,14 @@ pub(crate) struct Offer {
     pub(crate) from_private_peer: bool,
     /// What it costs in memory (bytes).
     pub(crate) weight: usize,
-    pub(crate) settled: mpsc::UnboundedSender<Settled>,
+    pub(crate) settled: Outcomes,
+}
+
+/// An event that an exchange has named while somebody else was bringing it home.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    pub(crate) ticket: Ticket,
+    pub(crate) settled: Outcomes,
 }
 
 /// One offered event has its outcome.
@@ -74,14 +84,15 @@ pub(crate) enum What {
     Fresh(Box<LedgerRow>),
     /// The ledger, or another session, had it.
     Known,
+    /// It was awaited. Somebody else's copy, of this date, has its outcome; or it was forged.
+    Elsewhere { created_at: Option<Timestamp> },
     /// Its id or signature is not that of its content. A fault of the copy: the ledger learns nothing. `frame` stands for it.
     Faulty { fault: CopyFault, frame: u64 },
 }
 
 impl Offer {
     fn settle(self, what: What) {
-        // A session that has ended does not wait for outcomes; home's ledger is repaired by the next exchange.
-        let _ = self.settled.send(Settled { ticket: self.ticket, event: self.event.id, weight: self.weight, what });
+        self.settled.tell(Settled { ticket: self.ticket, event: self.event.id, weight: self.weight, what });
     }
 
     fn row(&self, outcome: Outcome, words: &str) -> LedgerRow {
@@ -97,6 +108,12 @@ impl Offer {
             batch: self.ticket.batch,
             via: self.ticket.via,
         }
+    }
+}
+
+impl Awaited {
+    fn settle(self, event: EventId, created_at: Option<Timestamp>) {
+        self.settled.tell(Settled { ticket: self.ticket, event, weight: 0, what: What::Elsewhere { created_at } });
     }
 }
 
@@ -143,10 +160,12 @@ async fn from_upstream(shared: &Arc<Shared>, offers: Vec<Offer>) {
         };
         for (offer, fault) in verified {
             if let Some(fault) = fault {
-                let waiters = shared.desk.give_up(offer.event.id);
+                let id = offer.event.id;
+                let waiting = shared.desk.give_up(id);
                 let frame = fingerprint(&offer.json);
                 offer.settle(What::Faulty { fault, frame });
-                first.extend(waiters.into_iter().filter_map(|waiter| first_of(shared, waiter)));
+                waiting.named.into_iter().for_each(|one| one.settle(id, None));
+                first.extend(waiting.offers.into_iter().filter_map(|offer| first_of(shared, offer)));
             } else {
                 bring_home(shared, offer, &bars).await;
             }
@@ -235,9 +254,10 @@ fn finish_or_hold(shared: &Arc<Shared>, offer: Offer, outcome: Outcome, words: &
 
 /// The outcome is final: all who wait for the event are told. What home holds is discovered first.
 fn finish(shared: &Shared, offer: Offer, outcome: Outcome, words: &str) {
-    for waiter in shared.desk.finish(offer.event.id, outcome.is_at_home()) {
-        waiter.settle(What::Known);
-    }
+    let id = offer.event.id;
+    let waiting = shared.desk.finish(id, offer.event.created_at, outcome.is_at_home());
+    waiting.offers.into_iter().for_each(|offer| offer.settle(What::Known));
+    waiting.named.into_iter().for_each(|one| one.settle(id, Some(offer.event.created_at)));
     let row = offer.row(outcome, words);
     if !shared.gates.is_blocked(&offer.event) {
         shared.git_news.learn(&offer.event, outcome);

@@ -16,6 +16,7 @@ mod home_terms;
 mod hosts;
 mod identity;
 mod intake;
+mod late;
 mod lines;
 mod load;
 mod means;
@@ -110,10 +111,12 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         state,
         bus,
         git_news,
+        late: Arc::default(),
         desk: desk::Desk::new(),
         verifier: verify::Verifier::new(),
         hosts: hosts::Hosts::new(),
         load: load::Load::default(),
+        ids: load::Ids::default(),
         gates,
         sink,
         discoveries,

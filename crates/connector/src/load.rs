@@ -1,5 +1,5 @@
-//! What events on their way home weigh: for each link, and over all links of a process. Many links that are each within their
-//! bound are not to be more than the machine has.
+//! What events on their way home weigh, and how many ids exchanges have named: for each link, and over all links of a process.
+//! Many links that are each within their bound are not to be more than the machine has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +10,10 @@ const OF_A_LINK: usize = 16 * 1024 * 1024;
 const OF_ALL: usize = 256 * 1024 * 1024;
 const A_LITTLE: usize = 256 * 1024;
 
+/// Ids that relays have named to all links together, about 80 bytes each; beyond it each may still have some.
+const IDS_OF_ALL: usize = 1_000_000;
+const SOME_IDS: usize = 5_000;
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Load(Arc<AtomicUsize>);
 
@@ -18,6 +22,41 @@ pub(crate) struct Load(Arc<AtomicUsize>);
 pub(crate) struct Share {
     all: Load,
     own: usize,
+}
+
+/// Ids that the exchanges of all links keep.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ids(Arc<AtomicUsize>);
+
+/// Those of one link; given back with it.
+#[derive(Debug)]
+pub(crate) struct Named {
+    all: Ids,
+    own: usize,
+}
+
+impl Ids {
+    pub(crate) fn of_a_link(&self) -> Named {
+        Named { all: self.clone(), own: 0 }
+    }
+}
+
+impl Named {
+    /// So many are kept now; whether there is room for them.
+    pub(crate) fn are(&mut self, ids: usize) -> bool {
+        let before = std::mem::replace(&mut self.own, ids);
+        let all = match ids.checked_sub(before) {
+            Some(more) => self.all.0.fetch_add(more, Ordering::Relaxed) + more,
+            None => self.all.0.fetch_sub(before - ids, Ordering::Relaxed) - (before - ids),
+        };
+        ids <= SOME_IDS || all <= IDS_OF_ALL
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.own, Ordering::Relaxed);
+    }
 }
 
 impl Load {
@@ -59,6 +98,18 @@ mod tests {
             share.add(event);
         }
         shares.iter().map(|share| share.own).collect()
+    }
+
+    #[test]
+    fn x5_ids_that_relays_name_have_a_bound_over_all_links_and_each_link_has_some() {
+        let ids = Ids::default();
+        let (mut one, mut other) = (ids.of_a_link(), ids.of_a_link());
+        assert!(one.are(IDS_OF_ALL) && other.are(0));
+        assert!(other.are(SOME_IDS), "an honest exchange goes on");
+        assert!(!other.are(SOME_IDS + 1) && !one.are(IDS_OF_ALL));
+        assert!(one.are(0) && other.are(IDS_OF_ALL));
+        drop((one, other));
+        assert_eq!(ids.0.load(Ordering::Relaxed), 0, "links that end give back what they had");
     }
 
     #[test]

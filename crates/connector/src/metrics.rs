@@ -49,7 +49,7 @@ fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
 pub(crate) fn event(class: Role, what: &What) {
     let outcome = match what {
         What::Fresh(row) => row.outcome.as_str(),
-        What::Known => "known",
+        What::Known | What::Elsewhere { .. } => "known",
         What::Faulty { fault, .. } => fault.as_str(),
     };
     EVENTS.add(1, &[KeyValue::new("outcome", outcome), class_label(class)]);

@@ -211,7 +211,20 @@ mod tests {
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
         let hosts = crate::hosts::Hosts::new();
         let load = crate::load::Load::default();
-        Arc::new(Shared { state, bus, desk, verifier, hosts, load, gates, sink, discoveries, git_news })
+        Arc::new(Shared {
+            state,
+            bus,
+            late: Arc::default(),
+            desk,
+            verifier,
+            hosts,
+            load,
+            ids: crate::load::Ids::default(),
+            gates,
+            sink,
+            discoveries,
+            git_news,
+        })
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

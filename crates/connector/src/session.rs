@@ -12,10 +12,11 @@ use bus::{Origin, Received};
 use engine::conduct::{Excess, SHORTEST_BAN_SECS};
 use engine::gate::CopyFault;
 use engine::rules::REDIAL_SECS;
-use engine::session::{Frame, Input, Output, Request, Session, Verdict};
+use engine::session::{Frame, Input, Output, Request, Session, Ticket, UnitId, Verdict};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{
-    Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, Event, LedgerRow, Order, Report, Role, Said, Timestamp, UpGranted,
+    Ask, Assignment, BatchCounts, BatchId, DownClass, Epoch, Event, EventId, LedgerRow, Order, Report, Role, Said, Timestamp,
+    UpGranted,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -29,9 +30,10 @@ use crate::document::News;
 use crate::fence::Fence;
 use crate::hosts::HostShare;
 use crate::identity::Signer;
-use crate::intake::{Offer, Settled, Shared, What, take_in};
+use crate::intake::{Awaited, Offer, Settled, Shared, What, take_in};
+use crate::late::Outcomes;
 use crate::lines::Line;
-use crate::load::Share;
+use crate::load::{Named, Share};
 use crate::means::Means;
 use crate::metrics;
 use crate::sets::{Sets, Source};
@@ -51,7 +53,8 @@ pub(crate) const PING_AFTER: Duration = Duration::from_secs(30);
 pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 /// A write that does not get through.
 pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// At the end, outcomes of events on their way are waited for this long.
+/// At the end, outcomes of events on their way are waited for this long, and reported by the end of `DRAIN`.
+const LAST_OUTCOMES: Duration = Duration::from_secs(4);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Ids of one report of lost events: about 270 kB.
 const LOST_AT_ONCE: usize = 4_000;
@@ -156,7 +159,7 @@ async fn open<'a>(
         info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
     }
     let (offers, taken) = mpsc::channel(4);
-    let (settled_to, settled) = mpsc::unbounded_channel();
+    let (settled_to, settled) = Outcomes::of_session(assignment.role, &shared.late);
     tokio::spawn(take_in(Arc::clone(shared), assignment.role, taken));
     let now = Instant::now();
     let (news, asking) = means.news(assignment, &shared.gates);
@@ -193,6 +196,7 @@ async fn open<'a>(
         sequence: 0,
         in_flight: 0,
         share: shared.load.share(),
+        named: shared.ids.of_a_link(),
     })
 }
 
@@ -210,7 +214,7 @@ struct Link<'a> {
     sets: Sets,
     offers: mpsc::Sender<Vec<Offer>>,
     settled: mpsc::UnboundedReceiver<Settled>,
-    settled_to: mpsc::UnboundedSender<Settled>,
+    settled_to: Outcomes,
     leash: Leash,
     /// Set once the link has ended: what is reported then is not waited for longer.
     drains_until: Option<Instant>,
@@ -225,6 +229,7 @@ struct Link<'a> {
     sequence: u64,
     in_flight: usize,
     share: Share,
+    named: Named,
 }
 
 /// Why a link ended.
@@ -262,12 +267,14 @@ impl Link<'_> {
         };
         if self.leash.fence.has_fallen() {
             // Somebody else may have this upstream by now; whatever we said of it would be refused.
+            self.leave_outcomes();
             return ended;
         }
         if ended.class == DownClass::Closed {
             self.session.link_lost(self.shared.hosts.now());
         }
         self.drain().await;
+        self.leave_outcomes();
         ended
     }
 
@@ -293,11 +300,11 @@ impl Link<'_> {
             Happened::Settled(Some(settled)) => self.take_settled(settled),
             Happened::Order(Some(order)) => self.take_order(order),
             Happened::Worked(mut input) => {
-                // Another session, or another filter of this one, brought it home since the set was loaded.
-                if let Input::Reconciled { need, .. } = &mut input {
-                    self.shared.desk.drop_recent(need);
+                if let Input::Reconciled { unit, need, awaited, .. } = &mut input {
+                    *awaited = self.spare(*unit, need);
                 }
                 self.handle(input);
+                self.bound_ids();
                 self.report_lost().await?;
             }
             Happened::Frame(frame) => self.read(frame).await?,
@@ -312,6 +319,25 @@ impl Link<'_> {
 
     fn has_room(&self) -> bool {
         self.in_flight < IN_FLIGHT && self.share.has_room()
+    }
+
+    /// Leaves in `need` what has to be fetched. The rest another session, or another filter of this one, has brought home since the
+    /// set was loaded, or is about to; answers with how many are still on their way.
+    fn spare(&mut self, unit: UnitId, need: &mut Vec<EventId>) -> usize {
+        let ticket = Ticket { unit: Some(unit), ..Ticket::default() };
+        let spared = self.shared.desk.spare(need, || Awaited { ticket, settled: self.settled_to.clone() });
+        for (id, created_at) in spared.recent {
+            self.sets.fetched(unit, id, created_at);
+        }
+        spared.awaited
+    }
+
+    /// Ids that relays name are memory: for all links together there is so much.
+    fn bound_ids(&mut self) {
+        if !self.named.are(self.session.ids_named()) {
+            self.session.give_up_ids(self.shared.hosts.now());
+            self.named.are(self.session.ids_named());
+        }
     }
 
     /// Tells the session what happened, with all that is known of its host.
@@ -449,12 +475,10 @@ impl Link<'_> {
     }
 
     fn settle(&mut self, Settled { ticket, event, weight, what }: Settled) {
-        self.in_flight -= 1;
-        self.share.give_back(weight);
-        if self.in_flight == 0 {
-            self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
+        if !matches!(what, What::Elsewhere { .. }) {
+            self.has_landed(weight);
+            metrics::event(self.assignment.role, &what);
         }
-        metrics::event(self.assignment.role, &what);
         let what = match what {
             What::Fresh(row) => {
                 self.rows_since.get_or_insert_with(Instant::now);
@@ -463,9 +487,25 @@ impl Link<'_> {
                 engine::session::Settled::Fresh
             }
             What::Known => engine::session::Settled::Known,
+            What::Elsewhere { created_at: Some(created_at) } => {
+                if let Some(unit) = ticket.unit {
+                    self.sets.fetched(unit, event, created_at);
+                }
+                engine::session::Settled::Known
+            }
+            What::Elsewhere { created_at: None } => engine::session::Settled::NotBrought,
             What::Faulty { fault: _, frame } => engine::session::Settled::Forged { frame },
         };
         self.handle(Input::Settled { ticket, event, what });
+    }
+
+    /// An event that this link has read is no longer on its way.
+    fn has_landed(&mut self, weight: usize) {
+        self.in_flight -= 1;
+        self.share.give_back(weight);
+        if self.in_flight == 0 {
+            self.leash.pulse.behind_since.store(0, Ordering::Relaxed);
+        }
     }
 
     async fn tick(&mut self) -> Result<(), Ended> {
@@ -494,7 +534,10 @@ impl Link<'_> {
                 }
                 Output::LoadSet { unit, filter, again, most } => self.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => self.sets.reconcile(unit, message),
-                Output::DropSet { unit } => self.sets.drop_set(unit),
+                Output::DropSet { unit } => {
+                    self.sets.drop_set(unit);
+                    self.bound_ids();
+                }
                 Output::Sign { challenge } => {
                     if let Some((id, json)) = self.signer.sign(&challenge) {
                         self.handle(Input::Signed { id, json });
@@ -536,6 +579,7 @@ impl Link<'_> {
     /// Outcomes so far, and the batches that moved.
     async fn report_progress(&mut self) -> Result<(), Ended> {
         self.reported = Instant::now();
+        self.rows.extend(self.shared.late.take(ROWS_AT_ONCE));
         let batches = self.session.take_moved();
         if self.rows.is_empty() && batches.is_empty() && self.counts == BatchCounts::default() {
             return Ok(());
@@ -544,7 +588,13 @@ impl Link<'_> {
         let rows = std::mem::take(&mut self.rows);
         let counts = std::mem::take(&mut self.counts);
         metrics::traffic(self.assignment.role, &counts);
-        self.report(Said::Progress { batches, rows, counts }).await
+        let last = self.drains_until.map(|_| rows.clone());
+        let reported = self.report(Said::Progress { batches, rows, counts }).await;
+        if reported.is_err() {
+            // A row that is told twice is one row.
+            self.shared.late.keep(last.into_iter().flatten());
+        }
+        reported
     }
 
     /// What home has lost, a restored backup for example, is void on the books, and comes again with the next refreshes.
@@ -589,10 +639,20 @@ impl Link<'_> {
         }
     }
 
-    /// After the end: events on their way get their outcome reported, within bounds. What is left is asked for again.
+    /// Outcomes that this session reports no more: another one does.
+    fn leave_outcomes(&mut self) {
+        self.settled.close();
+        while let Ok(settled) = self.settled.try_recv() {
+            self.settled_to.keep(settled);
+        }
+        self.shared.late.keep(self.rows.drain(..));
+    }
+
+    /// After the end: events on their way get their outcome reported, within bounds. The rest is left to others.
     async fn drain(&mut self) {
-        let deadline = Instant::now() + DRAIN;
-        self.drains_until = Some(deadline);
+        let now = Instant::now();
+        let deadline = now + LAST_OUTCOMES;
+        self.drains_until = Some(now + DRAIN);
         while self.in_flight > 0 {
             let Ok(Some(settled)) = tokio::time::timeout_at(deadline, self.settled.recv()).await else { break };
             self.settle(settled);

@@ -123,7 +123,7 @@ impl Sets {
         });
     }
 
-    /// An event that the unit fetched: part of its set in the closing pass.
+    /// An event that the unit fetched, or that came home otherwise meanwhile: part of its set in the closing pass.
     pub(crate) fn fetched(&mut self, unit: UnitId, id: EventId, created_at: Timestamp) {
         if let Some(records) = self.fetched.get_mut(&unit) {
             records.push((created_at.as_secs(), id.to_bytes()));
@@ -227,7 +227,8 @@ fn round(unit: UnitId, mut set: Set, message: &str) -> Worked {
         .and_then(|bytes| set.exchange.reconcile_with_ids(&bytes, &mut have, &mut need).map_err(|error| error.to_string()));
     let input = match reply {
         Ok(reply) => {
-            Input::Reconciled { unit, need: need.iter().map(event_id).collect(), reply: reply.map(|bytes| hex(&bytes)) }
+            let need = need.iter().map(event_id).collect();
+            Input::Reconciled { unit, need, awaited: 0, reply: reply.map(|bytes| hex(&bytes)) }
         }
         Err(why) => Input::ReconcileFailed { unit, why },
     };

@@ -247,7 +247,20 @@ mod tests {
         let (git_news, _) = crate::git_news::GitNews::begin(state.clone(), Arc::clone(&bus), pace, CancellationToken::new());
         let hosts = crate::hosts::Hosts::new();
         let load = crate::load::Load::default();
-        let shared = Shared { state, bus, desk, verifier, hosts, load, gates, sink, discoveries, git_news };
+        let shared = Shared {
+            state,
+            bus,
+            late: Arc::default(),
+            desk,
+            verifier,
+            hosts,
+            load,
+            ids: crate::load::Ids::default(),
+            gates,
+            sink,
+            discoveries,
+            git_news,
+        };
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), names: crate::names::Names::Nobody, onion_proxy: None };

@@ -180,6 +180,8 @@ pub enum LimitShown {
 #[serde(default)]
 pub struct Learned {
     pub nip77: Option<Nip77>,
+    /// When it ended a link over the first exchange that it was ever asked for, or the network did. The second time is a refusal.
+    pub hung_up: Option<Timestamp>,
     /// Largest page that was followed by older events (events per page).
     pub page_cap: Option<usize>,
     /// Ids that the relay answers in one REQ.
@@ -216,13 +218,23 @@ impl Learned {
     #[must_use]
     pub fn for_a_refresh(self) -> Self {
         let nip77 = self.nip77.filter(|nip77| matches!(nip77, Nip77::Works { .. }));
-        Self { nip77, live_limit: None, live_limit_at: None, live_limit_by: None, refs_per_filter: None, faulty: None, ..self }
+        Self {
+            nip77,
+            hung_up: None,
+            live_limit: None,
+            live_limit_at: None,
+            live_limit_by: None,
+            refs_per_filter: None,
+            faulty: None,
+            ..self
+        }
     }
 
     /// Takes over every fact that `newer` states.
     pub fn absorb(&mut self, newer: Self) {
         let Self {
             nip77,
+            hung_up,
             page_cap,
             ids_per_req,
             live_limit,
@@ -235,6 +247,7 @@ impl Learned {
             not_stated,
             faulty,
         } = newer;
+        self.hung_up = hung_up.or(self.hung_up).filter(|_| nip77.is_none());
         self.nip77 = nip77.or(self.nip77.take());
         self.page_cap = page_cap.or(self.page_cap);
         self.ids_per_req = ids_per_req.or(self.ids_per_req);

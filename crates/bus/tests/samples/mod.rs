@@ -299,6 +299,7 @@ fn counts() -> BatchCounts {
 fn learned(nip77: Nip77) -> Learned {
     Learned {
         nip77: Some(nip77),
+        hung_up: Some(at(4)),
         page_cap: Some(500),
         ids_per_req: Some(100),
         live_limit: Some(20),

@@ -165,6 +165,15 @@ impl Session {
         self.out.push_back(Output::Reconcile { unit: id, message });
     }
 
+    /// Ids of this pass that somebody else brings home. The closing pass shows whether they came.
+    pub(super) fn awaits(&mut self, id: UnitId, count: usize) {
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        if let Stage::Exchange(exchange) = &mut unit.stage {
+            exchange.pass_needed += count;
+            unit.unsettled += count;
+        }
+    }
+
     pub(super) fn reconciled(&mut self, id: UnitId, need: Vec<EventId>, reply: Option<String>, now: Now) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         exchange.rounds += 1;
@@ -189,6 +198,20 @@ impl Session {
             }
         }
         self.fetch_ids(id, now);
+    }
+
+    /// Ids that relays have named in the exchanges of this link, and that are kept until their pass ends: about 80 bytes each.
+    #[must_use]
+    pub fn ids_named(&self) -> usize {
+        self.exchanges().map(|(_, exchange)| exchange.named.len()).sum()
+    }
+
+    /// More ids are kept than there is room for: the exchange that named most of them reads pages instead.
+    pub fn give_up_ids(&mut self, now: Now) {
+        let most = self.exchanges().max_by_key(|(_, exchange)| exchange.named.len()).map(|(id, _)| id);
+        if let Some(id) = most {
+            self.walk_instead(id, "all links together were named more ids than there is room for", false, now);
+        }
     }
 
     /// I8: a pass ends when its events are settled. One that needed something is followed by a closing pass: "done" of an
@@ -261,14 +284,21 @@ impl Session {
         }
     }
 
-    /// The relay ended the link. If it did so over an exchange that it never answered, on a link whose NIP-77 is not
-    /// proved, that is a refusal too (S12): the next link reads pages. Otherwise such a relay would never be read.
+    /// The link is lost. If that was over an exchange that was never answered, on a relay whose NIP-77 is not proved, it was
+    /// the network once, and the second time a refusal (S12): the next link reads pages. Otherwise such a relay would never be read.
     pub fn link_lost(&mut self, now: Now) {
         let was_asked = self.exchanges().any(|(_, exchange)| exchange.phase == Phase::Opening);
-        if was_asked && !self.is_negentropy_proved() {
-            let reason = "it ended the connection instead of an answer".to_owned();
-            self.learn(Learned { nip77: Some(Nip77::Refused { at: now.wall, reason }), ..Learned::default() });
+        if !was_asked || self.is_negentropy_proved() {
+            return;
         }
+        let at = now.wall;
+        let facts = if self.learned.hung_up.is_none() {
+            Learned { hung_up: Some(at), ..Learned::default() }
+        } else {
+            let reason = "it ended the connection instead of an answer, twice".to_owned();
+            Learned { nip77: Some(Nip77::Refused { at, reason }), ..Learned::default() }
+        };
+        self.learn(facts);
     }
 
     /// The relay sent more in one message than we take, which ends the link. If it did so within an exchange, its NIP-77 is of

@@ -199,7 +199,10 @@ impl Session {
             Input::SetMoved { unit } => self.set_moved(unit, now),
             Input::SetReady { unit, message } => self.set_ready(unit, message, now),
             Input::SetTooLarge { unit } => self.set_too_large(unit, now),
-            Input::Reconciled { unit, need, reply } => self.reconciled(unit, need, reply, now),
+            Input::Reconciled { unit, need, awaited, reply } => {
+                self.awaits(unit, awaited);
+                self.reconciled(unit, need, reply, now);
+            }
             Input::ReconcileFailed { unit, why } => self.walk_instead(unit, &why, false, now),
             Input::Settled { ticket, event, what } => self.settled(ticket, event, what, now),
             Input::Signed { id, json } => self.say_who_we_are(id, json),
@@ -302,12 +305,12 @@ impl Session {
         match what {
             Settled::Forged { .. } => self.note(Excess::Forged, now),
             Settled::Known if ticket.is_live_news() => self.note(Excess::Repeats, now),
-            Settled::Fresh | Settled::Known => {}
+            Settled::Fresh | Settled::Known | Settled::NotBrought => {}
         }
         match (what, ticket.unit) {
             (Settled::Fresh | Settled::Known, _) => self.is_true(event),
             (Settled::Forged { frame }, Some(unit)) => self.forged(unit, event, frame),
-            (Settled::Forged { .. }, None) => {}
+            (Settled::Forged { .. }, None) | (Settled::NotBrought, _) => {}
         }
         let Some(id) = ticket.unit else { return };
         self.moved(id, 0);

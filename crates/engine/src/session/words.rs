@@ -38,10 +38,12 @@ pub enum Input {
     SetTooLarge {
         unit: UnitId,
     },
-    /// One round of an exchange: ids to fetch, and the next message unless the sets are reconciled.
+    /// One round of an exchange: ids to fetch, and the next message unless the sets are reconciled. So many more are `awaited`:
+    /// somebody else brings them home, and each is settled here when it has its outcome.
     Reconciled {
         unit: UnitId,
         need: Vec<EventId>,
+        awaited: usize,
         reply: Option<String>,
     },
     /// The relay's message is not negentropy, or the set could not be loaded.
@@ -126,6 +128,8 @@ pub enum Settled {
     Known,
     /// Its id or signature is not that of its content: no outcome. `frame` stands for this copy of it.
     Forged { frame: u64 },
+    /// It was awaited, and the copy that somebody else had was forged: nothing is known of it yet.
+    NotBrought,
 }
 
 /// What becomes of an EVENT frame.

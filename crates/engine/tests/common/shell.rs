@@ -25,6 +25,9 @@ pub(crate) struct Shell {
     /// Sets of ours that are larger are not loaded.
     pub(crate) most_ids: usize,
     pub(crate) unsettled: VecDeque<(Ticket, Event)>,
+    /// Ids that somebody else brings home.
+    pub(crate) elsewhere: BTreeSet<EventId>,
+    awaited: BTreeMap<EventId, UnitId>,
     /// Every event that the relay sent.
     pub(crate) delivered: BTreeMap<EventId, Event>,
     /// Events settled, in order.
@@ -55,6 +58,8 @@ impl Shell {
             loads_sets: true,
             most_ids: usize::MAX,
             unsettled: VecDeque::new(),
+            elsewhere: BTreeSet::new(),
+            awaited: BTreeMap::new(),
             delivered: BTreeMap::new(),
             landed: Vec::new(),
             said: Vec::new(),
@@ -145,6 +150,18 @@ impl Shell {
         self.quiet();
     }
 
+    /// What somebody else brought is at home, or was no event at all.
+    pub(crate) fn elsewhere_ends(&mut self, id: EventId, is_at_home: bool) {
+        self.elsewhere.remove(&id);
+        if is_at_home {
+            self.ledger.insert(id);
+        }
+        let ticket = Ticket { unit: self.awaited.remove(&id), ..Ticket::default() };
+        let what = if is_at_home { Settled::Known } else { Settled::NotBrought };
+        self.session.handle(Input::Settled { ticket, event: id, what }, self.now());
+        self.quiet();
+    }
+
     fn settle(&mut self, ticket: Ticket, event: Event) {
         let id = event.id;
         let what = if self.ledger.contains(&id) {
@@ -232,9 +249,12 @@ impl Shell {
     fn reconcile(&mut self, unit: UnitId) {
         let (filter, ours) = self.sets.get(&unit).expect("a set is loaded before it is reconciled");
         let never_ends = self.relay.negentropy == Negentropy::AnswersOnce;
-        let need = if never_ends { Vec::new() } else { self.relay.advertised(filter).difference(ours).copied().collect() };
+        let missing = if never_ends { BTreeSet::new() } else { &self.relay.advertised(filter) - ours };
         let reply = never_ends.then(|| "61".to_owned());
-        self.session.handle(Input::Reconciled { unit, need, reply }, self.now());
+        let awaited = missing.intersection(&self.elsewhere).count();
+        self.awaited.extend(missing.intersection(&self.elsewhere).map(|id| (*id, unit)));
+        let need = missing.difference(&self.elsewhere).copied().collect();
+        self.session.handle(Input::Reconciled { unit, need, awaited, reply }, self.now());
     }
 
     fn deliver(&mut self, reply: Reply) {

@@ -459,6 +459,7 @@ fn words_of_report(said: &Said) -> Option<String> {
 fn words_of_facts(facts: &model::Learned) -> String {
     let model::Learned {
         nip77,
+        hung_up,
         page_cap,
         ids_per_req,
         live_limit,
@@ -479,6 +480,7 @@ fn words_of_facts(facts: &model::Learned) -> String {
     let found = |fact: Option<bool>, what: &str| fact.filter(|fact| *fact).map(|_| what.to_owned());
     let facts = [
         nip77,
+        hung_up.map(|_| "hung up over its first exchange".to_owned()),
         counted(*page_cap, "events a page"),
         counted(*ids_per_req, "ids a request"),
         counted(*live_limit, "live"),

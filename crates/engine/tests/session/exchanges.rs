@@ -24,6 +24,39 @@ fn s12_a_second_run_fetches_nothing() {
     assert_eq!((shell.landed.len(), shell.neg_opens().len()), (0, 3));
 }
 
+#[test]
+fn s12_what_somebody_else_brings_home_is_awaited_and_not_fetched() {
+    let mut shell = Shell::fresh(ModelRelay::with(history(3)));
+    let ids = Shell::ids_of(&history(3));
+    let [first, second, forged]: [EventId; 3] = ids.iter().copied().collect::<Vec<_>>().try_into().unwrap();
+    shell.elsewhere = ids;
+    shell.fetch(1, &["alpha"], Method::Negentropy);
+    shell.elsewhere_ends(first, true);
+    shell.pass(600_000);
+    shell.elsewhere_ends(second, true);
+    assert_eq!((shell.ends().len(), shell.landed.len()), (0, 0), "one is still on its way");
+    shell.elsewhere_ends(forged, false);
+    assert!(shell.is_complete(1), "{:?}", shell.said);
+    assert_eq!(Shell::ids_of(&shell.landed), BTreeSet::from([forged]), "the closing pass names it again");
+}
+
+#[test]
+fn x5_an_exchange_whose_ids_have_no_room_any_more_reads_pages_and_loses_nothing() {
+    let mut shell = Shell::fresh(ModelRelay::with(history(300)));
+    shell.settles = false;
+    shell.fetch(1, &["alpha"], Method::Negentropy);
+    assert_eq!(shell.session.ids_named(), 300);
+    let now = shell.now();
+    shell.session.give_up_ids(now);
+    assert_eq!(shell.session.ids_named(), 0);
+    shell.settles = true;
+    shell.settle_all();
+    shell.pass(60_000);
+    assert!(shell.is_complete(1), "{:?}", shell.said);
+    assert_eq!(shell.ledger, Shell::ids_of(&history(300)));
+    assert_eq!(refusals(&shell), 0, "its negentropy is none the worse");
+}
+
 fn falls_back(shape: Negentropy, within_ms: u64) {
     let mut shell = Shell::fresh(ModelRelay { negentropy: shape.clone(), ..ModelRelay::with(history(30)) });
     shell.fetch(1, &["alpha"], Method::Negentropy);
@@ -70,12 +103,17 @@ fn learned_when_the_link_is_lost(shell: &mut Shell) -> Option<Output> {
 }
 
 #[test]
-fn s12_a_relay_that_hangs_up_over_its_first_exchange_refuses_negentropy() {
-    let mut shell = Shell::fresh(ModelRelay { negentropy: Negentropy::Silent, ..ModelRelay::with(history(3)) });
-    shell.fetch(1, &["alpha"], Method::Negentropy);
-    let learned = learned_when_the_link_is_lost(&mut shell);
-    let Some(Output::Report(Said::Learned { facts })) = learned else { panic!("{learned:?}") };
-    assert!(matches!(facts.nip77, Some(Nip77::Refused { .. })));
+fn s12_a_relay_that_hangs_up_over_its_first_exchange_twice_refuses_negentropy() {
+    let mut known = Learned::default();
+    for is_refusal in [false, true] {
+        let relay = ModelRelay { negentropy: Negentropy::Silent, ..ModelRelay::with(history(3)) };
+        let mut shell = Shell::new(Resume::Fresh, known.clone(), relay);
+        shell.fetch(1, &["alpha"], Method::Negentropy);
+        let learned = learned_when_the_link_is_lost(&mut shell);
+        let Some(Output::Report(Said::Learned { facts })) = learned else { panic!("{learned:?}") };
+        known.absorb(facts);
+        assert_eq!(known.refuses_nip77(), is_refusal, "once may be the network");
+    }
 }
 
 #[test]

@@ -395,11 +395,11 @@ impl Sim {
         };
         let never_ends = side.negentropy == Negentropy::AnswersOnce;
         if never_ends {
-            return (Input::Reconciled { unit, need: Vec::new(), reply: Some("61".to_owned()) }, Vec::new());
+            return (Input::Reconciled { unit, need: Vec::new(), awaited: 0, reply: Some("61".to_owned()) }, Vec::new());
         }
         let theirs = side.advertised(filter);
         let need = theirs.difference(ours).copied().take(side.most_named).collect();
-        (Input::Reconciled { unit, need, reply: None }, ours.difference(&theirs).copied().collect())
+        (Input::Reconciled { unit, need, awaited: 0, reply: None }, ours.difference(&theirs).copied().collect())
     }
 
     fn say_progress(&mut self, no: WorkerNo, upstream: UpstreamId, link: &mut Link) {

@@ -270,6 +270,7 @@ impl Page {
     fn learned(&mut self, learned: &Learned) {
         let Learned {
             nip77,
+            hung_up,
             page_cap,
             ids_per_req,
             live_limit: _,
@@ -287,7 +288,10 @@ impl Page {
             Some(Nip77::Refused { at, reason }) => {
                 format!("refused, {}: {reason}; tried again at the next refresh", self.at(*at))
             }
-            None => "not tried yet".to_owned(),
+            None => match hung_up {
+                Some(at) => format!("the link ended over the first exchange, {}; tried once more", self.at(*at)),
+                None => "not tried yet".to_owned(),
+            },
         };
         self.fact("NIP-77", &verdict);
         self.fact_if("page cap", page_cap.map(|cap| format!("{cap} events, by what it left out")));
