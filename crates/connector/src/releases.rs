@@ -162,7 +162,7 @@ mod tests {
     use crate::git_news::{GitNews, Pace};
     use crate::identity::Identity;
     use crate::sink::tests::{Does, Home};
-    use crate::{desk, discoveries, gates, sink, verify};
+    use crate::{desk, discoveries, sink, verify};
 
     fn event(kind: u16, tags: &[[&str; 2]]) -> Event {
         let tags = tags.iter().map(|tag| Tag::parse(tag.iter().map(ToString::to_string)).unwrap());
@@ -205,7 +205,7 @@ mod tests {
             Duration::from_millis(10),
             CancellationToken::new(),
         );
-        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
+        let gates = Arc::new(Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let (git_news, _) =
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
