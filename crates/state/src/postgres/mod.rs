@@ -24,6 +24,7 @@ mod lease;
 mod ledger;
 mod link;
 mod named;
+pub mod plain;
 mod relay;
 mod report;
 mod schema;

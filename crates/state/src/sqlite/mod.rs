@@ -15,6 +15,7 @@ mod ledger;
 mod link;
 mod named;
 mod open;
+pub mod plain;
 mod relay;
 mod report;
 mod snapshot;
