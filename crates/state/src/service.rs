@@ -88,7 +88,7 @@ async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
         let applied = store.report(&delivery.report).await;
         drop(timed);
         match applied {
-            Ok(dirty) => break notify_all(bus, &dirty),
+            Ok(dirty) => break notify_linked(store, bus, &dirty).await,
             // A report of an older epoch changes nothing; taking it again would not either.
             Err(StateError::Fenced | StateError::NoSuchUpstream | StateError::BeingPlanned) => {
                 break debug!("dropped a report of an older epoch");
@@ -103,8 +103,10 @@ async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
     delivery.ack().await;
 }
 
-fn notify_all(bus: &dyn Bus, dirty: &[UpstreamId]) {
-    for upstream in dirty {
+/// A window of a busy home touches thousands of upstreams, most of which are down: a planner has nothing to do there.
+async fn notify_linked(store: &dyn Store, bus: &dyn Bus, dirty: &[UpstreamId]) {
+    let linked = if dirty.len() > 1 { store.linked(dirty).await.ok() } else { None };
+    for upstream in linked.as_deref().unwrap_or(dirty) {
         bus.notify(*upstream);
     }
 }
@@ -125,7 +127,7 @@ async fn answer_all(
             let answered = answer(&*store, query).await;
             match (&answered, fresh_link) {
                 (Answer::Up(_), Some(upstream)) => bus.notify(upstream),
-                (Answer::Discovered(dirty), _) => notify_all(&*bus, dirty),
+                (Answer::Discovered(dirty), _) => notify_linked(&*store, &*bus, dirty).await,
                 _ => {}
             }
             // The asker may have gone; then the answer is of no use.

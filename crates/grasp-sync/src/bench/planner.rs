@@ -106,7 +106,7 @@ impl Scene {
         for from in repositories.clone().step_by(WINDOW) {
             let window = from..(from + WINDOW).min(repositories.end);
             self.state.discover(self.announced(window)).await?;
-            if self.crew.is_empty() {
+            if self.linked.len() <= LINKED {
                 self.link().await?;
             }
         }
@@ -120,7 +120,8 @@ impl Scene {
         let held = self.filled.hold_all().await?;
         let is_linked = |one: &&Held| (0..LINKED).any(|number| one.url == upstream(number));
         let home = held.iter().filter(|one| one.role == Role::Home);
-        for held in home.chain(held.iter().filter(is_linked)) {
+        let all = home.chain(held.iter().filter(is_linked));
+        for held in all.filter(|one| !self.linked.contains(&one.upstream)).collect::<Vec<_>>() {
             self.crew.push(puppet::begin(&self.bus, held, self.told.clone()).await?);
             self.linked.push(held.upstream);
         }

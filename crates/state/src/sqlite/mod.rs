@@ -169,6 +169,11 @@ impl Store for SqliteStore {
         Ok(snapshot::take(&mut tx, &self.settings, upstream, self.now()).await?)
     }
 
+    async fn linked(&self, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, StateError> {
+        let mut tx = self.read().await?;
+        Ok(link::up_of(&mut tx, upstreams).await?)
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError> {
         let mut tx = self.write().await?;
         let claimed = claim::take(&mut tx, claim, self.now()).await?;
