@@ -13,6 +13,14 @@ check:
     scripts/sim-mutants --check
     scripts/check-dependencies
 
+# Write docs/reference anew from the code
+reference:
+    GRASP_SYNC_WRITE_REFERENCE=1 cargo test -p grasp-sync --test reference
+
+# Check the rules of deploy/observability with Prometheus' own tool, and run their tests
+alerts:
+    cd deploy/observability && promtool check config --syntax-only prometheus.yml && promtool check rules rules.yml alerts.yml && promtool test rules alerts_test.yml
+
 # Every test but the slow suite; installs what the tests start
 test *arguments:
     scripts/test {{arguments}}

@@ -1,13 +1,13 @@
 //! Upstreams that wait for a look: a set, so that repeats collapse, and word that it is no longer empty.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use model::UpstreamId;
 use tokio::sync::Notify;
 use tokio_util::sync::DropGuard;
 
-use crate::lock;
+use crate::{Origin, lock};
 
 /// Where a planner is to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +30,19 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    upstreams: BTreeSet<UpstreamId>,
+    /// With the trace of the first who said so.
+    upstreams: BTreeMap<UpstreamId, Origin>,
     everywhere: bool,
 }
 
 impl Board {
-    pub(crate) fn put(&self, upstream: UpstreamId) {
-        if lock(&self.shared.waiting).upstreams.insert(upstream) {
+    pub(crate) fn put(&self, upstream: UpstreamId, origin: Origin) {
+        let mut is_new = false;
+        lock(&self.shared.waiting).upstreams.entry(upstream).or_insert_with(|| {
+            is_new = true;
+            origin
+        });
+        if is_new {
             self.shared.news.notify_one();
         }
     }
@@ -47,7 +53,7 @@ impl Board {
     }
 
     /// The next look; waits while there is none. Cancel-safe.
-    pub(crate) async fn next(&self) -> Look {
+    pub(crate) async fn next(&self) -> (Look, Origin) {
         loop {
             let news = self.shared.news.notified();
             if let Some(look) = self.take() {
@@ -57,12 +63,12 @@ impl Board {
         }
     }
 
-    fn take(&self) -> Option<Look> {
+    fn take(&self) -> Option<(Look, Origin)> {
         let mut waiting = lock(&self.shared.waiting);
         if std::mem::take(&mut waiting.everywhere) {
-            return Some(Look::Everywhere);
+            return Some((Look::Everywhere, Origin::default()));
         }
-        waiting.upstreams.pop_first().map(Look::At)
+        waiting.upstreams.pop_first().map(|(upstream, origin)| (Look::At(upstream), origin))
     }
 }
 
@@ -85,6 +91,11 @@ impl Notices {
 
     /// Where to look next. Cancel-safe.
     pub async fn next(&self) -> Look {
+        self.next_of().await.0
+    }
+
+    /// The same, with the trace of whoever said so.
+    pub async fn next_of(&self) -> (Look, Origin) {
         self.board.next().await
     }
 }

@@ -82,7 +82,7 @@ impl InProcess {
 #[async_trait]
 impl Bus for InProcess {
     fn notify(&self, upstream: UpstreamId) {
-        self.notices.put(upstream);
+        self.notices.put(upstream, Origin::here());
     }
 
     async fn notices(&self) -> Result<Notices, BusError> {

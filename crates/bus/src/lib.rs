@@ -8,6 +8,7 @@ mod board;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod in_process;
+mod metrics;
 mod nats;
 mod origin;
 mod state_client;

@@ -1,13 +1,14 @@
 //! Typed questions to the state service.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use model::{
     Announced, Answer, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, Explanation, LeaseRequest, LedgerCursor,
     LedgerPage, LedgerRow, LedgerScope, Query, Snapshot, StateError, Status, Subject, UpGranted, UpstreamId, Waiting,
 };
 
-use crate::{Bus, BusError};
+use crate::{Bus, BusError, metrics};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ macro_rules! questions {
             /// # Errors
             /// The bus is closed, nobody answered, or the state service refused.
             pub async fn $name(&self, $($arg: $type),*) -> Result<$answer, AskError> {
-                match self.bus.ask($query).await? {
+                match self.ask($query).await? {
                     $variant(answer) => Ok(answer.into()),
                     Answer::Failed(error) => Err(error.into()),
                     #[allow(unreachable_patterns, clippy::wildcard_enum_match_arm)]
@@ -64,6 +65,13 @@ impl StateClient {
     #[must_use]
     pub fn new(bus: Arc<dyn Bus>) -> Self {
         Self { bus }
+    }
+
+    async fn ask(&self, query: Query) -> Result<Answer, BusError> {
+        let (name, began) = (query.name(), Instant::now());
+        let answer = self.bus.ask(query).await;
+        metrics::asked(name, &answer, began.elapsed());
+        answer
     }
 
     questions! {

@@ -12,7 +12,7 @@ use model::Event;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
 /// A window with this many discoveries closes early: those who wait for it hold places on their links.
 const WINDOW_EVENTS: usize = 1_000;
@@ -103,7 +103,8 @@ async fn send(state: &StateClient, window: &mut Window, waiting: &mut Vec<Kept>,
     let discovery = window.take();
     debug!(repos = discovery.repos.len(), roots = discovery.roots.len(), "a discovery window closed");
     while !discovery.is_empty() {
-        let Err(error) = state.discover(discovery.clone()).await else { break };
+        let span = info_span!("discover", repos = discovery.repos.len(), roots = discovery.roots.len());
+        let Err(error) = state.discover(discovery.clone()).instrument(span).await else { break };
         if stop.is_cancelled() {
             warn!(%error, "a discovery window was not kept; its events are read again");
             return waiting.clear();

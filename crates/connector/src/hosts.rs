@@ -5,7 +5,7 @@ use std::mem::swap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::session::{Now, Session};
-use engine::tempo::Tempo;
+use engine::tempo::{Standing, Tempo};
 use model::{RelayUrl, Role, Timestamp, is_public_address};
 use tokio::time::{Duration, Instant};
 use url::Host;
@@ -49,6 +49,13 @@ impl Hosts {
             Role::Bootstrap | Role::Listed => Tempo::default(),
         };
         HostShare(Arc::clone(tempos.entry(name_of(url)).or_insert_with(|| Arc::new(Mutex::new(first())))))
+    }
+
+    /// How many hosts stand so, of those that are remembered.
+    pub(crate) fn standings(&self) -> [(Standing, usize); 4] {
+        let now_ms = self.now_ms();
+        let standings: Vec<Standing> = locked(&self.tempos).values().map(|tempo| locked(tempo).standing(now_ms)).collect();
+        Standing::ALL.map(|standing| (standing, standings.iter().filter(|one| **one == standing).count()))
     }
 
     fn now_ms(&self) -> u64 {

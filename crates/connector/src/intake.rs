@@ -12,8 +12,8 @@ use engine::gate::{AtTheGate, CopyFault};
 use engine::session::Ticket;
 use model::{Bar, Event, EventId, LedgerRow, Outcome, Role, Stored, Timestamp, UpstreamId, ledger_refs_of, shortened};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
-use tracing::debug;
+use tokio::time::{Instant, sleep};
+use tracing::{Span, debug};
 
 use crate::desk::{Desk, Place};
 use crate::discoveries::Discoveries;
@@ -57,6 +57,10 @@ pub(crate) struct Offer {
     pub(crate) from_private_peer: bool,
     /// What it costs in memory (bytes).
     pub(crate) weight: usize,
+    /// When the frames before it were read: less than a turn of its session ago.
+    pub(crate) read: Instant,
+    /// Of the batch that asked for it; ends when the last event that was read with it has its outcome.
+    pub(crate) span: Span,
     pub(crate) settled: Outcomes,
 }
 
@@ -90,6 +94,7 @@ pub(crate) enum What {
 
 impl Offer {
     fn settle(self, what: What) {
+        self.settled.took(&what, self.read.elapsed());
         self.settled.tell(Settled { ticket: self.ticket, event: self.event.id, weight: self.weight, what });
     }
 

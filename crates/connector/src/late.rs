@@ -4,6 +4,7 @@
 //! would be an event that the next link reads again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::{LedgerRow, Role};
 use tokio::sync::mpsc;
@@ -52,6 +53,13 @@ impl Outcomes {
     pub(crate) fn of_session(role: Role, late: &Arc<Late>) -> (Self, mpsc::UnboundedReceiver<Settled>) {
         let (to, settled) = mpsc::unbounded_channel();
         (Self(Arc::new(Way { role, to, late: Arc::clone(late) })), settled)
+    }
+
+    /// It took so long from an event's reading to this.
+    pub(crate) fn took(&self, what: &What, took: Duration) {
+        if let What::Fresh(row) = what {
+            metrics::came_home(self.0.role, row.outcome, took);
+        }
     }
 
     pub(crate) fn tell(&self, settled: Settled) {

@@ -82,6 +82,7 @@ pub struct Settings {
 /// Runs a connector until `stop`; then sessions drain, outcomes are reported, upstreams given back.
 pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken) {
     install_crypto();
+    metrics::begin();
     let state = StateClient::new(Arc::clone(&bus));
     // Discoveries and the sink outlive the sessions that feed them.
     let after_sessions = CancellationToken::new();

@@ -60,6 +60,11 @@ impl Drop for Named {
 }
 
 impl Load {
+    /// Bytes of all links together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn share(&self) -> Share {
         Share { all: self.clone(), own: 0 }
     }

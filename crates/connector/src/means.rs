@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use model::{Assignment, Role};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, field, info_span};
 
-use crate::dial::Dialer;
+use crate::dial::{DialError, Dialer, Socket};
 use crate::document::{Documents, News, ask_for};
 use crate::gates::Gates;
 use crate::home_terms::HomeTerms;
@@ -26,6 +27,23 @@ impl Means {
         let dialer = Arc::new(dialer);
         let documents = Arc::new(Documents::new(Arc::clone(&dialer)));
         Self { dialer, documents, home_terms: HomeTerms::new(), identity, dials_per_minute }
+    }
+
+    /// Opens a socket to an assigned upstream, in a span with the attributes of the semantic conventions for networks.
+    pub(crate) async fn dial(&self, Assignment { url, role, .. }: &Assignment) -> Result<Socket, DialError> {
+        let span = info_span!(
+            "dial",
+            otel.kind = "client",
+            server.address = %url.host(),
+            server.port = url.port(),
+            network.protocol.name = url.scheme().as_str(),
+            "error.type" = field::Empty,
+        );
+        let dialed = self.dialer.dial(url, *role).instrument(span.clone()).await;
+        if let Err(error) = &dialed {
+            span.record("error.type", error.class().as_str());
+        }
+        dialed
     }
 
     /// What will be known of the relay of a link that has just come up, and whoever asks for it, who ends with the link.

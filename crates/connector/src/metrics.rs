@@ -1,5 +1,7 @@
 //! The connector's figures, counted where things happen. Labels are closed sets: never a URL, an id or a relay's words.
 
+mod links;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 
 use crate::intake::What;
+pub(crate) use links::{Live, came_home, dialed, exchanged, link_ended, load, renewal, resumed, write_refused};
 
 static EVENTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.events", "events settled, by outcome"));
 static REPORTS: LazyLock<Counter<u64>> = LazyLock::new(|| counter("grasp_sync.reports", "reports sent to state, by kind"));
@@ -45,6 +48,12 @@ fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
     global::meter("connector").u64_counter(name).with_description(description).build()
 }
 
+/// Said once, when a connector begins.
+pub(crate) fn begin() {
+    AUDIT_FOUND.add(0, &[]);
+    links::begin();
+}
+
 /// An event of a link of this class has its outcome.
 pub(crate) fn event(class: Role, what: &What) {
     let outcome = match what {
@@ -72,24 +81,36 @@ pub(crate) fn report(said: &Said) {
         Said::CaughtUp => "caught-up",
         Said::Rebuilt { .. } => "rebuilt",
         Said::Down { .. } => "down",
-        Said::BatchEnded { outcome, method, counts, batch: _ } => {
+        Said::BatchEnded { outcome, method: of, counts, batch: _ } => {
             let outcome = match outcome {
                 BatchOutcome::Complete => "complete",
                 BatchOutcome::Incomplete { why, .. } => why.as_str(),
             };
-            let method = KeyValue::new("method", method.as_str());
+            let method = KeyValue::new("method", of.as_str());
             BATCHES.add(1, &[KeyValue::new("outcome", outcome), method.clone()]);
             ROUNDS.add(counts.rounds, &[method]);
+            links::batch_read(*of, counts);
             "batch-ended"
         }
         Said::Progress { .. } => "progress",
-        Said::Learned { .. } => "learned",
-        Said::Lost { .. } => "lost",
+        Said::Learned { facts } => {
+            if facts.refuses_nip77() {
+                links::refused("nip77");
+            }
+            "learned"
+        }
+        Said::Lost { ids } => {
+            links::lost(ids.len());
+            "lost"
+        }
         Said::Audited { found, .. } => {
             AUDIT_FOUND.add(*found, &[]);
             "audited"
         }
-        Said::RateLimited { .. } => "rate-limited",
+        Said::RateLimited { .. } => {
+            links::refused("reads");
+            "rate-limited"
+        }
     };
     REPORTS.add(1, &[KeyValue::new("kind", kind)]);
 }

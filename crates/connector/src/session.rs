@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::dial::Socket;
 use crate::document::News;
@@ -113,20 +113,28 @@ pub(crate) async fn run(shared: Arc<Shared>, assignment: Assignment, means: Arc<
     }
     let dialed = tokio::select! {
         () = stop.cancelled() => return,
-        dialed = means.dialer.dial(&assignment.url, assignment.role) => dialed,
+        dialed = means.dial(&assignment) => dialed,
     };
     let (epoch, class, detail, sequence) = match dialed {
         Ok(socket) => match open(&shared, &assignment, (socket, &means), leash).await {
             Ok(mut link) => {
+                metrics::dialed(assignment.role, "up");
                 let _counted = metrics::link_up(assignment.role);
                 let ended = link.work().await;
+                metrics::link_ended(assignment.role, ended.class);
                 (link.epoch, ended.class, ended.detail, link.sequence + 1)
             }
             // Somebody else holds the lease by now, or state is away: the lease is looked at again at the next beat.
-            Err(detail) => return debug!(upstream = %assignment.url, detail, "the link was not granted"),
+            Err(detail) => {
+                metrics::dialed(assignment.role, "not-granted");
+                return debug!(upstream = %assignment.url, detail, "the link was not granted");
+            }
         },
         // No link, so no new epoch: the clock keeps the sequence growing from dial to dial.
-        Err(error) => (assignment.epoch, error.class(), error.to_string(), unix_ms()),
+        Err(error) => {
+            metrics::dialed(assignment.role, error.class().as_str());
+            (assignment.epoch, error.class(), error.to_string(), unix_ms())
+        }
     };
     if shared.sink.lines().may_say(Line::Down, &assignment.url, assignment.role) {
         info!(upstream = %assignment.url, class = class.as_str(), detail, "link down");
@@ -158,6 +166,7 @@ async fn open<'a>(
     if shared.sink.lines().may_say(Line::Up, &assignment.url, assignment.role) {
         info!(upstream = %assignment.url, role = assignment.role.as_str(), ?resume, "link up");
     }
+    metrics::resumed(assignment.role, resume);
     let (offers, taken) = mpsc::channel(4);
     let (settled_to, settled) = Outcomes::of_session(assignment.role, &shared.late);
     tokio::spawn(take_in(Arc::clone(shared), assignment.role, taken));
@@ -196,6 +205,7 @@ async fn open<'a>(
         sequence: 0,
         in_flight: 0,
         share: shared.load.share(),
+        live: metrics::Live::of(assignment.role),
         named: shared.ids.of_a_link(),
     })
 }
@@ -229,6 +239,7 @@ struct Link<'a> {
     sequence: u64,
     in_flight: usize,
     share: Share,
+    live: metrics::Live,
     named: Named,
 }
 
@@ -439,14 +450,30 @@ impl Link<'_> {
                     let from_private_peer = self.shared.gates.is_private_peer(&self.assignment.url);
                     let weight = weight_of(&event, &json);
                     self.share.add(weight);
-                    offers.push(Offer { event: Arc::from(event), json, ticket, upstream, from_private_peer, weight, settled });
+                    let (event, read) = (Arc::from(event), self.heard);
+                    offers.push(Offer {
+                        event,
+                        json,
+                        ticket,
+                        upstream,
+                        from_private_peer,
+                        weight,
+                        read,
+                        settled,
+                        span: Span::none(),
+                    });
                 } else if verdict == Verdict::Stray {
                     metrics::dropped(self.assignment.role, CopyFault::NotAskedFor);
                 } else if verdict == Verdict::Unwanted {
                     metrics::dropped(self.assignment.role, CopyFault::NotWanted);
                 }
             }
-            Incoming::Frame(frame) => self.handle(Input::Frame(frame)),
+            Incoming::Frame(frame) => {
+                if matches!(frame, Frame::NegMsg { .. }) {
+                    metrics::exchanged("in", text.len());
+                }
+                self.handle(Input::Frame(frame));
+            }
             Incoming::Ok { id, .. } => self.handle(Input::Frame(Frame::Ok { id })),
             Incoming::Unknown => self.session.note(Excess::Chatter, self.shared.hosts.now()),
             Incoming::UnreadableEvent { sub, frame } => {
@@ -456,15 +483,24 @@ impl Link<'_> {
         }
     }
 
-    async fn hand_over(&mut self, offers: Vec<Offer>) {
+    async fn hand_over(&mut self, mut offers: Vec<Offer>) {
         if offers.is_empty() {
             return;
         }
+        self.trace(&mut offers);
         if self.leash.pulse.behind_since.load(Ordering::Relaxed) == 0 {
             self.leash.pulse.behind_since.store(Timestamp::now().as_secs(), Ordering::Relaxed);
         }
         // The intake ends only after this sender is dropped.
         let _ = self.offers.send(offers).await;
+    }
+
+    /// What was read together of a batch is brought home in one span, which ends with the last outcome.
+    fn trace(&self, offers: &mut [Offer]) {
+        let of_batch = |offer: &Offer| self.traces.get(&offer.ticket.batch?);
+        let Some(origin) = offers.iter().find_map(of_batch) else { return };
+        let span = origin.begin(info_span!("bring home", events = offers.len()));
+        offers.iter_mut().for_each(|offer| offer.span = span.clone());
     }
 
     fn take_settled(&mut self, settled: Settled) {
@@ -556,6 +592,7 @@ impl Link<'_> {
                 Output::HangUp(class) => return Err(Ended::because(class, "nothing is wanted here")),
             }
         }
+        self.live.are(self.session.live_count());
         if wrote {
             let flushed = timeout(WRITE_LIMIT, self.socket.flush()).await;
             flushed.map_err(|_| write_stalled())?.map_err(|error| Ended::because(DownClass::Closed, error.to_string()))?;
@@ -567,6 +604,9 @@ impl Link<'_> {
     async fn feed(&mut self, request: &Request) -> Result<(), Ended> {
         let text = wire::write(request);
         self.counts.bytes_out += text.len() as u64;
+        if matches!(request, Request::NegOpen { .. } | Request::NegMsg { .. }) {
+            metrics::exchanged("out", text.len());
+        }
         let fed = timeout(WRITE_LIMIT, self.socket.feed(Message::text(text))).await;
         fed.map_err(|_| write_stalled())?.map_err(|error| Ended::because(DownClass::Closed, error.to_string()))
     }

@@ -116,14 +116,19 @@ impl Worker {
             Ok(assignments) => {
                 // The store counts from when it reads its clock, which is never before the question was sent.
                 self.fence.stand_until(sent + self.terms.ttl + self.terms.grace);
+                metrics::renewal("renewed");
                 if !self.sign.swap(true) {
                     self.shared.bus.owners_changed().await;
                 }
                 return self.follow(assignments);
             }
-            Err(error) => debug!(%error, "the lease was not renewed"),
+            Err(error) => {
+                metrics::renewal("unanswered");
+                debug!(%error, "the lease was not renewed");
+            }
         }
         if self.fence.has_fallen() && self.sign.swap(false) {
+            metrics::renewal("lost");
             warn!("the lease could not be renewed in time: every session ends");
             self.end_all().await;
         }
@@ -161,6 +166,7 @@ impl Worker {
     fn follow(&mut self, assignments: Vec<Assignment>) {
         self.rest();
         metrics::leases(assignments.len());
+        metrics::load(self.shared.hosts.standings(), self.shared.load.bytes());
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
         self.left_behind.retain(|upstream, _| mine.contains_key(upstream));
         for (upstream, running) in &self.sessions {

@@ -87,6 +87,12 @@ impl Pace {
         self.terms.widths[self.width]
     }
 
+    /// Whether fewer requests run side by side than could.
+    #[must_use]
+    pub fn is_narrowed(&self) -> bool {
+        self.width > 0
+    }
+
     /// Whether a refusal still costs something beside its cooldown.
     #[must_use]
     pub fn is_slowed(&self) -> bool {

@@ -22,6 +22,33 @@ pub struct Tempo {
     full_at_ms: Option<u64>,
 }
 
+/// Where a host stands, for whoever counts hosts. Closed; the first that is so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// A cooldown is on.
+    Resting,
+    /// Fewer requests side by side.
+    Narrowed,
+    /// Requests come further apart.
+    Spaced,
+    Full,
+}
+
+impl Standing {
+    pub const ALL: [Self; 4] = [Self::Resting, Self::Narrowed, Self::Spaced, Self::Full];
+
+    /// A stable word for metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resting => "resting",
+            Self::Narrowed => "narrowed",
+            Self::Spaced => "spaced",
+            Self::Full => "full",
+        }
+    }
+}
+
 impl Default for Tempo {
     fn default() -> Self {
         Self { full_at_ms: Some(0), ..Self::unbounded() }
@@ -48,6 +75,19 @@ impl Tempo {
         let is_past = |moment: u64| moment <= now_ms;
         let moments = [self.rests_until_ms, self.apart_until_ms, self.full_at_ms.unwrap_or(0)];
         !self.pace.is_slowed() && moments.into_iter().all(is_past)
+    }
+
+    #[must_use]
+    pub fn standing(&self, now_ms: u64) -> Standing {
+        if now_ms < self.rests_until_ms {
+            Standing::Resting
+        } else if self.pace.is_narrowed() {
+            Standing::Narrowed
+        } else if self.pace.is_slowed() {
+            Standing::Spaced
+        } else {
+            Standing::Full
+        }
     }
 
     /// Requests side by side, on each link.
@@ -105,6 +145,16 @@ mod tests {
         assert_eq!(sent(&mut tempo, 0), 100);
         assert_eq!(sent(&mut tempo, 1_000), 20);
         assert!(!tempo.is_calm(1_000) && tempo.is_calm(6_000));
+    }
+
+    #[test]
+    fn s18_where_a_host_stands_has_a_word() {
+        let mut tempo = Tempo::default();
+        assert_eq!(tempo.standing(0), Standing::Full);
+        tempo.rate_limited(0);
+        assert_eq!((tempo.standing(4_999), tempo.standing(5_000)), (Standing::Resting, Standing::Spaced));
+        tempo.too_many(5_000);
+        assert_eq!(tempo.standing(5_000), Standing::Narrowed);
     }
 
     #[test]

@@ -67,6 +67,25 @@ pub enum Command {
     Healthcheck(SettingFlags),
 }
 
+impl Command {
+    /// The words that it is called with.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Demo(_) => "demo",
+            Self::Bench(_) => "bench",
+            Self::Config(ConfigCommand::Show(_)) => "config show",
+            Self::Status(_) => "status",
+            Self::Explain(_) => "explain",
+            Self::Verify(_) => "verify",
+            Self::Migrate(_) => "migrate",
+            Self::Doctor(_) => "doctor",
+            Self::Healthcheck(_) => "healthcheck",
+        }
+    }
+}
+
 /// What is to be done with the configuration.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {

@@ -26,7 +26,35 @@ pub enum Exit {
     Aborted,
 }
 
+/// With what each command may end, by its words. [`Exit::of`] holds every end to it.
+pub const ENDS: [(&str, &[Exit]); 10] = {
+    use Exit::{
+        Aborted, DataDirUnusable, Failure, HomeUnreachable, Incomplete, NotJudged, NotKnown, Ok, Refused, Unreachable, Unwell,
+        Usage,
+    };
+    [
+        ("run", &[Ok, Failure, Usage, HomeUnreachable, DataDirUnusable, Unreachable, Refused, Aborted]),
+        ("demo", &[Ok, Failure, Usage, DataDirUnusable, Incomplete, Aborted]),
+        ("bench", &[Ok, Failure, Usage, DataDirUnusable, Incomplete, Aborted]),
+        ("config show", &[Ok, Failure, Usage]),
+        ("status", &[Ok, Failure, Usage, DataDirUnusable, Unreachable, Refused, Aborted]),
+        ("explain", &[Ok, Failure, Usage, DataDirUnusable, Unreachable, Refused, NotKnown, Aborted]),
+        ("verify", &[Ok, Failure, Usage, HomeUnreachable, Incomplete, NotJudged, Aborted]),
+        ("migrate", &[Ok, Failure, Usage, DataDirUnusable, Unreachable, Refused, Aborted]),
+        ("doctor", &[Ok, Failure, Usage, Unwell, Aborted]),
+        ("healthcheck", &[Ok, Failure, Usage, Aborted]),
+    ]
+};
+
 impl Exit {
+    /// The end of a command. A code that [`ENDS`] does not promise for it is a mistake, which ends a debug build.
+    #[must_use]
+    pub fn of(self, command: &str) -> Self {
+        let promised = ENDS.iter().find(|(name, _)| *name == command).is_some_and(|(_, ends)| ends.contains(&self));
+        debug_assert!(promised, "{command} ends with {self:?}, which the table of exit codes does not promise");
+        self
+    }
+
     /// All of them, by code.
     pub const ALL: [Self; 12] = [
         Self::Ok,
@@ -117,5 +145,25 @@ impl From<&ConnectError> for Exit {
             | ConnectError::SchemaBehind { .. } => Self::Refused,
             ConnectError::Failed(_) => Self::Failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_the_end_of_some_command_and_usage_that_of_all() {
+        let ends: BTreeSet<u8> = ENDS.iter().flat_map(|(_, ends)| ends.iter().map(|exit| exit.code())).collect();
+        assert_eq!(ends, Exit::ALL.iter().map(|exit| exit.code()).collect());
+        assert!(ENDS.iter().all(|(_, ends)| ends.contains(&Exit::Usage) && ends.contains(&Exit::Ok)));
+    }
+
+    #[test]
+    #[should_panic(expected = "which the table of exit codes does not promise")]
+    fn an_end_that_the_table_does_not_promise_is_a_mistake() {
+        let _ = Exit::Unwell.of("run");
     }
 }

@@ -20,11 +20,13 @@ type Failed = (Exit, Error);
 const RUNTIME_GRACE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    let exit = execute(Cli::parse()).unwrap_or_else(|(exit, error)| {
+    let cli = Cli::parse();
+    let command = cli.command.name();
+    let exit = execute(cli).unwrap_or_else(|(exit, error)| {
         output::complain(&format!("{error:#}"));
         exit
     });
-    exit.into()
+    exit.of(command).into()
 }
 
 fn execute(cli: Cli) -> Result<Exit, Failed> {

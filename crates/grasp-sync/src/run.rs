@@ -78,7 +78,7 @@ pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result
     };
     if let Some(system) = system {
         say_start(&config, home.as_ref());
-        server.page().show(system.state(), home.clone());
+        server.page().show(system.state(), home.clone(), config.live_limit);
         // Every need is known before the first word of readiness.
         look(&system, &readiness).await;
         started.set(true, "");

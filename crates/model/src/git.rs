@@ -23,10 +23,10 @@ pub struct GitWanted {
     /// The repositories that it speaks of: by the addresses that it tags, and for a state every announcement at home that
     /// names its author; a state that no announcement at home is known for has its author's own.
     pub repos: Vec<RepoAddr>,
-    /// Of their announcements at home, then the event's own `clone`; as they stand there, without repeats. They are words of
-    /// strangers: judge them before you connect.
+    /// Of their announcements at home, then the event's own `clone`; as they stand there, without repeats, at most 32 of
+    /// 1,024 bytes. They are words of strangers: judge them before you connect.
     pub clone_urls: Vec<String>,
-    /// The object ids that it names, in hex, without repeats.
+    /// The object ids that it names (refs of a state; `c` and `merge-base`), 40 or 64 hex digits, without repeats, at most 1,000.
     pub commits: Vec<String>,
     /// Home holds it without serving it: it is waiting for this.
     pub is_held: bool,

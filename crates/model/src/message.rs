@@ -433,6 +433,24 @@ pub enum DownClass {
 }
 
 impl DownClass {
+    pub const ALL: [Self; 15] = [
+        Self::NotDialable,
+        Self::Dns,
+        Self::Refused,
+        Self::Tls,
+        Self::HttpStatus,
+        Self::Auth,
+        Self::Payment,
+        Self::Policy,
+        Self::Timeout,
+        Self::Closed,
+        Self::Protocol,
+        Self::Silent,
+        Self::Empty,
+        Self::Released,
+        Self::Banned,
+    ];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -467,7 +485,9 @@ pub struct Stored {
     pub id: EventId,
     pub kind: Kind,
     pub created_at: Timestamp,
+    /// What it names by `a`, `A`, `e`, `E`, `q`: at most 64.
     pub refs: Vec<Ref>,
+    /// The upstream that it came from.
     pub upstream: UpstreamId,
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{AskError, Bus, Look, Notices, StateClient};
+use bus::{AskError, Bus, Look, Notices, Origin, StateClient};
 use engine::plan::plan;
 use engine::rules::Policy;
 use model::{Order, Snapshot, Timestamp, UpstreamId};
@@ -40,20 +40,25 @@ type Activated = (UpstreamId, Option<Duration>);
 /// Plans until `stop`.
 pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken) {
     let Some(notices) = stop.run_until_cancelled(listen(&*bus)).await else { return };
+    metrics::begin();
     let state = StateClient::new(Arc::clone(&bus));
     let mut sweep = interval(settings.sweep);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut queue = Queue::default();
     let mut active: JoinSet<Activated> = JoinSet::new();
     loop {
+        metrics::waiting(queue.dirty.len());
         while let Some(upstream) = queue.next(active.len()) {
-            let span = info_span!("plan", %upstream);
+            let span = queue.origins.remove(&upstream).unwrap_or_default().begin(info_span!("plan", %upstream));
             active.spawn(activate(Arc::clone(&bus), state.clone(), settings.clone(), upstream).instrument(span));
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            look = notices.next() => match look {
-                Look::At(upstream) => queue.dirty(upstream),
+            (look, origin) = notices.next_of() => match look {
+                Look::At(upstream) => {
+                    queue.origins.entry(upstream).or_insert(origin);
+                    queue.dirty(upstream);
+                }
                 Look::Everywhere => sweep.reset_immediately(),
             },
             Some(done) = active.join_next() => match done {
@@ -82,8 +87,9 @@ async fn listen(bus: &dyn Bus) -> Notices {
 
 /// One look at one upstream. Takes no input: it reads the world again.
 async fn activate(bus: Arc<dyn Bus>, state: StateClient, settings: Settings, upstream: UpstreamId) -> Activated {
+    let began = Instant::now();
     let ended = look_and_order(&*bus, &state, &settings, upstream).await;
-    metrics::activation(&ended);
+    metrics::activation(&ended, began.elapsed());
     match ended {
         Ok(look_again) => (upstream, look_again.map(from_now)),
         Err(error) if error.is_being_planned() => (upstream, Some(TURN_RETRY)),
@@ -123,11 +129,15 @@ async fn order(
     let plan = plan(look, &settings.policy, (settings.roll)());
     debug!(upstream = %look.url, plan = %plan.report, "planned");
     let granted = match plan.claim(look) {
-        Some(claim) => state.claim(claim, settings.name.clone()).await?.batches,
+        Some(claim) => {
+            metrics::claimed(&claim);
+            state.claim(claim, settings.name.clone()).await?.batches
+        }
         None => Vec::new(),
     };
     let look_again = plan.look_again;
     for ask in plan.orders(&granted) {
+        metrics::ordered(&ask);
         bus.order(Order { upstream: look.upstream, epoch: look.epoch, ask }).await?;
     }
     Ok(look_again)
@@ -139,6 +149,8 @@ struct Queue {
     dirty: BTreeSet<UpstreamId>,
     active: BTreeSet<UpstreamId>,
     again: BTreeMap<UpstreamId, Instant>,
+    /// The traces of those who said that upstreams are dirty.
+    origins: BTreeMap<UpstreamId, Origin>,
 }
 
 impl Queue {

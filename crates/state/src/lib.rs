@@ -61,6 +61,9 @@ pub type Clock = std::sync::Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// The port. Every method is one transaction; bulk statements only.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// What it is, in the words of the semantic conventions (`db.system.name`).
+    fn system(&self) -> &'static str;
+
     /// Makes the relays that the operator named exist, home among them, each in its role; a bootstrap relay that is no
     /// longer named becomes listed. Home gets every known item as its target.
     async fn name_relays(&self, named: &[(RelayUrl, Role)]) -> Result<(), StateError>;

@@ -8,7 +8,7 @@ use model::{Answer, Claim, Claimed, Query, Snapshot, StateError, UpstreamId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, info_span};
+use tracing::{Instrument, Span, debug, error, info_span};
 
 use crate::{Store, metrics};
 
@@ -29,6 +29,7 @@ pub async fn serve(store: Arc<dyn Store>, bus: Arc<dyn Bus>, stop: CancellationT
     let mut reports = bus.reports().await?;
     let questions = bus.questions().await?;
     let answering = tokio::spawn(answer_all(Arc::clone(&store), Arc::clone(&bus), questions, stop.clone()));
+    metrics::begin();
     let lanes = Lanes::begin(&store, &bus);
     loop {
         let delivery = tokio::select! {
@@ -59,7 +60,13 @@ impl Lanes {
                 while let Some(delivery) = lane.recv().await {
                     let span = info_span!("process report.{upstream}", upstream = %delivery.report.upstream);
                     let span = delivery.origin.begin(span);
-                    take_in(&*store, &*bus, delivery).instrument(span).await;
+                    let reporter = delivery.report.upstream;
+                    let dirty = take_in(&*store, delivery).instrument(span.clone()).await;
+                    let (own, others): (Vec<_>, Vec<_>) = dirty.into_iter().partition(|upstream| *upstream == reporter);
+                    // What home's coverage lets begin elsewhere belongs to its trace; the reporter's next work is a trace of its own.
+                    let others = linked(&*store, others).await;
+                    span.in_scope(|| notify_all(&*bus, &others));
+                    notify_all(&*bus, &own);
                 }
             });
             senders.push(sender);
@@ -82,16 +89,18 @@ impl Lanes {
 
 /// Applies one report and acknowledges it after the commit. A store that fails is tried again: the reports behind this one
 /// wait, and with them the sockets that they come from.
-async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
-    loop {
+async fn take_in(store: &dyn Store, delivery: Delivery) -> Vec<UpstreamId> {
+    let dirty = loop {
         let timed = metrics::taking_in();
-        let applied = store.report(&delivery.report).await;
+        let applied = store.report(&delivery.report).instrument(in_store(store, "report")).await;
         drop(timed);
+        metrics::took_in(&applied);
         match applied {
-            Ok(dirty) => break notify_linked(store, bus, &dirty).await,
+            Ok(dirty) => break dirty,
             // A report of an older epoch changes nothing; taking it again would not either.
             Err(StateError::Fenced | StateError::NoSuchUpstream | StateError::BeingPlanned) => {
-                break debug!("dropped a report of an older epoch");
+                debug!("dropped a report of an older epoch");
+                break Vec::new();
             }
             Err(StateError::Store(why)) => {
                 error!(why, "the store did not take a report; trying again");
@@ -99,14 +108,29 @@ async fn take_in(store: &dyn Store, bus: &dyn Bus, delivery: Delivery) {
                 delivery.still_working().await;
             }
         }
-    }
+    };
     delivery.ack().await;
+    dirty
+}
+
+/// What the store does for one message, by the semantic conventions for databases.
+fn in_store(store: &dyn Store, operation: &'static str) -> Span {
+    info_span!(
+        "store",
+        otel.name = operation,
+        otel.kind = "client",
+        db.system.name = store.system(),
+        db.operation.name = operation
+    )
 }
 
 /// A window of a busy home touches thousands of upstreams, most of which are down: a planner has nothing to do there.
-async fn notify_linked(store: &dyn Store, bus: &dyn Bus, dirty: &[UpstreamId]) {
-    let linked = if dirty.len() > 1 { store.linked(dirty).await.ok() } else { None };
-    for upstream in linked.as_deref().unwrap_or(dirty) {
+async fn linked(store: &dyn Store, dirty: Vec<UpstreamId>) -> Vec<UpstreamId> {
+    if dirty.is_empty() { dirty } else { store.linked(&dirty).await.unwrap_or(dirty) }
+}
+
+fn notify_all(bus: &dyn Bus, dirty: &[UpstreamId]) {
+    for upstream in dirty {
         bus.notify(*upstream);
     }
 }
@@ -124,10 +148,11 @@ async fn answer_all(
         let span = origin.begin(info_span!("process query.{name}", name = query.name()));
         let answering = async move {
             let fresh_link = if let Query::Up { upstream, .. } = &query { Some(*upstream) } else { None };
-            let answered = answer(&*store, query).await;
+            let name = query.name();
+            let answered = answer(&*store, query).instrument(in_store(&*store, name)).await;
             match (&answered, fresh_link) {
                 (Answer::Up(_), Some(upstream)) => bus.notify(upstream),
-                (Answer::Discovered(dirty), _) => notify_linked(&*store, &*bus, dirty).await,
+                (Answer::Discovered(dirty), _) => notify_all(&*bus, &linked(&*store, dirty.clone()).await),
                 _ => {}
             }
             // The asker may have gone; then the answer is of no use.
@@ -145,7 +170,10 @@ async fn answer(store: &dyn Store, query: Query) -> Answer {
     let _timed = metrics::answering(&query);
     let answered = match query {
         Query::Lease(request) => store.lease(&request).await.map(Answer::Leases),
-        Query::Discover(discovery) => store.discover(&discovery).await.map(Answer::Discovered),
+        Query::Discover(discovery) => {
+            let dirty = store.discover(&discovery).await;
+            dirty.inspect(|_| metrics::discovered(&discovery)).map(Answer::Discovered)
+        }
         Query::Up { upstream, epoch } => store.up(upstream, epoch).await.map(Answer::Up),
         Query::Snapshot { upstream, planner } => {
             look(store, upstream, &planner).await.map(|look| Answer::Snapshot(Box::new(look)))

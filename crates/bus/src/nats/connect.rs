@@ -9,6 +9,8 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::metrics;
+
 /// The oldest server whose streams do what this project relies on.
 const OLDEST_SERVER: (u64, u64) = (2, 12);
 /// A link that is half open is found after two of these.
@@ -125,8 +127,12 @@ fn tell(event: &Event, connections: &watch::Sender<u64>, counts: &Counts) {
             connections.send_modify(|count| *count += 1);
             info!("connected to the NATS server");
         }
-        Event::Disconnected => warn!("the connection to the NATS server is lost; trying again"),
+        Event::Disconnected => {
+            metrics::lost("connection");
+            warn!("the connection to the NATS server is lost; trying again");
+        }
         Event::SlowConsumer(_) => {
+            metrics::lost("slow-consumer");
             counts.slow_consumers.fetch_add(1, Ordering::Relaxed);
             error!("this process is too slow for its messages: some wake-ups were lost, and their sweep makes up for them");
         }

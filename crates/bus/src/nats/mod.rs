@@ -27,7 +27,7 @@ use self::connect::Counts;
 use self::envelope::Assembler;
 use self::questions::Asker;
 use crate::board::Board;
-use crate::{Bus, BusError, Delivery, Look, Notices, Origin, Question, Received};
+use crate::{Bus, BusError, Delivery, Look, Notices, Origin, Question, Received, metrics, origin};
 
 pub use connect::{ConnectError, MESSAGE_VERSION, NatsSettings};
 #[cfg(any(test, feature = "fuzzing"))]
@@ -75,12 +75,14 @@ impl Nats {
     /// What an operator has to put right; see [`ConnectError`].
     pub async fn connect(settings: NatsSettings) -> Result<Self, ConnectError> {
         let (client, connections, counts) = connect::connect(&settings).await?;
+        origin::travels_on("nats");
+        metrics::begin();
         let asker = Asker::begin(client.clone(), settings.clone()).await;
         let asker = asker.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
         let stop = CancellationToken::new();
         let notices = Board::default();
         let (told, words) = mpsc::channel(WORDS);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(send_notices(client.clone(), notices.clone())));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(send_notices(client.clone(), settings.writes, notices.clone())));
         tokio::spawn(stop.clone().run_until_cancelled_owned(send_words(client.clone(), settings.writes, words)));
         let jetstream = reports::context(client.clone());
         Ok(Self { client, jetstream, settings, connections, counts, notices, words: told, asker, _tasks: stop.drop_guard() })
@@ -107,10 +109,11 @@ impl Nats {
 }
 
 /// Publishes what was put on the board: while the server is away, many notices of one upstream stay one.
-async fn send_notices(client: Client, board: Board) {
+async fn send_notices(client: Client, version: u32, board: Board) {
     loop {
-        let Look::At(upstream) = board.next().await else { continue };
-        if let Err(error) = client.publish(subject::notice(upstream), Bytes::new()).await {
+        let (Look::At(upstream), origin) = board.next().await else { continue };
+        let headers = envelope::headers(version, &origin);
+        if let Err(error) = client.publish_with_headers(subject::notice(upstream), headers, Bytes::new()).await {
             debug!(%error, "a notice was lost; the sweep finds what it meant");
         }
     }
@@ -125,7 +128,7 @@ async fn feed(board: Board, mut subscriber: async_nats::Subscriber, mut connecti
             message = subscriber.next() => match message {
                 Some(message) => {
                     if let Some(upstream) = subject::upstream_of_notice(&message.subject) {
-                        board.put(upstream);
+                        board.put(upstream, envelope::origin(message.headers.as_ref()));
                     }
                 }
                 None => return,
@@ -156,7 +159,7 @@ async fn publish(client: &Client, version: u32, subject: String, message: &impl 
 #[async_trait]
 impl Bus for Nats {
     fn notify(&self, upstream: UpstreamId) {
-        self.notices.put(upstream);
+        self.notices.put(upstream, Origin::here());
     }
 
     async fn notices(&self) -> Result<Notices, BusError> {

@@ -12,11 +12,12 @@ use futures_util::StreamExt;
 use model::{BatchCounts, Report, Said, subject};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 
 use super::connect::NatsSettings;
 use super::envelope::{self, Unreadable};
-use crate::{BusError, Delivery, Origin};
+use crate::{BusError, Delivery, Origin, metrics};
 
 const STREAM: &str = "REPORTS";
 /// One consumer for all state replicas.
@@ -40,6 +41,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// A message of an unknown version waits for a replica that reads it.
 const VERSION_DELAY: Duration = Duration::from_secs(5);
+/// How often it is asked what waits in the stream.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// One message; beyond it, outcomes are sent in several.
 const MOST_BYTES: usize = 512 * 1024;
 
@@ -157,6 +160,7 @@ async fn forward(
         Ok(messages) => messages,
         Err(error) => return debug!(%error, "reports cannot be pulled"),
     };
+    let _counting = AbortOnDropHandle::new(tokio::spawn(count(consumer.clone())));
     loop {
         let message = tokio::select! {
             () = sender.closed() => return,
@@ -177,7 +181,19 @@ async fn forward(
     }
 }
 
+/// Says now and then how many reports no replica has acknowledged.
+async fn count(consumer: PullConsumer) {
+    loop {
+        if let Ok(info) = consumer.get_info().await {
+            let held = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
+            metrics::waiting(info.num_pending.saturating_add(held));
+        }
+        sleep(COUNT_EVERY).await;
+    }
+}
+
 async fn delivery(message: async_nats::jetstream::Message, settings: &NatsSettings) -> Option<Delivery> {
+    metrics::delivered(message.info().map_or(1, |info| info.delivered));
     let (message, receipt) = message.split();
     let headers = message.headers.as_ref();
     let kind = match envelope::read::<Report>(headers, &message.payload, settings.reads) {
@@ -188,6 +204,7 @@ async fn delivery(message: async_nats::jetstream::Message, settings: &NatsSettin
         }
         Err(Unreadable::Content(why)) => {
             // What it told is told again: its batch runs out, its link ends with its lease.
+            metrics::lost("report");
             error!(subject = %message.subject, why, "a report cannot be read and is dropped");
             AckKind::Term
         }

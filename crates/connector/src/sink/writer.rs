@@ -230,6 +230,7 @@ impl<'a> Writer<'a> {
     /// What was on its way when home said so is refused with the same words: that counts once.
     fn slow_down(&mut self) {
         self.queue.rate.limited();
+        metrics::write_refused();
         if self.rate.paused_until > self.answered {
             return;
         }

@@ -113,10 +113,11 @@ impl Session {
             return;
         }
         let unread = known.and_then(Live::unread_since).map(overlapped);
+        let asked_since = known.and_then(|live| live.since);
         let former = match known.map(|live| (live.state.clone(), live.filter.clone())) {
             Some((LiveState::Standing { sub }, filter)) => Some((sub, filter)),
             Some((LiveState::Opening { sub, former, .. }, _)) => {
-                since = since.into_iter().chain(unread).min();
+                since = since.into_iter().chain(asked_since).min();
                 self.close(sub);
                 self.read_gap_by_itself(key);
                 former
@@ -311,6 +312,7 @@ impl Session {
         if is_hopeless {
             self.poll_instead(key, now);
         }
+        self.make_room_for(key);
     }
 
     /// A subscription that did not come to stand: its batches are incomplete; what is needed beside them is tried again.
@@ -331,8 +333,11 @@ impl Session {
             let grounds = by_words(text).map_or(Incomplete::NotLive, Grounds::incomplete);
             self.fail_batch(batch, grounds, format!("{}: {text}", why.as_str()));
         }
+        // Members change their places in a rebuild: what stood before is not what is wanted, and may stand in the way of it.
+        let is_rebuilt = since.is_some() && self.is_rebuilt(key);
+        let replaced = former.as_ref().filter(|_| is_rebuilt).map(|(sub, _)| *sub);
         let Some(live) = self.lives.get_mut(&key) else { return };
-        match former {
+        match former.filter(|_| !is_rebuilt) {
             Some((sub, filter)) => {
                 live.filter = filter;
                 live.since = None;
@@ -347,6 +352,10 @@ impl Session {
                 live.state = LiveState::Lost { retry_ms, since };
             }
         }
+        if let Some(replaced) = replaced {
+            self.close(replaced);
+        }
+        self.make_room_for(key);
     }
 
     /// I3: what the planner would not open under the limit is closed, so that history has room, and polled.
@@ -355,6 +364,7 @@ impl Session {
         for key in surplus {
             self.poll_instead(key, now);
         }
+        self.finish_rebuild();
     }
 
     /// Closes a live subscription for good. Its gap is read all the same.

@@ -1,4 +1,5 @@
-//! Rebuilding the live subscriptions of a link (S14): the new ones stand before the old ones are closed.
+//! Rebuilding the live subscriptions of a link (S14): the new ones stand before the old ones are closed, where the relay has room
+//! for both.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +9,21 @@ use super::Session;
 use super::live::{Live, LiveKey};
 use super::words::Now;
 use crate::resume::{overlapped, unoverlapped};
+
+/// Under way until all that are wanted stand.
+#[derive(Debug, Clone)]
+pub(super) struct Rebuild {
+    wanted: BTreeSet<LiveKey>,
+    /// One of them was refused: the old ones make room, whatever stands by then.
+    is_cramped: bool,
+}
+
+impl Rebuild {
+    /// These stay too: they were asked for since.
+    pub(super) fn keeps(&mut self, keys: &[LiveKey]) {
+        self.wanted.extend(keys);
+    }
+}
 
 impl Session {
     /// S14: these and no others, opened before the old ones are closed.
@@ -30,19 +46,35 @@ impl Session {
         for slot in gone {
             self.stop_polling(slot);
         }
-        self.rebuilding = Some(wanted);
+        self.rebuilding = Some(Rebuild { wanted, is_cramped: false });
         self.finish_rebuild();
     }
 
+    /// Whether `key` is to replace what stood before.
+    pub(super) fn is_rebuilt(&self, key: LiveKey) -> bool {
+        self.rebuilding.as_ref().is_some_and(|rebuild| rebuild.wanted.contains(&key))
+    }
+
+    /// A subscription was refused: if it was to replace another, that one may have taken its room.
+    pub(super) fn make_room_for(&mut self, key: LiveKey) {
+        if self.is_rebuilt(key)
+            && let Some(rebuild) = &mut self.rebuilding
+        {
+            rebuild.is_cramped = true;
+            self.finish_rebuild();
+        }
+    }
+
     pub(super) fn finish_rebuild(&mut self) {
-        let Some(wanted) = &self.rebuilding else { return };
+        let Some(Rebuild { wanted, is_cramped }) = &self.rebuilding else { return };
         let stands = |key: &LiveKey| self.lives.get(key).is_none_or(Live::is_standing);
-        if !wanted.iter().all(stands) {
+        let all_stand = wanted.iter().all(stands);
+        if !all_stand && !is_cramped {
             return;
         }
-        let wanted = self.rebuilding.take().unwrap_or_default();
         let surplus: Vec<LiveKey> =
             self.lives.keys().filter(|key| matches!(key, LiveKey::Slot(_)) && !wanted.contains(key)).copied().collect();
+        self.rebuilding = self.rebuilding.take().filter(|_| !all_stand).map(|rebuild| Rebuild { is_cramped: false, ..rebuild });
         for key in surplus {
             self.give_up_live(key);
             self.end_waiting_for(key, "its live subscriptions were rebuilt");

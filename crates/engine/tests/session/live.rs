@@ -211,6 +211,39 @@ fn s14_a_rebuild_opens_before_it_closes_and_reads_the_overlap() {
     assert_eq!((shell.relay.open.len(), shell.session.live_count()), (4, 4));
 }
 
+/// Subscriptions that name two items.
+fn open_with_both(shell: &Shell) -> usize {
+    let names_both = |filter: &&model::Filter| filter.generic_tags.values().any(|values| values.len() == 2);
+    shell.relay.open.values().filter(names_both).count()
+}
+
+#[test]
+fn s14_where_a_relay_has_no_room_for_old_and_new_the_old_ones_go_first_and_nothing_is_missed() {
+    let mut shell = up(&["alpha"]);
+    shell.fetch_with(2, &["beta"], live_repos(1, &["beta"]), Method::Negentropy);
+    shell.relay.most_open = shell.relay.open.len() + 1;
+    let missed = comment("beta", START - 60, 7);
+    shell.relay.events.push(missed.clone());
+    rebuild(&mut shell, live_repos(2, &["alpha", "beta"]), START - 900);
+    shell.pass(120_000);
+    assert!(shell.ledger.contains(&missed.id), "what came while nothing stood is read");
+    let news = comment("beta", START + 120, 8);
+    shell.publish(news.clone());
+    shell.pass(240_000);
+    assert!(shell.ledger.contains(&news.id), "it comes live, or by polling");
+    assert_eq!(shell.relay.open.len(), 1 + open_with_both(&shell), "nothing old is left: {:?}", shell.relay.open);
+}
+
+#[test]
+fn s14_what_replaces_a_filter_and_is_refused_is_asked_for_again_instead_of_what_stood_before() {
+    let mut shell = up(&["alpha"]);
+    shell.fetch_with(2, &["beta"], live_repos(1, &["beta"]), Method::Negentropy);
+    shell.relay.refusals = vec![(Which::Live, 2, "error: busy".to_owned())];
+    rebuild(&mut shell, live_repos(0, &["alpha", "beta"]), START - 900);
+    shell.pass(120_000);
+    assert_eq!((open_with_both(&shell), shell.relay.open.len()), (3, 4), "{:?}", shell.relay.open);
+}
+
 #[test]
 fn s14_layer_1_is_not_rebuilt() {
     let mut shell = up(&["alpha"]);

@@ -42,6 +42,8 @@ impl Sim {
                 self.note(&format!("{} is back", self.addresses[relay]));
                 self.relays[relay].is_up = true;
             }
+            // It may have been killed twice.
+            Happening::WorkerBack { worker } if self.workers[worker].is_alive => {}
             Happening::WorkerBack { worker } => {
                 self.workers[worker].restarted();
                 let no = self.workers[worker].no;

@@ -32,8 +32,7 @@ pub use access::Access;
 use history::History;
 use looks::{Look, Looks};
 pub(crate) use routes::routes;
-#[cfg(test)]
-pub(crate) use series::SERIES;
+pub(crate) use series::{SERIES, Series};
 
 /// Viewers that are told of news at the same time; the page itself may be loaded by more.
 const VIEWERS: usize = 32;
@@ -45,6 +44,8 @@ const QUESTIONS: usize = 4;
 struct Source {
     state: StateClient,
     home: Option<RelayUrl>,
+    /// Our own limit of live subscriptions on one upstream (S14).
+    live_limit: usize,
 }
 
 /// The page of a process. Clones share it.
@@ -102,9 +103,9 @@ impl Page {
         &self.shared.access
     }
 
-    /// Asks this state service from now on, for viewers and for figures. The first word counts.
-    pub fn show(&self, state: StateClient, home: Option<RelayUrl>) {
-        if self.shared.keeps_state && self.shared.source.set(Source { state, home }).is_ok() {
+    /// Asks this state service from now on, for viewers and for figures; `live_limit` is our own, for one upstream. The first word counts.
+    pub fn show(&self, state: StateClient, home: Option<RelayUrl>, live_limit: usize) {
+        if self.shared.keeps_state && self.shared.source.set(Source { state, home, live_limit }).is_ok() {
             tokio::spawn(history::keep(self.clone()));
         }
     }
@@ -126,7 +127,7 @@ impl Page {
         let status = source.state.status().await?;
         let now = Timestamp::now();
         let overview = Overview::of(&status, now);
-        figures::tell(&status, &overview, now);
+        figures::tell(&status, &overview, (now, source.live_limit));
         history::lock(&self.shared.history).note(now, &overview);
         Ok((status, now))
     }

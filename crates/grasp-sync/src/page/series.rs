@@ -6,42 +6,50 @@ use std::fmt::Write;
 use model::{Status, Timestamp, UpstreamStatus};
 
 use crate::overview::{State, since};
+use crate::telemetry::catalogue::Label;
 
-/// A series: its name, whether it only grows, and what it counts.
-type Series = (&'static str, bool, &'static str, fn(&UpstreamStatus, Timestamp) -> Vec<(&'static str, u64)>);
+/// A series: its name, whether it only grows, what it counts, and its labels beside `upstream`: what it says is the figure for each
+/// value of that label, or one figure.
+pub(crate) type Series = (&'static str, bool, &'static str, &'static [Label], fn(&UpstreamStatus, Timestamp) -> Vec<u64>);
 
-/// All of them; the word beside a figure is its second label, where it has one.
-pub(crate) const SERIES: [Series; 6] = [
-    ("grasp_sync_upstream_covered", false, "1 while it is covered, else 0", |one, _| {
-        vec![("", (State::of(one) == State::Covered).into())]
+const COVERAGE: &[Label] = &[Label { name: "state", values: &["wanted", "pending", "confirmed"] }];
+const NEWS: &[Label] = &[Label { name: "state", values: &["new", "known"] }];
+const DIRECTION: &[Label] = &[Label { name: "direction", values: &["in", "out"] }];
+
+pub(crate) const SERIES: [Series; 7] = [
+    ("grasp_sync_upstream_covered", false, "1 while it is covered, else 0", &[], |one, _| {
+        vec![(State::of(one) == State::Covered).into()]
     }),
-    ("grasp_sync_upstream_items", false, "its items, by `state`: wanted, pending, confirmed", |one, _| {
-        vec![("wanted", one.wanted), ("pending", one.pending), ("confirmed", one.confirmed)]
+    ("grasp_sync_upstream_items", false, "its items", COVERAGE, |one, _| vec![one.wanted, one.pending, one.confirmed]),
+    ("grasp_sync_upstream_behind_seconds", false, "how far it is behind; absent until it was read", &[], |one, now| {
+        one.good_to.map(|at| since(at, now)).into_iter().collect()
     }),
-    ("grasp_sync_upstream_behind_seconds", false, "how far it is behind; absent until it was read", |one, now| {
-        one.good_to.map(|at| ("", since(at, now))).into_iter().collect()
+    ("grasp_sync_upstream_failures", false, "failures in a row", &[], |one, _| vec![one.failures.into()]),
+    ("grasp_sync_upstream_events_total", true, "EVENT frames read; those that were known were read in vain", NEWS, |one, _| {
+        vec![one.counts.fresh, one.counts.events.saturating_sub(one.counts.fresh)]
     }),
-    ("grasp_sync_upstream_failures", false, "failures in a row", |one, _| vec![("", one.failures.into())]),
-    ("grasp_sync_upstream_events_total", true, "EVENT frames read, by `state`: new, known (read in vain)", |one, _| {
-        vec![("new", one.counts.fresh), ("known", one.counts.events.saturating_sub(one.counts.fresh))]
+    ("grasp_sync_upstream_bytes_total", true, "bytes of text", DIRECTION, |one, _| {
+        vec![one.counts.bytes_in, one.counts.bytes_out]
     }),
-    ("grasp_sync_upstream_bytes_total", true, "bytes of text, by `state`: in, out", |one, _| {
-        vec![("in", one.counts.bytes_in), ("out", one.counts.bytes_out)]
-    }),
+    ("grasp_sync_upstream_rounds_total", true, "pages, or rounds of negentropy", &[], |one, _| vec![one.counts.rounds]),
 ];
 
 /// In Prometheus' text format.
 pub(super) fn text(status: &Status, now: Timestamp) -> String {
     let mut text = String::new();
-    for (name, grows, doc, figures) in SERIES {
+    for (name, grows, doc, labels, figures) in SERIES {
         let kind = if grows { "counter" } else { "gauge" };
         // Writing into a string cannot fail.
         let _ = writeln!(text, "# HELP {name} {doc}\n# TYPE {name} {kind}");
         for one in &status.upstreams {
             let url = escaped(one.url.as_str());
-            for (state, figure) in figures(one, now) {
-                let state = if state.is_empty() { String::new() } else { format!(",state=\"{state}\"") };
-                let _ = writeln!(text, "{name}{{upstream=\"{url}\"{state}}} {figure}");
+            let own: Vec<String> = labels
+                .iter()
+                .flat_map(|label| label.values.iter().map(|value| format!(",{}=\"{value}\"", label.name)))
+                .collect();
+            for (at, figure) in figures(one, now).into_iter().enumerate() {
+                let own = own.get(at).map_or("", String::as_str);
+                let _ = writeln!(text, "{name}{{upstream=\"{url}\"{own}}} {figure}");
             }
         }
     }

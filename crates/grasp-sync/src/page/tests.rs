@@ -43,7 +43,7 @@ impl Stage {
         let stage = Self::starting(token, shown).await;
         let bus = Arc::new(InProcess::default());
         answer_on(&bus, Arc::clone(&stage.status)).await;
-        stage.server.page().show(StateClient::new(bus), None);
+        stage.server.page().show(StateClient::new(bus), None, 70);
         stage
     }
 

@@ -70,6 +70,13 @@ pub(super) fn exporters(endpoint: &str, runtime: &Runtime) -> Result<Exporters, 
     })
 }
 
+/// The counts are there from the start: nobody sees a step from nothing.
+pub(super) fn begin_counting() {
+    for signal in ["traces", "metrics"] {
+        FAILED_EXPORTS.add(0, &[KeyValue::new("signal", signal)]);
+    }
+}
+
 pub(super) fn tracers(resource: Resource, exporter: impl SpanExporter + 'static) -> SdkTracerProvider {
     let queue = BatchConfigBuilder::default().with_max_queue_size(MOST_SPANS_WAITING).build();
     let spans = BatchSpanProcessor::builder(exporter).with_batch_config(queue).build();

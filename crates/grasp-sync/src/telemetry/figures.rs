@@ -5,7 +5,8 @@
 
 use std::sync::LazyLock;
 
-use model::{Nip77, Role, Status, Timestamp, UpstreamStatus};
+use engine::room::Room;
+use model::{DownClass, LinkView, Nip77, Role, Status, Timestamp, UpstreamStatus};
 use opentelemetry::metrics::Gauge;
 use opentelemetry::{KeyValue, global};
 
@@ -19,6 +20,11 @@ static METHODS: LazyLock<Gauge<u64>> =
     LazyLock::new(|| gauge("grasp_sync.methods", "upstreams that count, by how their history is read"));
 static UNREAD: LazyLock<Gauge<u64>> =
     LazyLock::new(|| gauge("grasp_sync.unread", "upstreams that count and that no link has caught up with yet"));
+static FAILING: LazyLock<Gauge<u64>> =
+    LazyLock::new(|| gauge("grasp_sync.failing", "upstreams that count and whose last link failed, by how"));
+static ALLOWED: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    gauge("grasp_sync.subscriptions.allowed", "live subscriptions that upstreams with a link may have, all together")
+});
 static BEHIND: LazyLock<Gauge<u64>> = LazyLock::new(|| {
     let meter = global::meter("grasp-sync");
     let built = meter.u64_gauge("grasp_sync.behind").with_unit("s");
@@ -40,8 +46,8 @@ fn gauge(name: &'static str, description: &'static str) -> Gauge<u64> {
     global::meter("grasp-sync").u64_gauge(name).with_description(description).build()
 }
 
-/// Says the figures of this moment.
-pub(crate) fn tell(status: &Status, overview: &Overview, now: Timestamp) {
+/// Says the figures of this moment; `live_limit` is our own limit of live subscriptions on one upstream (S14).
+pub(crate) fn tell(status: &Status, overview: &Overview, (now, live_limit): (Timestamp, usize)) {
     COMPLETE.record((overview.verdict == Verdict::Complete).into(), &[]);
     for (state, count) in [("wanted", overview.wanted), ("pending", overview.pending), ("confirmed", overview.confirmed)] {
         ITEMS.record(count, &[KeyValue::new("state", state)]);
@@ -58,6 +64,12 @@ pub(crate) fn tell(status: &Status, overview: &Overview, now: Timestamp) {
     }
     UNREAD.record(counted.iter().filter(|one| one.good_to.is_none()).count() as u64, &[]);
     BEHIND.record(counted.iter().filter_map(|one| one.good_to).map(|at| since(at, now)).max().unwrap_or_default(), &[]);
+    for class in DownClass::ALL {
+        let count = counted.iter().filter(|one| one.failures > 0 && one.last_down == Some(class)).count();
+        FAILING.record(count as u64, &[KeyValue::new("why", class.as_str())]);
+    }
+    let linked = counted.iter().filter(|one| matches!(one.link, LinkView::Up { .. }));
+    ALLOWED.record(linked.map(|one| Room::of(&one.learned).live_limit(live_limit) as u64).sum(), &[]);
     WAITING.record(status.writes.waiting, &[]);
     TAKEN.record(status.writes.per_minute, &[]);
     LIMITED.record(status.writes.is_limited.into(), &[]);

@@ -4,8 +4,7 @@
 //! carries data only, and never the data path's time: queues to the collector are bounded, and what does not fit is
 //! dropped and counted.
 
-#[cfg(test)]
-mod catalogue;
+pub mod catalogue;
 mod collector;
 pub(crate) mod figures;
 mod log;
@@ -121,6 +120,7 @@ impl Telemetry {
         let exporters = collector::exporters(endpoint, &runtime)?;
         let (metrics, meters) = metrics::provider(resource.clone(), Some(exporters.metrics))?;
         global::set_meter_provider(meters.clone());
+        collector::begin_counting();
         let tracers = collector::tracers(resource, exporters.spans);
         global::set_tracer_provider(tracers.clone());
         Ok(Self { metrics, meters, collecting: Some(Collecting { tracers, runtime }) })

@@ -192,6 +192,10 @@ macro_rules! transaction {
 
 #[async_trait]
 impl Store for PostgresStore {
+    fn system(&self) -> &'static str {
+        "postgresql"
+    }
+
     async fn name_relays(&self, named: &[(RelayUrl, Role)]) -> Result<(), StateError> {
         transaction!(self.pool, |conn| relay::name_all(conn, &self.settings, &self.time, named))
     }

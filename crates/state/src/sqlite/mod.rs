@@ -134,6 +134,10 @@ async fn committed<T>(tx: Transaction<'static, Sqlite>, answer: T) -> Result<T, 
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn system(&self) -> &'static str {
+        "sqlite"
+    }
+
     async fn name_relays(&self, named: &[(RelayUrl, Role)]) -> Result<(), StateError> {
         let mut tx = self.write().await?;
         relay::name_all(&mut tx, &self.settings, named, self.now()).await?;

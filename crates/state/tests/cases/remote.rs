@@ -125,6 +125,10 @@ impl Reports {
 
 #[async_trait]
 impl Store for Remote {
+    fn system(&self) -> &'static str {
+        "remote"
+    }
+
     async fn name_relays(&self, named: &[(RelayUrl, Role)]) -> Result<(), StateError> {
         self.store.name_relays(named).await
     }
@@ -237,6 +241,10 @@ struct Spy {
 
 #[async_trait]
 impl Store for Spy {
+    fn system(&self) -> &'static str {
+        "spy"
+    }
+
     async fn report(&self, report: &Report) -> Result<Vec<UpstreamId>, StateError> {
         let answer = self.store.report(report).await;
         // Nobody asks once the case is over.
