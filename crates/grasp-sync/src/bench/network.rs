@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval_at, timeout};
 
 use super::BenchError;
-use super::crowd::{Crowd, Scene};
+use super::crowd::{self, Crowd, Scene};
 use super::line;
 use crate::builtin_relay::{BuiltinRelay, Options};
 use crate::cli::NetworkPlan;
@@ -138,7 +138,7 @@ impl Network {
         let (scene, crowd) = {
             let names: Vec<String> = urls.iter().map(RelayUrl::to_string).collect();
             spawn_blocking(move || {
-                let crowd = scene.crowd(plan.events, &names);
+                let crowd = scene.crowd(plan.events, &names, plan.listed);
                 (scene, crowd)
             })
             .await?
@@ -152,15 +152,19 @@ impl Network {
             kept_back: Vec::new(),
             is_everywhere: plan.everywhere || plan.one_relay,
         };
-        network.fill(crowd, plan.kept_back);
+        network.fill(crowd, plan);
         Ok(network)
     }
 
-    /// Lays the announcements on every upstream, and each word of the talk on one, or on all.
-    fn fill(&mut self, crowd: Crowd, percent_kept_back: u8) {
+    /// Lays the announcements on every upstream, and each word of the talk on one that its repository lists, or on all.
+    fn fill(&mut self, crowd: Crowd, plan: NetworkPlan) {
+        let (percent_kept_back, repos) = (plan.kept_back, crowd.announcements.len().max(1));
         let mut talk: Vec<Vec<Event>> = vec![crowd.announcements; self.upstreams.len()];
         for (number, event) in crowd.talk.into_iter().enumerate() {
-            let upstream = number % talk.len();
+            let upstream = match plan.listed {
+                0 => number % talk.len(),
+                listed => crowd::listed(number % repos, number / repos % listed, talk.len()),
+            };
             // Scattered: 37 and 100 have no factor in common.
             if number * 37 % 100 < usize::from(percent_kept_back) {
                 self.kept_back.push((upstream, event));

@@ -15,6 +15,7 @@ mod ledger;
 mod link;
 mod named;
 mod open;
+pub mod plain;
 mod relay;
 mod report;
 mod snapshot;
@@ -180,6 +181,11 @@ impl Store for SqliteStore {
     async fn snapshot(&self, upstream: UpstreamId) -> Result<Snapshot, StateError> {
         let mut tx = self.read().await?;
         Ok(snapshot::take(&mut tx, &self.settings, upstream, self.now()).await?)
+    }
+
+    async fn linked(&self, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, StateError> {
+        let mut tx = self.read().await?;
+        Ok(link::up_of(&mut tx, upstreams).await?)
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError> {

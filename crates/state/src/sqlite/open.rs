@@ -53,7 +53,7 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
     Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
 }
 
-fn writing(path: &Path) -> SqliteConnectOptions {
+pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -149,7 +149,7 @@ async fn recovered(store: SqliteStore, path: &Path) -> Result<SqliteStore, OpenE
     Ok(store)
 }
 
-fn unopened(failure: super::Failure, path: &Path) -> OpenError {
+pub(super) fn unopened(failure: super::Failure, path: &Path) -> OpenError {
     match failure {
         super::Failure::Sql(error) => failed(&error, path),
         super::Failure::Said(error) => OpenError::Failed { path: path.to_owned(), reason: error.to_string() },

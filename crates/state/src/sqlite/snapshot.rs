@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 
 use super::{Failure, codec};
 use crate::Settings;
-use crate::view::{self, Figures, Group, Lists, RelayRow, waited_since};
+use crate::view::{self, Figures, Lists, Places, RelayRow, Sum, waited_since};
 
 /// What home holds is known before it is asked for elsewhere: an item waits for home's own coverage of it, but not long.
 /// Nor is anything asked for before home has been read for the deletions of those who take part there (kind 2): what they name is
@@ -30,8 +30,13 @@ statements! {
         SELECT url, role, epoch, link, opened, caught_up, resume_since, dial_at, learned, refresh_at, ask_at, empty_since,
             layout, layout_taken, audit_at, audit_part
         FROM relay WHERE id = ?1";
-    GROUPS = "
-        SELECT status, kind, chunk, count(*) AS members FROM coverage WHERE relay = ?1 GROUP BY status, kind, chunk";
+    SUMS = "SELECT kind, status, n, placed FROM coverage_sum WHERE relay = ?1";
+    // The kinds that have places; each maximum is the end of an index.
+    PLACES = "
+        SELECT k.kind,
+            (SELECT max(c.chunk) FROM coverage_chunk c WHERE c.relay = ?1 AND c.kind = k.kind) AS newest,
+            (SELECT max(c.n) FROM coverage_chunk c WHERE c.relay = ?1 AND c.kind = k.kind) AS largest
+        FROM (SELECT 0 AS kind UNION ALL SELECT 1 UNION ALL SELECT 2) k";
     IN_FLIGHT = "SELECT count(*) FROM batch WHERE relay = ?1 AND ended_at IS NULL";
     // Items come as one text of lists: each row by itself costs a message between threads.
     MISSING = concat!(
@@ -65,9 +70,10 @@ pub(super) async fn take(
 ) -> Result<Snapshot, Failure> {
     let relay: Option<RelayRow> = sqlx::query_as(RELAY).bind(upstream.0).fetch_optional(&mut *conn).await?;
     let relay = relay.ok_or(StateError::NoSuchUpstream)?;
-    let groups: Vec<Group> = sqlx::query_as(GROUPS).bind(upstream.0).fetch_all(&mut *conn).await?;
+    let sums: Vec<Sum> = sqlx::query_as(SUMS).bind(upstream.0).fetch_all(&mut *conn).await?;
+    let places: Vec<Places> = sqlx::query_as(PLACES).bind(upstream.0).fetch_all(&mut *conn).await?;
     let in_flight: i64 = sqlx::query_scalar(IN_FLIGHT).bind(upstream.0).fetch_one(&mut *conn).await?;
-    let figures = Figures::of(&groups);
+    let figures = Figures::of(&sums, &places);
     let covered = if figures.needs_covered(&relay, settings)? {
         let covered: String = sqlx::query_scalar(COVERED).bind(upstream.0).fetch_one(&mut *conn).await?;
         Some(view::read(super::listed(&covered)?)?)

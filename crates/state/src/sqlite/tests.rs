@@ -192,3 +192,16 @@ async fn a_file_is_brought_up_to_date_once_and_keeps_what_it_holds() {
     SqliteStore::open(&path, settings()).await.unwrap().close().await;
     assert!(migrate(Path::new("/no/such/directory/state.db")).await.is_err());
 }
+
+#[tokio::test]
+async fn the_sums_of_coverage_follow_every_change_of_its_rows() {
+    let store = SqliteStore::open_in_memory(settings()).await.unwrap();
+    let mut conn = store.writer.acquire().await.unwrap();
+    for moved in crate::sums::MOVES {
+        sqlx::query(moved).execute(&mut *conn).await.unwrap();
+        for differences in crate::sums::DIFFERENCES {
+            let found: i64 = sqlx::query_scalar(differences).fetch_one(&mut *conn).await.unwrap();
+            assert_eq!(found, 0, "after {moved}: {differences}");
+        }
+    }
+}
