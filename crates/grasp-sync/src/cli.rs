@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
@@ -24,7 +25,7 @@ pub use verify::VerifyArgs;
 /// grasp-sync finds the git repositories that a relay (home) hosts, finds every other relay on which they live, and
 /// brings all their events home: history first, proved complete, then live, for ever.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "grasp-sync", version, after_long_help = long_help_tail())]
+#[command(name = "grasp-sync", version, long_version = BUILT, after_long_help = long_help_tail())]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -65,6 +66,16 @@ pub enum Command {
     /// Ask the process that runs with this configuration whether it is ready: 0 if so, else 1 and why on stderr
     #[command(after_help = HEALTHCHECK_EXAMPLES)]
     Healthcheck(SettingFlags),
+    /// Print what a shell reads to complete this command line
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page of a command, or write those of all commands into a folder
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
 
 impl Command {
@@ -187,6 +198,28 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
+/// Which pages of the manual are wanted.
+#[derive(Clone, Debug, Args)]
+pub struct ManArgs {
+    /// The command, in its words; without one it is the page of grasp-sync itself
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write every page into this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+}
+
+/// What `--version` says; `-V` says its first line.
+const BUILT: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("GRASP_SYNC_COMMIT"),
+    "\nrustc: ",
+    env!("GRASP_SYNC_RUSTC"),
+    "\ntarget: ",
+    env!("GRASP_SYNC_TARGET"),
+);
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   grasp-sync run --home wss://relay.example
@@ -235,6 +268,17 @@ Examples:
   grasp-sync healthcheck
   grasp-sync healthcheck --config /etc/grasp-sync.toml
   grasp-sync healthcheck --listen 127.0.0.1:9465";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  grasp-sync completions bash > /usr/share/bash-completion/completions/grasp-sync
+  grasp-sync completions zsh > /usr/share/zsh/site-functions/_grasp-sync
+  grasp-sync completions fish > ~/.config/fish/completions/grasp-sync.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  grasp-sync man run | man -l -
+  grasp-sync man --dir /usr/local/share/man/man1";
 
 fn long_help_tail() -> String {
     format!(

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::output;
 use crate::system::surveyor;
 pub use facts::{BusFacts, ConfigFacts, Disk, Document, Facts, HomeFacts, Listening, Reading, Schema, StoreFacts};
+pub(crate) use findings::remedy_of;
 pub use findings::{Area, Finding, Severity, findings};
 
 /// Why nothing was looked at.

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod healthcheck;
 pub mod http;
 pub mod lifecycle;
+pub mod manual;
 pub mod migrate;
 pub mod output;
 pub mod overview;

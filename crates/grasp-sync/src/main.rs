@@ -11,7 +11,7 @@ use grasp_sync::config::{Config, Effective, Key, Sources, find_file};
 use grasp_sync::exit::Exit;
 use grasp_sync::lifecycle::Shutdown;
 use grasp_sync::telemetry::SetUp;
-use grasp_sync::{bench, demo, doctor, explain, healthcheck, migrate, output, run, status, telemetry, verify};
+use grasp_sync::{bench, demo, doctor, explain, healthcheck, manual, migrate, output, run, status, telemetry, verify};
 
 /// An error and the code that it ends the process with.
 type Failed = (Exit, Error);
@@ -100,6 +100,8 @@ fn execute(cli: Cli) -> Result<Exit, Failed> {
                 asked.map_err(|error| (error.exit(), error.into()))
             })
         }
+        Command::Completions { shell } => manual::completions(shell).map_err(|error| (error.exit(), error.into())),
+        Command::Man(args) => manual::man(&args).map_err(|error| (error.exit(), error.into())),
     }
 }
 

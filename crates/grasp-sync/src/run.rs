@@ -10,6 +10,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use crate::builtin_relay::{self, BuiltinRelay, Options};
 use crate::config::{Config, Home, ProcessRole};
+use crate::doctor::remedy_of;
 use crate::exit::Exit;
 use crate::http::{ListenError, Server};
 use crate::lifecycle::Shutdown;
@@ -27,7 +28,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Why a run ends before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("home {home} cannot be reached: {why}\nIs it running? `--home builtin` starts a home inside this process")]
+    #[error(
+        "home {home} cannot be reached: {why}\nWhat to do: {}; `--home builtin` starts a home inside this process",
+        remedy_of(why.class)
+    )]
     HomeUnreachable { home: RelayUrl, why: connector::Unreachable },
     #[error("the built-in home does not start: {0}")]
     BuiltinHome(#[from] builtin_relay::StartError),

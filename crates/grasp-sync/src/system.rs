@@ -39,7 +39,9 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// Why the system does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the data directory {path} cannot be used: {why}")]
+    #[error(
+        "the data directory {path} cannot be used: {why}; let this user write there, or choose another one with --data-dir"
+    )]
     DataDir { path: PathBuf, why: std::io::Error },
     #[error("the data directory {path} is in use by another grasp-sync; stop it, or choose another one with --data-dir")]
     InUse { path: PathBuf },

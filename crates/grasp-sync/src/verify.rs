@@ -20,6 +20,7 @@ use engine::gate::Limits;
 use model::{RelayUrl, RepoAddr, Subject, Timestamp};
 
 use crate::config::{Config, Home};
+use crate::doctor::remedy_of;
 use crate::exit::Exit;
 use crate::explain::{Asked, UnreadableSubject};
 use crate::lifecycle::Shutdown;
@@ -56,7 +57,7 @@ pub enum VerifyError {
     NotARepo(String),
     #[error("{0} is no relay URL")]
     NotARelay(String),
-    #[error("home {home} cannot be reached: {why}")]
+    #[error("home {home} cannot be reached: {why}\nWhat to do: {}", remedy_of(why.class))]
     HomeUnreachable { home: RelayUrl, why: connector::Unreachable },
     #[error("home {home} cannot be judged: {why}")]
     HomeNotRead { home: RelayUrl, why: String },

@@ -118,7 +118,7 @@ fn wrong_usage_ends_with_2_and_help_and_version_with_0() {
     for part in ["Exit codes:", "130  aborted by a second signal", "Examples:", "run", "demo", "config", "status", "migrate"] {
         assert!(stdout(&help).contains(part), "{part}");
     }
-    let version = grasp_sync(directory.path(), &["--version"], &[]);
+    let version = grasp_sync(directory.path(), &["-V"], &[]);
     let expected = format!("grasp-sync {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((code(&version), stdout(&version)), (0, expected.as_str()));
 }

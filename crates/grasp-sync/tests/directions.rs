@@ -24,7 +24,7 @@ const DIRECTIONS: [(&str, &[&str], &str); 8] = [
 ];
 
 /// A library, the crates that may use it, and why no other.
-const LIVES_ONLY_IN: [(&str, &[&str], &str); 12] = [
+const LIVES_ONLY_IN: [(&str, &[&str], &str); 14] = [
     // The fixtures read what state has written, to judge it.
     ("sqlx", &["state", "testkit"], "state is the database's only reader and writer"),
     ("async-nats", &["bus"], "NATS is one of two adapters of the bus; nobody else may rely on it"),
@@ -39,6 +39,8 @@ const LIVES_ONLY_IN: [(&str, &[&str], &str); 12] = [
     ("opentelemetry-otlp", &["grasp-sync"], "who counts does not choose where the figures go"),
     ("axum", &["grasp-sync"], "a process answers about itself in one place"),
     ("clap", &["grasp-sync"], "arguments, environment and exit codes belong to the process"),
+    ("clap_complete", &["grasp-sync"], "arguments, environment and exit codes belong to the process"),
+    ("clap_mangen", &["grasp-sync"], "arguments, environment and exit codes belong to the process"),
 ];
 
 /// A library, the crates that may never use it, and why.
@@ -183,4 +185,36 @@ fn security_md_names_tests_that_exist() {
     let gone: Vec<&String> = named.difference(&functions).collect();
     assert_eq!(gone, [""; 0], "SECURITY.md names tests that are gone");
     assert_eq!(named_tests("run `cargo test` of `a_test_that_is_named_here`, not `this one`").len(), 1);
+}
+
+/// The last word of every path (`a::b::c`) in back-ticks.
+fn named_paths(text: &str) -> BTreeSet<String> {
+    let paths = text.split('`').skip(1).step_by(2).filter(|word| word.contains("::") && !word.contains(char::is_whitespace));
+    paths.filter_map(|path| path.rsplit("::").next()).map(str::to_owned).collect()
+}
+
+/// Every word of the Rust files of a folder.
+fn words_in(folder: &std::path::Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            words_in(&entry, found);
+        } else if entry.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&entry).unwrap();
+            found.extend(text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn the_map_and_the_decisions_name_code_that_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut words = BTreeSet::new();
+    words_in(&root.join("crates"), &mut words);
+    let decisions = std::fs::read_dir(root.join("docs/decisions")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = [root.join("ARCHITECTURE.md"), root.join("docs/rules.md")].into_iter().chain(decisions);
+    let named: BTreeSet<String> = pages.flat_map(|page| named_paths(&std::fs::read_to_string(page).unwrap())).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let gone: Vec<&String> = named.difference(&words).collect();
+    assert_eq!(gone, [""; 0], "a page names what is gone");
+    assert_eq!(named_paths("`a::b_c` and `d`, `e:: f`"), BTreeSet::from(["b_c".to_owned()]));
 }

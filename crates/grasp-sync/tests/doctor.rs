@@ -104,7 +104,7 @@ async fn a_database_that_was_not_migrated_and_a_bus_that_is_away_are_severe_for_
     let told = Diagnosis::of(&installed, &home.url(), &fleet).await;
     assert_eq!(told.code, 10);
     assert_eq!(told.of_text("no schema yet"), ["severe"], "{:#}", told.document);
-    assert_eq!(told.of_text("the NATS server cannot be reached"), ["severe"], "{:#}", told.document);
+    assert_eq!(told.of_text("the NATS server cannot be reached: check host, port and TLS"), ["severe"], "{:#}", told.document);
 
     assert_eq!(installed.says(&["migrate", "--database-url", &database]).await.code, 0);
     let told = Diagnosis::of(&installed, &home.url(), &fleet).await;

@@ -213,7 +213,7 @@ async fn a_home_that_is_down_at_the_start_is_an_error_of_its_own() {
     home.goes_down().await;
     let ended = GraspSync::keeping(&home.url()).run().ends().await;
     assert_eq!(ended.status.code(), Some(3), "{ended:?}");
-    for words in [&*format!("home {}/ cannot be reached", home.url()), "Is it running?"] {
+    for words in [&*format!("home {}/ cannot be reached", home.url()), "start home, or check the port"] {
         assert!(ended.log.contains(words), "{}", ended.log);
     }
 }

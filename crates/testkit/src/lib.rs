@@ -29,7 +29,7 @@ pub use hostile::HostileRelay;
 pub use local_relay::LocalRelay;
 pub use nats::Nats;
 pub use nostr_rs_relay::NostrRsRelay;
-pub use past::{age_links, age_outcomes};
+pub use past::{age_links, age_outcomes, written_by_a_newer_version};
 pub use ports::free_port;
 pub use postgres::PostgresServer;
 pub use publisher::{Offer, Publisher};

@@ -28,3 +28,15 @@ pub async fn age_links(database: &Path, secs: i64) {
     assert!(aged > 0, "no link was ever up");
     conn.close().await.expect("nobody else has it open");
 }
+
+/// Makes this SQLite file one that a newer version has written, by schema 9999. Nobody may have it open.
+///
+/// # Panics
+/// When the file is no store.
+pub async fn written_by_a_newer_version(database: &Path) {
+    let mut conn = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(database)).await.expect("a file");
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'from the future', true, x'00', 0)";
+    sqlx::query(later).execute(&mut conn).await.expect("a store has migrations");
+    conn.close().await.expect("nobody else has it open");
+}

@@ -58,7 +58,7 @@ impl NatsSettings {
 pub enum ConnectError {
     #[error("the NATS URL cannot be read: write nats://host:4222, or tls:// and user:password@ where the server wants them")]
     BadUrl,
-    #[error("the NATS server cannot be reached: {0}")]
+    #[error("the NATS server cannot be reached: check host, port and TLS ({0})")]
     Unreachable(String),
     #[error("the NATS server refuses user, password or token")]
     LoginRefused,

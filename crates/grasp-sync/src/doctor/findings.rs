@@ -174,7 +174,8 @@ fn of_home(facts: &HomeFacts) -> Vec<Finding> {
     findings
 }
 
-fn remedy_of(class: DownClass) -> &'static str {
+/// What to do about a home that cannot be reached.
+pub(crate) fn remedy_of(class: DownClass) -> &'static str {
     match class {
         DownClass::Dns => "check the host's name, and that this machine resolves names",
         DownClass::Refused => "start home, or check the port",

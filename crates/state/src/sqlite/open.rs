@@ -33,8 +33,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum OpenError {
     #[error("{} is not a SQLite database: move it away, or name another file", .0.display())]
     NotADatabase(PathBuf),
-    #[error("{} was written by a newer version of grasp-sync (schema {schema}): run that version", path.display())]
+    #[error(
+        "{} was written by a newer version of grasp-sync (schema {schema}; this one knows {}): run that version, or put back the \
+         copy from before the upgrade",
+        path.display(), known()
+    )]
     NewerSchema { path: PathBuf, schema: i64 },
+    #[error(
+        "{} was written by an earlier version of grasp-sync (schema {schema}; this one needs {}): start this version, or run \
+         `grasp-sync migrate`",
+        path.display(), known()
+    )]
+    OlderSchema { path: PathBuf, schema: i64 },
     #[error("{} has a schema that this version did not make: restore a backup, or start with a new file", .0.display())]
     ForeignSchema(PathBuf),
     #[error("{} cannot be written: check that its folder exists, its owner, and the space on its disk ({reason})", path.display())]
@@ -78,7 +88,12 @@ pub(super) async fn schema_at(path: &Path) -> Result<(Option<i64>, i64), OpenErr
     let own = pool(1).connect_lazy_with(reading(path));
     let found = newest(&own).await.map_err(|error| failed(&error, path));
     own.close().await;
-    Ok((found?, MIGRATOR.iter().map(|own| own.version).max().unwrap_or_default()))
+    Ok((found?, known()))
+}
+
+/// The newest migration of this program.
+fn known() -> i64 {
+    MIGRATOR.iter().map(|own| own.version).max().unwrap_or_default()
 }
 
 /// The newest migration that the file has, if it has any.
@@ -98,7 +113,7 @@ pub(super) async fn look_at(path: &Path) -> Result<Status, OpenError> {
         conn.close().await?;
         Ok::<Status, super::Failure>(status)
     };
-    look.await.map_err(|failure| unopened(failure, path))
+    seen(look.await, path).await
 }
 
 /// As [`look_at`], of one thing.
@@ -109,7 +124,19 @@ pub(super) async fn explain_at(path: &Path, subject: &Subject, most: usize) -> R
         conn.close().await?;
         Ok::<Explanation, super::Failure>(explanation)
     };
-    look.await.map_err(|failure| unopened(failure, path))
+    seen(look.await, path).await
+}
+
+/// Who only looks meets the file as it is. What an earlier version wrote may lack what is asked for, and is said to be that.
+async fn seen<T>(looked: Result<T, super::Failure>, path: &Path) -> Result<T, OpenError> {
+    let failure = match looked {
+        Ok(seen) => return Ok(seen),
+        Err(failure) => failure,
+    };
+    match schema_at(path).await {
+        Ok((Some(schema), needed)) if schema < needed => Err(OpenError::OlderSchema { path: path.to_owned(), schema }),
+        Ok(_) | Err(_) => Err(unopened(failure, path)),
+    }
 }
 
 fn reading(path: &Path) -> SqliteConnectOptions {

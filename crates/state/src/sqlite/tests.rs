@@ -124,6 +124,8 @@ async fn the_file_of_a_newer_version_is_left_alone() {
     store.close().await;
     let error = SqliteStore::open(&path, settings()).await.err().unwrap();
     assert!(matches!(error, OpenError::NewerSchema { schema: 9999, .. }), "{error}");
+    let told = error.to_string();
+    assert!(told.contains("run that version, or put back the copy from before the upgrade"), "{told}");
 }
 
 #[tokio::test]

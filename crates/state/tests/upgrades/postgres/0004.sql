@@ -1,0 +1,1 @@
+UPDATE policy SET home_terms = 'of that time';
