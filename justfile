@@ -41,6 +41,11 @@ test-slow *arguments:
 test-page *arguments:
     scripts/test-page {{arguments}}
 
+# What single decisions and words cost, in time and allocations; of one: just bench-micro plan
+bench-micro *arguments:
+    cargo bench -p grasp-sync-engine --bench decisions -- {{arguments}}
+    cargo bench -p grasp-sync-model --bench words -- {{arguments}}
+
 # Build a small network in one process, and sync it
 demo *arguments:
     cargo run --release -p grasp-sync -- demo {{arguments}}

@@ -38,6 +38,9 @@ const MESSAGE_BYTES: usize = 1_250_000;
 /// The library's default (128 KiB) is most of what an idle link costs.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// What is written is gathered up to this many bytes; the buffer for it stays with the link for good. Live filters of an upstream
+/// come by the hundred kilobytes once; home is written to all the time.
+const GATHERED_BYTES: (usize, usize) = (8 * 1024, 64 * 1024);
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +175,7 @@ impl Dialer {
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(if role == Role::Home { GATHERED_BYTES.1 } else { GATHERED_BYTES.0 })
             .max_write_buffer_size(WRITE_BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES))
             .max_frame_size(Some(MESSAGE_BYTES));

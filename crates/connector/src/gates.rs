@@ -39,11 +39,15 @@ impl Gates {
         self.private_peers.contains(url)
     }
 
-    /// What the store knows against any of `events`: tombstones, and repos that are private. It is waited for: nothing is
-    /// written to home on a guess.
-    pub(crate) async fn bars<'a>(&self, state: &StateClient, events: impl Iterator<Item = &'a Event>) -> Vec<Bar> {
+    /// Under what the store may know something against any of `events`.
+    pub(crate) fn keys<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<String> {
         let keys: BTreeSet<String> = events.flat_map(keys_of).collect();
-        let keys: Vec<String> = keys.into_iter().collect();
+        keys.into_iter().collect()
+    }
+
+    /// What the store knows under `keys`: tombstones, and repos that are private. It is waited for: nothing is written to home
+    /// on a guess.
+    pub(crate) async fn bars(&self, state: &StateClient, keys: Vec<String>) -> Vec<Bar> {
         let mut bars = Vec::new();
         for some in keys.chunks(KEYS_AT_ONCE) {
             bars.extend(ask(state, some).await);

@@ -27,6 +27,8 @@ use crate::sink::Sink;
 use crate::verify::Verifier;
 use crate::wire::fingerprint;
 
+/// With so few, both questions to the state service are asked at once: they are news, and what is known among them is rare.
+const FEW_OFFERS: usize = 8;
 /// How long an event waits until the state service is asked again what it knows.
 const STATE_RETRY: Duration = Duration::from_secs(1);
 
@@ -144,12 +146,23 @@ fn from_home(shared: &Shared, offers: Vec<Offer>) {
 }
 
 async fn from_upstream(shared: &Arc<Shared>, offers: Vec<Offer>) {
-    let mut first = drop_known(shared, offers).await;
+    let (mut first, mut bars) = if offers.len() <= FEW_OFFERS {
+        let keys = Gates::keys(offers.iter().map(|offer| &*offer.event));
+        let (first, bars) = tokio::join!(drop_known(shared, offers), shared.gates.bars(&shared.state, keys));
+        (first, Some(bars))
+    } else {
+        (drop_known(shared, offers).await, None)
+    };
     while !first.is_empty() {
         let verified = shared.verifier.verify(first, |offer: &Offer| &offer.event).await;
         first = Vec::new();
-        let sound = verified.iter().filter(|(_, fault)| fault.is_none()).map(|(offer, _)| &*offer.event);
-        let bars = shared.gates.bars(&shared.state, sound).await;
+        let bars = match bars.take() {
+            Some(bars) => bars,
+            None => {
+                let sound = verified.iter().filter(|(_, fault)| fault.is_none()).map(|(offer, _)| &*offer.event);
+                shared.gates.bars(&shared.state, Gates::keys(sound)).await
+            }
+        };
         for (offer, fault) in verified {
             if let Some(fault) = fault {
                 let id = offer.event.id;

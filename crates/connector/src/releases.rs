@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::gates::Gates;
 use crate::intake::{Shared, admit, stored};
 
 /// How often released events are asked for: with the discovery window it makes the time from parent to child.
@@ -72,7 +73,7 @@ async fn offer_again(shared: &Arc<Shared>, released: Vec<Waiting>) {
     // We wrote them; what cannot be read is given out in vain, until it is the oldest.
     let read = |Waiting { json, .. }: Waiting| Some((serde_json::from_str::<Event>(&json).ok()?, json));
     let released: Vec<(Event, String)> = released.into_iter().filter_map(read).collect();
-    let bars = shared.gates.bars(&shared.state, released.iter().map(|(event, _)| event)).await;
+    let bars = shared.gates.bars(&shared.state, Gates::keys(released.iter().map(|(event, _)| event))).await;
     for (event, json) in released {
         answers.push(offer(shared, Arc::new(event), json, &bars).await);
     }
@@ -161,7 +162,7 @@ mod tests {
     use crate::git_news::{GitNews, Pace};
     use crate::identity::Identity;
     use crate::sink::tests::{Does, Home};
-    use crate::{desk, discoveries, gates, sink, verify};
+    use crate::{desk, discoveries, sink, verify};
 
     fn event(kind: u16, tags: &[[&str; 2]]) -> Event {
         let tags = tags.iter().map(|tag| Tag::parse(tag.iter().map(ToString::to_string)).unwrap());
@@ -204,7 +205,7 @@ mod tests {
             Duration::from_millis(10),
             CancellationToken::new(),
         );
-        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
+        let gates = Arc::new(Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
         let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
         let (git_news, _) =
             GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());

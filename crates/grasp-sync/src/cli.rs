@@ -13,7 +13,10 @@ use clap_complete::Shell;
 use crate::config::{FlagValue, Key, Secret, Value};
 use crate::exit::Exit;
 use crate::telemetry;
-pub use bench::{BenchOutput, BenchWork, DensityArgs, HistoryArgs, LineArgs, LiveArgs, NetworkPlan, ResyncArgs};
+pub use bench::{
+    BenchOutput, BenchWork, DensityArgs, HistoryArgs, LedgerArgs, LineArgs, LiveArgs, NetworkPlan, PlannerArgs, RestartArgs,
+    ResyncArgs,
+};
 pub use demo::{CheckArgs, DemoArgs, NetworkArgs, Part, PublishArgs, Separately, ServeArgs, SizeArgs};
 pub use verify::VerifyArgs;
 

@@ -17,7 +17,7 @@ use connector::survey::{SurveyTerms, Surveyor};
 use engine::admission::{Admission, Mode};
 use engine::rules::Policy;
 use model::{Explanation, GitWanted, RelayUrl, Role, StateError, Status, Subject, Timestamp};
-use state::{OpenError, postgres};
+use state::{OpenError, Store, postgres};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -273,7 +273,7 @@ where
     }
 }
 
-fn store_settings(config: &Config, home: &RelayUrl) -> state::Settings {
+pub(crate) fn store_settings(config: &Config, home: &RelayUrl) -> state::Settings {
     let own_urls = std::iter::once(home).chain(&config.home_aliases).cloned().collect();
     state::Settings {
         policy: policy(config),
@@ -304,9 +304,30 @@ fn named(config: &Config, home: &RelayUrl) -> Vec<(RelayUrl, Role)> {
     std::iter::once((home.clone(), Role::Home)).chain(bootstrap).collect()
 }
 
+/// The services that no relay is needed for, as [`System::start`] runs them, on a store that is open: to be measured alone.
+pub(crate) struct Inside {
+    services: Vec<Stage>,
+}
+
+impl Inside {
+    pub(crate) fn begin(config: &Config, bus: &Arc<dyn Bus>, store: Arc<dyn Store>) -> Self {
+        Self { services: vec![serve_port(store, bus), plan(config, bus)] }
+    }
+
+    pub(crate) async fn end(self) {
+        for service in self.services {
+            service.end().await;
+        }
+    }
+}
+
 fn serve_state(store: &OpenStore, bus: &Arc<dyn Bus>) -> Stage {
+    serve_port(store.port(), bus)
+}
+
+fn serve_port(store: Arc<dyn Store>, bus: &Arc<dyn Bus>) -> Stage {
     let stop = CancellationToken::new();
-    let serving = state::serve(store.port(), Arc::clone(bus), stop.clone());
+    let serving = state::serve(store, Arc::clone(bus), stop.clone());
     let task = tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "the state service ended");

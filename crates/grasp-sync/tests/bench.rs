@@ -45,6 +45,39 @@ fn every_live_event_is_timed() {
 }
 
 #[test]
+fn a_restart_downloads_nothing_again() {
+    let report = measured(&["restart", "--events", "600", "--upstreams", "3", "--listed", "2"]);
+    assert_eq!(report["complete"], true);
+    assert!(figure(&report, "downloaded, cold") >= 600.0, "{report:#}");
+    assert_eq!(figure(&report, "downloaded, warm"), 0.0, "{report:#}");
+    assert!(figure(&report, "warm, of the cold one's bytes") < 50.0, "{report:#}");
+}
+
+#[test]
+fn the_ledger_is_measured_beside_the_limit_of_its_database() {
+    let report = measured(&["ledger", "--events", "10000"]);
+    assert_eq!(report["complete"], true);
+    let limit = figure(&report, "limit: the same rows without an index, one writer");
+    assert!(limit > figure(&report, "written up to 10000"), "{report:#}");
+    assert!(figure(&report, "set of 100 roots, 900 events, of 10000") > 0.0);
+}
+
+#[test]
+fn a_new_root_is_timed_until_it_is_ordered_and_a_database_is_filled_once() {
+    let url = testkit::postgres::database();
+    let words = ["planner", "--repositories", "40", "--upstreams", "30", "--roots", "3"];
+    let in_postgres = [&words[..], &["--store", &url]].concat();
+    for words in [&words[..], &in_postgres] {
+        let report = measured(words);
+        assert!(figure(&report, "new root to home's order, half, out of 4") > 0.0, "{report:#}");
+        assert!(figure(&report, "home's answer to an upstream's order, half, out of 40") > 0.0, "{report:#}");
+    }
+    let again = Command::new(env!("CARGO_BIN_EXE_grasp-sync")).arg("bench").args(in_postgres).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(!again.status.success() && said.contains("the database of --store is not empty"), "{said}");
+}
+
+#[test]
 fn a_line_delays_what_it_carries() {
     let far = measured(&["history", "--events", "100", "--upstreams", "1", "--rtt", "400ms"]);
     // The upgrade, the exchange and the fetch: three round trips, one after the other.

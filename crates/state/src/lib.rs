@@ -24,6 +24,8 @@ mod service;
 mod settings;
 pub mod sqlite;
 mod status;
+#[cfg(test)]
+mod sums;
 mod turns;
 mod upstreams;
 mod view;
@@ -79,6 +81,9 @@ pub trait Store: Send + Sync + 'static {
     async fn up(&self, upstream: UpstreamId, epoch: Epoch) -> Result<UpGranted, StateError>;
 
     async fn snapshot(&self, upstream: UpstreamId) -> Result<Snapshot, StateError>;
+
+    /// Those of `upstreams` whose link is up. The others are passed over, and looked at when they come up (S4).
+    async fn linked(&self, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, StateError>;
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError>;
 

@@ -64,6 +64,7 @@ impl Lanes {
                     let dirty = take_in(&*store, delivery).instrument(span.clone()).await;
                     let (own, others): (Vec<_>, Vec<_>) = dirty.into_iter().partition(|upstream| *upstream == reporter);
                     // What home's coverage lets begin elsewhere belongs to its trace; the reporter's next work is a trace of its own.
+                    let others = linked(&*store, others).await;
                     span.in_scope(|| notify_all(&*bus, &others));
                     notify_all(&*bus, &own);
                 }
@@ -123,6 +124,11 @@ fn in_store(store: &dyn Store, operation: &'static str) -> Span {
     )
 }
 
+/// A window of a busy home touches thousands of upstreams, most of which are down: a planner has nothing to do there.
+async fn linked(store: &dyn Store, dirty: Vec<UpstreamId>) -> Vec<UpstreamId> {
+    if dirty.is_empty() { dirty } else { store.linked(&dirty).await.unwrap_or(dirty) }
+}
+
 fn notify_all(bus: &dyn Bus, dirty: &[UpstreamId]) {
     for upstream in dirty {
         bus.notify(*upstream);
@@ -146,7 +152,7 @@ async fn answer_all(
             let answered = answer(&*store, query).instrument(in_store(&*store, name)).await;
             match (&answered, fresh_link) {
                 (Answer::Up(_), Some(upstream)) => bus.notify(upstream),
-                (Answer::Discovered(dirty), _) => notify_all(&*bus, dirty),
+                (Answer::Discovered(dirty), _) => notify_all(&*bus, &linked(&*store, dirty.clone()).await),
                 _ => {}
             }
             // The asker may have gone; then the answer is of no use.

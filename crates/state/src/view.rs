@@ -1,6 +1,6 @@
 //! The planner's view of one upstream, made of rows: the same for every adapter.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use engine::consolidation::{self, Crowd};
 use engine::room::Room;
@@ -55,26 +55,34 @@ impl RelayRow {
     }
 }
 
-/// Rows of one upstream that share state, kind and chunk.
+/// Items of one upstream of one kind and state.
 #[derive(Debug, sqlx::FromRow)]
-pub(crate) struct Group {
-    status: i64,
+pub(crate) struct Sum {
     kind: i64,
-    chunk: Option<i64>,
-    members: i64,
+    status: i64,
+    n: i64,
+    placed: i64,
 }
 
-/// The figures of an upstream, added up from its groups.
+/// Of one upstream and kind: the highest chunk in use, and the items of the largest.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Places {
+    kind: i64,
+    newest: Option<i64>,
+    largest: Option<i64>,
+}
+
+/// The figures of an upstream, kept as its coverage changes.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     wanted: u64,
     pending: u64,
     confirmed: u64,
-    /// Items that have a place, and the chunks in use in order, by kind.
+    /// Items that have a place, by kind. A wanted item keeps its place, so it counts where it stands.
     members: [u64; 3],
-    chunks: [Vec<u32>; 3],
-    /// Items of each chunk, by kind.
-    sizes: [BTreeMap<u32, u64>; 3],
+    newest: [Option<u32>; 3],
+    /// Items of the largest chunk, by kind.
+    largest: [u64; 3],
 }
 
 /// Kind, key and chunk of a covered item.
@@ -90,42 +98,36 @@ pub(crate) struct Lists {
 }
 
 impl Figures {
-    pub(crate) fn of(groups: &[Group]) -> Self {
+    pub(crate) fn of(sums: &[Sum], places: &[Places]) -> Self {
         let mut figures = Self::default();
-        for group in groups {
-            let members = codec::unsigned(group.members);
-            match group.status {
-                codec::WANTED => figures.wanted += members,
-                codec::PENDING => figures.pending += members,
-                _ => figures.confirmed += members,
+        for Sum { kind, status, n, placed } in sums {
+            match *status {
+                codec::WANTED => figures.wanted += codec::unsigned(*n),
+                codec::PENDING => figures.pending += codec::unsigned(*n),
+                _ => figures.confirmed += codec::unsigned(*n),
             }
-            // A wanted item keeps its place, so it counts where it stands. What is only named has none.
-            let kind = usize::try_from(group.kind).ok().filter(|kind| *kind < PLACED.len());
-            if let (Some(kind), Some(chunk)) = (kind, group.chunk) {
-                figures.members[kind] += members;
-                figures.chunks[kind].push(codec::small(chunk));
-                *figures.sizes[kind].entry(codec::small(chunk)).or_default() += members;
+            // What is only named has no place.
+            if let Some(kind) = placed_kind(*kind) {
+                figures.members[kind] += codec::unsigned(*placed);
             }
         }
-        for chunks in &mut figures.chunks {
-            chunks.sort_unstable();
-            chunks.dedup();
+        for Places { kind, newest, largest } in places {
+            if let Some(kind) = placed_kind(*kind) {
+                figures.newest[kind] = newest.map(codec::small);
+                figures.largest[kind] = largest.map_or(0, codec::unsigned);
+            }
         }
         figures
     }
 
     fn chunks(&self) -> (u32, u32) {
-        let top = |chunks: &[u32]| chunks.last().map_or(0, |highest| highest + 1);
-        (top(&self.chunks[0]), top(&self.chunks[1]))
+        let top = |newest: Option<u32>| newest.map_or(0, |highest| highest + 1);
+        (top(self.newest[0]), top(self.newest[1]))
     }
 
     fn crowd(&self) -> Crowd {
-        let largest = |sizes: &BTreeMap<u32, u64>| sizes.values().copied().max().unwrap_or(0);
-        Crowd {
-            chunks: self.chunks(),
-            members: (self.members[0], self.members[1]),
-            largest: (largest(&self.sizes[0]), largest(&self.sizes[1])),
-        }
+        let (members, largest) = ((self.members[0], self.members[1]), (self.largest[0], self.largest[1]));
+        Crowd { chunks: self.chunks(), members, largest }
     }
 
     /// Whether the plan may need everything that is covered.
@@ -137,11 +139,15 @@ impl Figures {
 
     /// The newest chunk of each kind, and every chunk that a missing item belongs to.
     pub(crate) fn chunks_in_sight(&self, missing: &[Covered]) -> BTreeSet<(ItemKind, u32)> {
-        let newest = PLACED.into_iter().zip(&self.chunks).filter_map(|(kind, chunks)| Some((kind, *chunks.last()?)));
+        let newest = PLACED.into_iter().zip(self.newest).filter_map(|(kind, newest)| Some((kind, newest?)));
         let placed = missing.iter().filter(|covered| PLACED.contains(&covered.item.kind()));
         let touched = placed.filter_map(|covered| Some((covered.item.kind(), covered.chunk?)));
         newest.chain(touched).collect()
     }
+}
+
+fn placed_kind(kind: i64) -> Option<usize> {
+    usize::try_from(kind).ok().filter(|kind| *kind < PLACED.len())
 }
 
 pub(crate) fn read(rows: Vec<ItemRow>) -> Result<Vec<Covered>, Failure> {

@@ -134,6 +134,7 @@ conformance! {
             s15_a_link_that_comes_up_when_its_refresh_is_due_starts_fresh
             a_second_up_of_an_old_epoch_is_fenced
             s10_a_new_link_gives_back_what_the_unreported_end_of_the_old_one_left
+            s04_those_whose_link_is_up_are_told_from_the_others
         }
         snapshots {
             s04_wanted_pending_and_confirmed_add_up_to_the_target

@@ -71,9 +71,13 @@ impl Queue {
         inner.offered += 1;
         let turn = if rank == 0 { 0 } else { inner.next_turn(from) };
         let order = (Reverse(at), turn, inner.offered);
+        // Where others of its rank wait, every link with room knows of them, or is not to have them yet.
+        let is_news = inner.ranks[rank].is_empty();
         inner.ranks[rank].insert(order, Offer { id: event.id, json, tries: 0, done, rank, order, _place: place });
         drop(inner);
-        self.news.send_replace(());
+        if is_news {
+            self.news.send_replace(());
+        }
     }
 
     /// The next one for `link`; it is under way until it has [landed](Queue::landed) or is [put back](Queue::put_back).
@@ -97,8 +101,11 @@ impl Queue {
         self.rate.landed();
         let mut inner = self.lock();
         inner.land(link, rank);
+        let is_news = inner.frees_others(link, rank);
         drop(inner);
-        self.news.send_replace(());
+        if is_news {
+            self.news.send_replace(());
+        }
     }
 
     /// To be offered again, in its old place.
@@ -126,6 +133,12 @@ impl Inner {
         let turn = self.turns.entry(from).or_default();
         *turn = now.max(*turn + 1);
         *turn
+    }
+
+    /// Whether other links waited for the last one of this rank on `link`.
+    fn frees_others(&self, link: usize, rank: usize) -> bool {
+        let is_under_way = self.flying.get(&link).is_some_and(|flying| flying[rank] > 0);
+        !is_under_way && self.ranks[rank + 1..].iter().any(|waiting| !waiting.is_empty())
     }
 
     fn land(&mut self, link: usize, rank: usize) {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use engine::auth::{Auth, Refused};
 use engine::outcome::{Answer, read_ok};
 use engine::session::Frame;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use model::{EventId, Outcome, RelayUrl, Role};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::info;
 
 use super::queue::{Offer, Queue};
@@ -26,6 +26,8 @@ const OK_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// "error:" and words that nobody agreed on: so many tries, then it counts as declined.
 const MOST_TRIES: u8 = 5;
+/// Frames taken before the window is filled again: events that take their places are written together.
+const FRAMES_AT_ONCE: usize = 128;
 /// The waits after `rate-limited:` double between these.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -109,10 +111,8 @@ impl<'a> Writer<'a> {
             let overdue = if self.unanswered.is_empty() { None } else { Some(self.answered + OK_LIMIT) };
             let paused = self.holds_until();
             tokio::select! {
-                frame = self.socket.next() => match frame {
-                    Some(Ok(message)) => self.take_frame(&message),
-                    Some(Err(error)) => return error.to_string(),
-                    None => return "home closed the connection".to_owned(),
+                frame = self.socket.next() => if let Err(why) = self.take_frames(frame) {
+                    return why;
                 },
                 Ok(()) = self.news.changed(), if has_room && paused.is_none() => {}
                 () = until(paused) => {}
@@ -161,6 +161,24 @@ impl<'a> Writer<'a> {
     /// Since the link is up.
     fn ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes the frames that are there, up to a bound.
+    fn take_frames(&mut self, first: Option<Result<Message, WsError>>) -> Result<(), String> {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(frame) = next.take() {
+            match frame {
+                Some(Ok(message)) => self.take_frame(&message),
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err("home closed the connection".to_owned()),
+            }
+            taken += 1;
+            if taken < FRAMES_AT_ONCE {
+                next = self.socket.next().now_or_never();
+            }
+        }
+        Ok(())
     }
 
     fn take_frame(&mut self, message: &Message) {

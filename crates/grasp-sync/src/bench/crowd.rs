@@ -17,7 +17,7 @@ const TEXT: usize = 700;
 /// The events of a network.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    /// One for every repository, listing every upstream.
+    /// One for every repository.
     pub(super) announcements: Vec<Event>,
     /// Issues, and comments on them.
     pub(super) talk: Vec<Event>,
@@ -45,9 +45,13 @@ impl Scene {
         Self { author, addresses }
     }
 
-    /// `events` events, the announcements among them.
-    pub(super) fn crowd(&self, events: usize, upstreams: &[String]) -> Crowd {
-        let announcements: Vec<Event> = (0..self.addresses.len()).map(|repo| self.announcement(repo, upstreams)).collect();
+    /// `events` events, the announcements among them, each of which lists so many of the upstreams; 0 is all of them.
+    pub(super) fn crowd(&self, events: usize, upstreams: &[String], most: usize) -> Crowd {
+        let of = |repo: usize| match most {
+            0 => upstreams.to_vec(),
+            most => (0..most.min(upstreams.len())).map(|nth| upstreams[listed(repo, nth, upstreams.len())].clone()).collect(),
+        };
+        let announcements: Vec<Event> = (0..self.addresses.len()).map(|repo| self.announcement(repo, &of(repo))).collect();
         let mut roots: Vec<Vec<Event>> = vec![Vec::new(); self.addresses.len()];
         let mut talk = Vec::with_capacity(events);
         for number in 0..events.saturating_sub(announcements.len()) {
@@ -107,6 +111,11 @@ impl Author {
     }
 }
 
+/// The upstream that a repository lists at this place, of so many.
+pub(super) fn listed(repo: usize, nth: usize, upstreams: usize) -> usize {
+    (repo + nth) % upstreams
+}
+
 /// Words that compress about as well as people's do.
 fn text(number: usize) -> String {
     const WORDS: [&str; 16] = [
@@ -131,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_crowd_has_as_many_events_as_asked_for_all_different_and_all_signed() {
-        let crowd = Scene::of(450).crowd(450, &["ws://127.0.0.1:1/".to_owned()]);
+        let crowd = Scene::of(450).crowd(450, &["ws://127.0.0.1:1/".to_owned()], 0);
         let all: Vec<&Event> = crowd.announcements.iter().chain(&crowd.talk).collect();
         assert_eq!(all.iter().map(|event| event.id).collect::<BTreeSet<_>>().len(), 450);
         assert_eq!(crowd.announcements.len(), 5);

@@ -1,12 +1,14 @@
 //! What was measured, over all runs: the one source of the table and the JSON document.
 
+use std::borrow::Cow;
+
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
 
 /// One figure of one run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Figure {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) unit: &'static str,
     pub(super) value: f64,
 }
@@ -14,8 +16,8 @@ pub(super) struct Figure {
 /// All figures of one run, in the order of the table.
 pub(super) type Run = Vec<Figure>;
 
-pub(super) fn figure(name: &'static str, unit: &'static str, value: f64) -> Figure {
-    Figure { name, unit, value }
+pub(super) fn figure(name: impl Into<Cow<'static, str>>, unit: &'static str, value: f64) -> Figure {
+    Figure { name: name.into(), unit, value }
 }
 
 /// The result of a measurement.
@@ -26,7 +28,7 @@ pub(super) struct Report {
     /// What was synced, in words.
     pub(super) of: String,
     pub(super) cores: usize,
-    /// Whether home ended with exactly what it should hold, in every run.
+    /// Whether home ended with exactly what it should hold, or the store found what was written, in every run.
     pub(super) complete: bool,
     pub(super) figures: Vec<Row>,
 }
@@ -34,7 +36,7 @@ pub(super) struct Report {
 /// One figure over all runs.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    name: &'static str,
+    name: Cow<'static, str>,
     unit: &'static str,
     median: f64,
     /// In the order of the runs.
@@ -55,13 +57,18 @@ impl Report {
         table.load_preset(UTF8_FULL_CONDENSED).set_header(["figure", "median", "least", "most", "unit"]);
         for Row { name, unit, median, runs } in &self.figures {
             let (least, most) = (runs.iter().copied().fold(f64::MAX, f64::min), runs.iter().copied().fold(f64::MIN, f64::max));
-            table.add_row([(*name).to_owned(), short(*median), short(least), short(most), (*unit).to_owned()]);
+            table.add_row([name.to_string(), short(*median), short(least), short(most), (*unit).to_owned()]);
         }
         for column in table.column_iter_mut().skip(1).take(3) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         let runs = self.figures.first().map_or(0, |row| row.runs.len());
-        let verdict = if self.complete { "home held exactly what it should" } else { "INCOMPLETE: home ended wrong" };
+        let verdict = match (self.work, self.complete) {
+            ("ledger" | "planner", true) => "everything was found that was written",
+            ("ledger" | "planner", false) => "INCOMPLETE: not everything was found that was written",
+            (_, true) => "home held exactly what it should",
+            (_, false) => "INCOMPLETE: home ended wrong",
+        };
         let times = if runs == 1 { "one run".to_owned() } else { format!("{runs} runs") };
         format!("{}: {}; {times} on {} cores\n{}\n{verdict}\n", self.work, self.of, self.cores, table.trim_fmt())
     }
@@ -69,7 +76,7 @@ impl Report {
 
 impl Row {
     fn of<'a>(figures: impl Iterator<Item = &'a Figure> + Clone) -> Self {
-        let first = figures.clone().next().copied().unwrap_or(figure("", "", 0.0));
+        let first = figures.clone().next().cloned().unwrap_or(figure("", "", 0.0));
         let runs: Vec<f64> = figures.map(|figure| figure.value).collect();
         Self { name: first.name, unit: first.unit, median: median(&runs), runs }
     }

@@ -24,7 +24,7 @@ pub(super) struct Verification {
 /// # Errors
 /// The processor time of this process cannot be read.
 pub(super) fn verification() -> io::Result<Verification> {
-    let crowd = Scene::of(EVENTS).crowd(EVENTS, &["ws://127.0.0.1:1/".to_owned()]);
+    let crowd = Scene::of(EVENTS).crowd(EVENTS, &["ws://127.0.0.1:1/".to_owned()], 0);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let check = || {
         let began = Instant::now();

@@ -6,20 +6,27 @@
 mod crowd;
 mod density;
 mod figures;
+mod filled;
 mod history;
+mod ledger;
 mod limit;
 mod line;
 mod live;
 mod network;
+mod planner;
 mod process;
+mod puppet;
 mod remote;
+mod restart;
 mod resync;
 mod stage;
 
 use std::io;
 use std::time::Duration;
 
-use bus::AskError;
+use bus::{AskError, BusError};
+use model::StateError;
+use state::{OpenError, postgres};
 use tokio::task::JoinError;
 
 use crate::builtin_relay;
@@ -52,6 +59,16 @@ pub enum BenchError {
     Crowd(#[from] JoinError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("the database of --store is not empty: make one for this measurement alone")]
+    NotEmpty,
+    #[error(transparent)]
+    Postgres(#[from] postgres::ConnectError),
+    #[error(transparent)]
+    Sqlite(#[from] OpenError),
+    #[error("the store does not do what it is asked: {0}")]
+    Store(#[from] StateError),
+    #[error(transparent)]
+    Bus(#[from] BusError),
     #[error("it was not complete within {} s: {seen}", after.as_secs())]
     Late { after: Duration, seen: String },
 }
@@ -62,7 +79,12 @@ impl BenchError {
         match self {
             Self::Late { .. } => Exit::Incomplete,
             Self::Start(why) => why.into(),
-            Self::Io(_)
+            Self::NotEmpty
+            | Self::Postgres(_)
+            | Self::Sqlite(_)
+            | Self::Store(_)
+            | Self::Bus(_)
+            | Self::Io(_)
             | Self::NetworkEnded
             | Self::Network(_)
             | Self::Unlike
@@ -77,7 +99,7 @@ impl BenchError {
 /// What a run has shown.
 struct Measured {
     run: Run,
-    /// Whether home ended with exactly what it should hold.
+    /// Whether home ended with exactly what it should hold, or the store found what was written.
     is_exact: bool,
 }
 
@@ -100,8 +122,15 @@ async fn measure(work: BenchWork) -> Result<Exit, BenchError> {
         }
         BenchWork::Resync(args) => repeat("resync", resync::of(&args), args.output, async || resync::once(&args).await).await,
         BenchWork::Live(args) => repeat("live", live::of(&args), args.output, async || live::once(&args).await).await,
+        BenchWork::Restart(args) => {
+            repeat("restart", restart::of(&args), args.output, async || restart::once(&args).await).await
+        }
         BenchWork::Density(args) => {
             repeat("density", density::of(&args), args.output, async || density::once(&args).await).await
+        }
+        BenchWork::Ledger(args) => repeat("ledger", ledger::of(&args), args.output, async || ledger::once(&args).await).await,
+        BenchWork::Planner(args) => {
+            repeat("planner", planner::of(&args), args.output, async || planner::once(&args).await).await
         }
         BenchWork::Network(plan) => network::serve(plan).await.map(|()| Exit::Ok),
     }

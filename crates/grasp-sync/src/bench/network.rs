@@ -12,10 +12,10 @@ use model::{Event, EventId, RelayUrl, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval_at, timeout};
 
 use super::BenchError;
-use super::crowd::{Crowd, Scene};
+use super::crowd::{self, Crowd, Scene};
 use super::line;
 use crate::builtin_relay::{BuiltinRelay, Options};
 use crate::cli::NetworkPlan;
@@ -138,7 +138,7 @@ impl Network {
         let (scene, crowd) = {
             let names: Vec<String> = urls.iter().map(RelayUrl::to_string).collect();
             spawn_blocking(move || {
-                let crowd = scene.crowd(plan.events, &names);
+                let crowd = scene.crowd(plan.events, &names, plan.listed);
                 (scene, crowd)
             })
             .await?
@@ -152,15 +152,19 @@ impl Network {
             kept_back: Vec::new(),
             is_everywhere: plan.everywhere || plan.one_relay,
         };
-        network.fill(crowd, plan.kept_back);
+        network.fill(crowd, plan);
         Ok(network)
     }
 
-    /// Lays the announcements on every upstream, and each word of the talk on one, or on all.
-    fn fill(&mut self, crowd: Crowd, percent_kept_back: u8) {
+    /// Lays the announcements on every upstream, and each word of the talk on one that its repository lists, or on all.
+    fn fill(&mut self, crowd: Crowd, plan: NetworkPlan) {
+        let (percent_kept_back, repos) = (plan.kept_back, crowd.announcements.len().max(1));
         let mut talk: Vec<Vec<Event>> = vec![crowd.announcements; self.upstreams.len()];
         for (number, event) in crowd.talk.into_iter().enumerate() {
-            let upstream = number % talk.len();
+            let upstream = match plan.listed {
+                0 => number % talk.len(),
+                listed => crowd::listed(number % repos, number / repos % listed, talk.len()),
+            };
             // Scattered: 37 and 100 have no factor in common.
             if number * 37 % 100 < usize::from(percent_kept_back) {
                 self.kept_back.push((upstream, event));
@@ -229,8 +233,9 @@ impl Network {
         live.into_iter().enumerate().for_each(|(number, event)| shares[number % self.upstreams.len()].push(event));
         let apart = Duration::from_secs(1) * u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX) / rate;
         let mut publishing = JoinSet::new();
-        for (upstream, share) in self.upstreams.iter().zip(shares) {
-            publishing.spawn(publish(url(upstream), share, apart));
+        let of_all = u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX);
+        for (number, (upstream, share)) in (0..).zip(self.upstreams.iter().zip(shares)) {
+            publishing.spawn(publish(url(upstream), share, (apart * number / of_all, apart)));
         }
         let mut published = HashMap::new();
         while let Some(done) = publishing.join_next().await {
@@ -253,10 +258,15 @@ async fn arrivals(mut home: Client, events: usize) -> Vec<(EventId, Instant)> {
     arrived
 }
 
-/// When the upstream said OK to each.
-async fn publish(upstream: RelayUrl, events: Vec<Event>, apart: Duration) -> Result<Vec<(EventId, Instant)>, ClientError> {
+/// When the upstream said OK to each. The first comes after a while of its own: upstreams do not speak in chorus.
+async fn publish(
+    upstream: RelayUrl,
+    events: Vec<Event>,
+    (first, apart): (Duration, Duration),
+) -> Result<Vec<(EventId, Instant)>, ClientError> {
+    let began = tokio::time::Instant::now();
     let mut client = Client::connect(&upstream).await?;
-    let mut beat = interval(apart);
+    let mut beat = interval_at(began + first, apart);
     let mut published = Vec::with_capacity(events.len());
     for event in events {
         beat.tick().await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use engine::caps::Caps;
+use engine::rules::QUICK_RECONNECT_SECS;
 use model::{LinkView, RelayUrl, Role, Status};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -28,6 +29,7 @@ pub(super) struct Stage {
     bootstrap: Vec<RelayUrl>,
     upstreams: usize,
     events: usize,
+    quick_reconnect: Duration,
     data_dir: TempDir,
 }
 
@@ -35,7 +37,13 @@ impl Stage {
     /// Of a home and the upstreams that its system is to find, with so many events in all.
     pub(super) fn set(home: &RelayUrl, bootstrap: Vec<RelayUrl>, upstreams: usize, events: usize) -> Result<Self, BenchError> {
         let data_dir = tempfile::Builder::new().prefix("grasp-sync-bench-").tempdir()?;
-        Ok(Self { home: home.clone(), bootstrap, upstreams, events, data_dir })
+        let quick_reconnect = QUICK_RECONNECT;
+        Ok(Self { home: home.clone(), bootstrap, upstreams, events, quick_reconnect, data_dir })
+    }
+
+    /// Outages are caught up as in production (S9).
+    pub(super) fn with_usual_outages(self) -> Self {
+        Self { quick_reconnect: Duration::from_secs(QUICK_RECONNECT_SECS), ..self }
     }
 
     pub(super) async fn start(&self) -> Result<System, BenchError> {
@@ -44,7 +52,7 @@ impl Stage {
             bootstrap: self.bootstrap.clone(),
             allow_non_public: vec!["127.0.0.0/8".parse().expect("it is a network")],
             discovery_window: DISCOVERY_WINDOW,
-            quick_reconnect: QUICK_RECONNECT,
+            quick_reconnect: self.quick_reconnect,
             caps: Caps { per_announcement: PLENTY, per_author: PLENTY, per_domain: PLENTY, total: PLENTY },
             dials_per_minute: PLENTY,
             ..Config::with_home(Home::Relay(self.home.clone()), self.data_dir.path().to_owned())

@@ -6,6 +6,8 @@ use clap::{Args, Subcommand};
 use model::RelayUrl;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Secret;
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   grasp-sync bench history
@@ -14,7 +16,10 @@ Examples:
   grasp-sync bench history --home ws://127.0.0.1:7777 --upstream ws://127.0.0.1:7778
   grasp-sync bench resync --missing 1
   grasp-sync bench live --upstreams 50 --events 5000 --rate 500
+  grasp-sync bench restart --upstreams 50
   grasp-sync bench density --upstreams 1000
+  grasp-sync bench ledger --events 1000000
+  grasp-sync bench planner --repositories 1000000 --store postgres://bench@127.0.0.1/empty
 
 The relays run in a process of their own, on loopback, and the system runs in this one: its processor time and its memory
 are this process' own. Each table gives the limit that was measured in the same run beside the figure. The exit code is 0
@@ -29,8 +34,14 @@ pub enum BenchWork {
     Resync(ResyncArgs),
     /// From an upstream's OK to home's, under a steady stream of events
     Live(LiveArgs),
+    /// Stopped, and started again a moment later: how soon it is at rest, beside the first start
+    Restart(RestartArgs),
     /// Memory and processor time of upstreams on which nothing happens
     Density(DensityArgs),
+    /// The ledger as it grows: rows written a second, and the time to read a set
+    Ledger(LedgerArgs),
+    /// State and planner among many repositories: how long a new root takes until it is ordered
+    Planner(PlannerArgs),
     /// The relays that are measured against; the other commands start it
     #[command(hide = true)]
     Network(NetworkPlan),
@@ -122,6 +133,51 @@ pub struct DensityArgs {
     pub output: BenchOutput,
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RestartArgs {
+    /// Events in all
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    pub events: usize,
+    /// Upstreams
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub upstreams: usize,
+    /// Upstreams that each repository lists, 0 for all of them; each event is on one of these
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    pub listed: usize,
+    #[command(flatten)]
+    pub output: BenchOutput,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LedgerArgs {
+    /// Events at last; measured at a hundredth, a tenth and all of them
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    pub events: usize,
+    /// An empty Postgres database, `postgres://user@host/database`, which is filled; a SQLite file that is thrown away otherwise
+    #[arg(long, value_name = "URL", conflicts_with = "runs")]
+    pub store: Option<Secret>,
+    #[command(flatten)]
+    pub output: BenchOutput,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct PlannerArgs {
+    /// Repositories at last; measured at a tenth and all of them, and from 10,000 on
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub repositories: u64,
+    /// Upstreams on which they are; few of them are up
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    pub upstreams: usize,
+    /// New roots that are timed at each size
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub roots: usize,
+    /// An empty Postgres database, `postgres://user@host/database`, which is filled; a SQLite file that is thrown away otherwise
+    #[arg(long, value_name = "URL", conflicts_with = "runs")]
+    pub store: Option<Secret>,
+    #[command(flatten)]
+    pub output: BenchOutput,
+}
+
 /// Everything that the process of the relays has to be told.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct NetworkPlan {
@@ -134,6 +190,9 @@ pub struct NetworkPlan {
     /// Every upstream holds every event
     #[arg(long)]
     pub everywhere: bool,
+    /// Upstreams that each repository lists; 0 for all of them
+    #[arg(long, default_value_t = 0)]
+    pub listed: usize,
     /// Percent of the events that are kept back until they are asked for
     #[arg(long, default_value_t = 0)]
     pub kept_back: u8,
@@ -148,9 +207,10 @@ impl NetworkPlan {
     /// The same as words of a command line.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let &Self { events, upstreams, everywhere, kept_back, one_relay, line } = self;
+        let &Self { events, upstreams, everywhere, listed, kept_back, one_relay, line } = self;
         let LineArgs { rtt, bytes_per_second } = line;
         let mut words = vec![format!("--events={events}"), format!("--upstreams={upstreams}")];
+        words.push(format!("--listed={listed}"));
         words.push(format!("--kept-back={kept_back}"));
         words.push(format!("--rtt={}us", rtt.as_micros()));
         words.push(format!("--bandwidth={bytes_per_second}"));

@@ -26,15 +26,20 @@ statements! {
     RECHUNK = "
         UPDATE coverage SET chunk = n.chunk FROM UNNEST($2::bigint[], $3::bigint[]) n (item, chunk)
         WHERE coverage.relay = $1 AND coverage.item = n.item";
-    // The sum keeps Postgres from reading all wanted rows instead of looking up these.
-    WANTED = "SELECT count(*) FROM coverage WHERE relay = $1 AND status + 0 = 0 AND item = ANY($2)";
+    // By their keys, one by one: a plan for any relay takes home for one of many, and would read all that it has.
+    WANTED = "
+        SELECT count(*) FROM UNNEST($2::bigint[]) n (item)
+        WHERE (SELECT c.ctid FROM coverage c WHERE c.relay = $1 AND c.item = n.item AND c.status + 0 = 0) IS NOT NULL";
     TAKE = "
         WITH begun AS (
             INSERT INTO batch (relay, epoch, method, items, deadline, started_at)
             VALUES ($1, $3, $4, cardinality($2::bigint[]), $6, $7) RETURNING id),
+        wanted AS MATERIALIZED (
+            SELECT (SELECT c.ctid FROM coverage c WHERE c.relay = $1 AND c.item = n.item AND c.status + 0 = 0) AS place
+            FROM UNNEST($2::bigint[]) n (item)),
         taken AS (
-            UPDATE coverage SET status = 1, batch = begun.id, epoch = $3, chunk = $5 FROM begun
-            WHERE relay = $1 AND status + 0 = 0 AND item = ANY($2))
+            UPDATE coverage SET status = 1, batch = begun.id, epoch = $3, chunk = $5 FROM begun, wanted
+            WHERE coverage.ctid = wanted.place)
         SELECT id FROM begun";
     PRUNE = "
         DELETE FROM batch WHERE relay = $1 AND ended_at < $2

@@ -123,7 +123,7 @@ pub(super) async fn explain_at(url: &str, subject: &Subject, most: usize) -> Res
     look.await.map_err(failed)
 }
 
-fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(ConnectError::BadUrl("it does not begin with postgres://".to_owned()));
     }
@@ -132,7 +132,7 @@ fn options(url: &str) -> Result<PgConnectOptions, ConnectError> {
 }
 
 /// A connection of its own: a pool would hide behind its timeout why it gets none.
-async fn first(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+pub(super) async fn first(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
     match timeout(FIRST_TIMEOUT, PgConnection::connect_with(options)).await {
         Ok(connected) => connected.map_err(|error| refused(&error)),
         Err(_) => Err(ConnectError::Unreachable(format!("no answer within {} s", FIRST_TIMEOUT.as_secs()))),
@@ -150,7 +150,7 @@ async fn judge(store: &PostgresStore) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failed(failure: Failure) -> ConnectError {
+pub(super) fn failed(failure: Failure) -> ConnectError {
     match failure {
         Failure::Sql(error) => refused(&error),
         Failure::Said(error) => ConnectError::Failed(error.to_string()),

@@ -14,13 +14,14 @@ use super::item::ROWS_PER_STATEMENT;
 statements! {
     // Two replicas that add the two ends of one path at once would both miss the path: one at a time.
     ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('grasp-sync targets', 0))";
+    // By their numbers, however few: alternatives would read every relay.
     LOCK_TOUCHED = "
-        SELECT id FROM relay
-        WHERE role = 'home'
-           OR id IN (SELECT relay FROM repo_relay WHERE repo = ANY($1))
-           OR id IN (SELECT rr.relay FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo WHERE x.root = ANY($1))
-           OR id IN (SELECT rr.relay FROM member m JOIN repo_relay rr ON rr.repo = m.repo WHERE m.item = ANY($1))
-           OR id IN (SELECT relay FROM coverage WHERE item = ANY($1))
+        SELECT id FROM relay WHERE id IN (
+            SELECT id FROM relay WHERE role = 'home'
+            UNION SELECT relay FROM repo_relay WHERE repo = ANY($1)
+            UNION SELECT rr.relay FROM root_repo x JOIN repo_relay rr ON rr.repo = x.repo WHERE x.root = ANY($1)
+            UNION SELECT rr.relay FROM member m JOIN repo_relay rr ON rr.repo = m.repo WHERE m.item = ANY($1)
+            UNION SELECT relay FROM coverage WHERE item = ANY($1))
         ORDER BY id FOR UPDATE";
     ADD_ITEMS_OF_UPSTREAMS = "
         WITH added AS (

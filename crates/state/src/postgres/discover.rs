@@ -26,6 +26,9 @@ statements! {
     UNLIST = "
         DELETE FROM repo_relay USING UNNEST($1::bigint[], $2::bigint[]) gone (repo, relay)
         WHERE repo_relay.repo = gone.repo AND repo_relay.relay = gone.relay";
+    IS_NEWLY_LISTED = "
+        SELECT EXISTS (SELECT 1 FROM relay r WHERE r.id = ANY($1)
+            AND (r.refused OR (SELECT l.repo FROM repo_relay l WHERE l.relay = r.id LIMIT 1) IS NULL))";
     LIST = "INSERT INTO repo_relay (repo, relay) SELECT * FROM UNNEST($1::bigint[], $2::bigint[])";
     ADD_ROOTS = "
         INSERT INTO root (item, kind, created_at) SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[])
@@ -128,13 +131,29 @@ async fn relist(
     let after = repos::listed_pairs(&listings, &numbers);
     let listed: Vec<i64> = listings.into_keys().collect();
     let before = pairs_of(conn, RELAYS_OF_REPOS, &listed).await?;
+    let is_to_be_judged = is_to_be_judged(conn, &before, &after).await?;
     write_pairs(conn, UNLIST, before.difference(&after)).await?;
     write_pairs(conn, LIST, after.difference(&before)).await?;
     let mut relisted: BTreeSet<i64> = before.symmetric_difference(&after).map(|(repo, _)| *repo).collect();
-    if !relisted.is_empty() {
+    if is_to_be_judged {
         relisted.extend(relay::judge_again(conn, settings, now).await?);
     }
     Ok(relisted)
+}
+
+/// Whether a verdict may be another one: a listing is gone, which may have vouched for a relay, or a relay that has none so far
+/// or is refused has one now. Who is dialed and listed once more stays so; judging reads every listing there is.
+async fn is_to_be_judged(
+    conn: &mut PgConnection,
+    before: &BTreeSet<(i64, i64)>,
+    after: &BTreeSet<(i64, i64)>,
+) -> Result<bool, Failure> {
+    if before.difference(after).next().is_some() {
+        return Ok(true);
+    }
+    let listed: BTreeSet<i64> = after.difference(before).map(|(_, relay)| *relay).collect();
+    let listed: Vec<i64> = listed.into_iter().collect();
+    Ok(sqlx::query_scalar(IS_NEWLY_LISTED).bind(listed).fetch_one(conn).await?)
 }
 
 /// Writes roots and the repos they tag; answers with the roots that tag a repo that they did not tag before, or are new.

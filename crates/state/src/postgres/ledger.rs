@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, RefTag, StateError};
+use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, RefTag, StateError, Timestamp};
 use sqlx::PgConnection;
 
 use super::codec::RefKey;
@@ -34,11 +34,16 @@ statements! {
         ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, seen_at = excluded.seen_at
         WHERE (excluded.outcome = 0 AND event.outcome <> 0)
            OR (event.outcome IN (3, 5, 99) AND excluded.outcome <> event.outcome)
-        RETURNING id";
+        RETURNING id, xmax = 0";
+    // Of events that this transaction has written for the first time, so that nobody else can have written these: looking for a
+    // conflict would cost another record of the log for each.
+    WRITE_NEW_REFS = "
+        INSERT INTO event_ref (ref, created_at, id)
+        SELECT n.ref, n.created_at, n.id FROM UNNEST($1::bigint[], $2::bigint[], $3::bytea[]) n (ref, created_at, id)";
     WRITE_REFS = "
         INSERT INTO event_ref (ref, created_at, id)
         SELECT n.ref, n.created_at, n.id FROM UNNEST($1::bigint[], $2::bigint[], $3::bytea[]) n (ref, created_at, id)
-        ORDER BY n.ref, n.created_at, n.id ON CONFLICT DO NOTHING";
+        ON CONFLICT DO NOTHING";
     // 0 stored, 1 duplicate: what home serves.
     PAGE_OF_KINDS = "
         SELECT created_at, id FROM event
@@ -81,31 +86,40 @@ pub(super) async fn lost(conn: &mut PgConnection, ids: &[EventId], now: i64) -> 
     Ok(())
 }
 
-/// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
+/// The numbers of references. A reference keeps its number for ever.
+pub(super) type Refs = BTreeMap<RefKey, i64>;
+
+/// Takes rows into the ledger. Rows that it holds already change nothing but their outcome. `refs`: what they name.
 ///
 /// A report that says two things about one event is applied in its order: the database takes a row once in a statement.
-pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
+pub(super) async fn write(conn: &mut PgConnection, rows: &[LedgerRow], refs: &Refs, now: i64) -> Result<(), Failure> {
     if rows.is_empty() {
         return Ok(());
     }
-    let refs = ref_numbers(conn, rows).await?;
-    let mut changed = BTreeSet::new();
+    let (mut changed, mut new) = (BTreeSet::new(), BTreeSet::new());
     let mut left: Vec<&LedgerRow> = rows.iter().collect();
     while !left.is_empty() {
         let mut seen = BTreeSet::new();
         let (once, again): (Vec<&LedgerRow>, Vec<&LedgerRow>) = left.into_iter().partition(|row| seen.insert(row.id));
-        changed.extend(write_once(conn, &once, now).await?);
+        for (id, is_new) in write_once(conn, &once, now).await? {
+            changed.insert(id);
+            if is_new {
+                new.insert(id);
+            }
+        }
         left = again;
     }
-    write_refs(conn, rows, &refs).await?;
+    let (first, again): (Vec<&LedgerRow>, Vec<&LedgerRow>) = rows.iter().partition(|row| new.contains(&row.id));
+    write_refs(conn, WRITE_NEW_REFS, &first, refs).await?;
+    write_refs(conn, WRITE_REFS, &again, refs).await?;
     // What is said again is no news to those who wait.
     let news: Vec<&LedgerRow> = rows.iter().filter(|row| changed.contains(&row.id) && row.outcome.is_at_home()).collect();
     named::note(conn, &news, now).await?;
     waiting::arrived(conn, news.iter().map(|row| row.id.to_hex())).await
 }
 
-/// Answers with the rows that are new, or say something else than before.
-async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<Vec<EventId>, Failure> {
+/// Answers with the rows that are new, or say something else than before, and whether they are new.
+async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> Result<Vec<(EventId, bool)>, Failure> {
     let ids: Vec<Vec<u8>> = rows.iter().map(|row| row.id.as_bytes().to_vec()).collect();
     let created: Vec<i64> = rows.iter().map(|row| codec::secs(row.created_at)).collect();
     let kinds: Vec<i64> = rows.iter().map(|row| i64::from(row.kind.as_u16())).collect();
@@ -114,27 +128,29 @@ async fn write_once(conn: &mut PgConnection, rows: &[&LedgerRow], now: i64) -> R
     let upstreams: Vec<i64> = rows.iter().map(|row| row.upstream.0).collect();
     let batches: Vec<Option<i64>> = rows.iter().map(|row| row.batch.map(|batch| batch.0)).collect();
     let ways: Vec<Option<i64>> = rows.iter().map(|row| row.via.map(codec::via_code)).collect();
-    let write = sqlx::query_scalar(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
+    let write = sqlx::query_as(WRITE).bind(ids).bind(created).bind(kinds).bind(outcomes);
     let written = write.bind(reasons).bind(upstreams).bind(batches).bind(now).bind(ways);
-    let written: Vec<Vec<u8>> = written.fetch_all(conn).await?;
-    written.iter().map(|id| codec::event_id(id)).collect()
+    let written: Vec<(Vec<u8>, bool)> = written.fetch_all(conn).await?;
+    written.iter().map(|(id, is_new)| Ok((codec::event_id(id)?, *is_new))).collect()
 }
 
-async fn write_refs(conn: &mut PgConnection, rows: &[LedgerRow], refs: &BTreeMap<RefKey, i64>) -> Result<(), Failure> {
-    let (mut tos, mut created, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        for to in &row.refs {
-            tos.push(refs[&codec::ref_key(to)]);
-            created.push(codec::secs(row.created_at));
-            ids.push(row.id.as_bytes().to_vec());
-        }
+/// In the order of their key, as everybody writes them.
+async fn write_refs(conn: &mut PgConnection, sql: &'static str, rows: &[&LedgerRow], refs: &Refs) -> Result<(), Failure> {
+    let named = rows.iter().flat_map(|row| row.refs.iter().map(|to| (refs[&codec::ref_key(to)], row.created_at, row.id)));
+    let named: BTreeSet<(i64, Timestamp, EventId)> = named.collect();
+    if named.is_empty() {
+        return Ok(());
     }
-    sqlx::query(WRITE_REFS).bind(tos).bind(created).bind(ids).execute(conn).await?;
+    let tos: Vec<i64> = named.iter().map(|(to, ..)| *to).collect();
+    let created: Vec<i64> = named.iter().map(|(_, at, _)| codec::secs(*at)).collect();
+    let ids: Vec<Vec<u8>> = named.iter().map(|(.., id)| id.as_bytes().to_vec()).collect();
+    sqlx::query(sql).bind(tos).bind(created).bind(ids).execute(conn).await?;
     Ok(())
 }
 
-/// The numbers of everything that `rows` name; new names get one.
-async fn ref_numbers(conn: &mut PgConnection, rows: &[LedgerRow]) -> Result<BTreeMap<RefKey, i64>, Failure> {
+/// The numbers of everything that `rows` name; new names get one, which is theirs whatever becomes of the rows. Outside of the
+/// transaction that writes the rows: who names the same thing for the first time waits for the end of the other's transaction.
+pub(super) async fn ref_numbers(conn: &mut PgConnection, rows: &[LedgerRow]) -> Result<Refs, Failure> {
     let values: BTreeMap<RefKey, &str> =
         rows.iter().flat_map(|row| row.refs.iter().map(|to| (codec::ref_key(to), to.value.as_str()))).collect();
     let mut numbers = known_refs(conn, values.keys()).await?;
@@ -152,10 +168,7 @@ fn columns<'a>(keys: impl Iterator<Item = &'a RefKey>) -> (Vec<i64>, Vec<Vec<u8>
     keys.map(|(tag, hash)| (*tag, hash.to_vec())).unzip()
 }
 
-async fn known_refs<'a>(
-    conn: &mut PgConnection,
-    keys: impl Iterator<Item = &'a RefKey> + Send,
-) -> Result<BTreeMap<RefKey, i64>, Failure> {
+async fn known_refs<'a>(conn: &mut PgConnection, keys: impl Iterator<Item = &'a RefKey> + Send) -> Result<Refs, Failure> {
     let (tags, hashes) = columns(keys);
     let rows: Vec<(i64, Vec<u8>, i64)> = sqlx::query_as(NUMBERS_OF_REFS).bind(tags).bind(hashes).fetch_all(conn).await?;
     let keyed = |(tag, hash, id): (i64, Vec<u8>, i64)| {

@@ -30,6 +30,7 @@ statements! {
             seen_below = 0, resume_since = $3, refresh_at = $4, layout_taken = layout,
             audit_at = CASE WHEN $3::bigint IS NULL OR $5::bigint IS NULL THEN NULL ELSE coalesce(audit_at, $5) END, audit_part = 0
         WHERE id = $1 RETURNING epoch";
+    UP_OF = "SELECT id FROM relay WHERE id = ANY($1) AND link = 'up' ORDER BY id";
     CALM = "UPDATE relay SET ask_at = NULL, ask_failures = 0 WHERE id = $1";
 }
 
@@ -63,6 +64,13 @@ pub(super) async fn disown(conn: &mut PgConnection, relays: &[i64]) -> Result<()
         sqlx::query(DISOWN).bind(relays).execute(conn).await?;
     }
     Ok(())
+}
+
+/// Those of `upstreams` whose link is up.
+pub(super) async fn up_of(conn: &mut PgConnection, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, Failure> {
+    let asked: Vec<i64> = upstreams.iter().map(|upstream| upstream.0).collect();
+    let up: Vec<i64> = sqlx::query_scalar(UP_OF).bind(asked).fetch_all(conn).await?;
+    Ok(up.into_iter().map(UpstreamId).collect())
 }
 
 /// A socket is open: a new epoch begins, if the owner's lease stands. The end of the former link may not have been reported

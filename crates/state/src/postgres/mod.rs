@@ -24,6 +24,7 @@ mod lease;
 mod ledger;
 mod link;
 mod named;
+pub mod plain;
 mod relay;
 mod report;
 mod schema;
@@ -124,6 +125,15 @@ impl PostgresStore {
         connect::explain_at(url, subject, most).await
     }
 
+    /// Numbers for what `rows` name, committed by themselves.
+    async fn refs_of(&self, rows: &[LedgerRow]) -> Result<ledger::Refs, StateError> {
+        if rows.is_empty() {
+            return Ok(ledger::Refs::new());
+        }
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(ledger::ref_numbers(&mut conn, rows).await?)
+    }
+
     /// Waits for what is under way, and hangs up.
     pub async fn close(self) {
         self.leases.close().await;
@@ -195,7 +205,8 @@ impl Store for PostgresStore {
     }
 
     async fn report(&self, report: &Report) -> Result<Vec<UpstreamId>, StateError> {
-        transaction!(self.pool, |conn| report::apply(conn, &self.settings, &self.time, report))
+        let refs = self.refs_of(report::rows_of(report)).await?;
+        transaction!(self.pool, |conn| report::apply(conn, &self.settings, &self.time, (report, &refs)))
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Assignment>, StateError> {
@@ -209,6 +220,11 @@ impl Store for PostgresStore {
     async fn snapshot(&self, upstream: UpstreamId) -> Result<Snapshot, StateError> {
         let mut tx = self.pool.begin_with(READ).await.map_err(Failure::from)?;
         Ok(snapshot::take(&mut tx, &self.settings, &self.time, upstream).await?)
+    }
+
+    async fn linked(&self, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, StateError> {
+        let mut conn = self.pool.acquire().await.map_err(Failure::from)?;
+        Ok(link::up_of(&mut conn, upstreams).await?)
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError> {
@@ -270,7 +286,8 @@ impl Store for PostgresStore {
     }
 
     async fn settle(&self, rows: &[LedgerRow]) -> Result<u64, StateError> {
-        transaction!(self.pool, |conn| waiting::settle(conn, &self.time, rows))
+        let refs = self.refs_of(rows).await?;
+        transaction!(self.pool, |conn| waiting::settle(conn, &self.time, rows, &refs))
     }
 
     async fn policy(&self, fingerprint: &str) -> Result<bool, StateError> {

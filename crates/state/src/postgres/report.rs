@@ -10,6 +10,7 @@ use model::{BatchCounts, BatchId, BatchOutcome, DownClass, Learned, LedgerRow, R
 use sqlx::PgConnection;
 
 use super::codec::CountColumns;
+use super::ledger::Refs;
 use super::{Failure, Time, claim, codec, coverage, ledger, link, text};
 use crate::Settings;
 use crate::reported::{AfterDown, Ended, Relay, audit_due};
@@ -61,15 +62,22 @@ struct Applied<'a> {
     conn: &'a mut PgConnection,
     relay: Relay,
     report: &'a Report,
+    refs: &'a Refs,
     is_new: bool,
     now: i64,
 }
 
+/// The ledger's rows in a report.
+pub(super) fn rows_of(report: &Report) -> &[LedgerRow] {
+    if let Said::Progress { rows, .. } = &report.said { rows } else { &[] }
+}
+
+/// `refs`: the numbers of what the report's rows name.
 pub(super) async fn apply(
     conn: &mut PgConnection,
     settings: &Settings,
     time: &Time,
-    report: &Report,
+    (report, refs): (&Report, &Refs),
 ) -> Result<Vec<UpstreamId>, Failure> {
     link::fence(conn, report.upstream, report.epoch).await?;
     let now = time.now(conn).await?;
@@ -80,7 +88,7 @@ pub(super) async fn apply(
         let (last, below) = codec::applied_columns(seen);
         sqlx::query(SEEN).bind(report.upstream.0).bind(last).bind(below).execute(&mut *conn).await?;
     }
-    let mut applied = Applied { conn, relay, report, is_new, now };
+    let mut applied = Applied { conn, relay, report, refs, is_new, now };
     match &report.said {
         Said::BatchEnded { batch, outcome, method, counts } => {
             applied.batch_ended(&Ended { batch: *batch, outcome, method: *method, counts: *counts }).await
@@ -197,7 +205,7 @@ impl Applied<'_> {
         rows: &[LedgerRow],
         counts: BatchCounts,
     ) -> Result<Vec<UpstreamId>, Failure> {
-        ledger::write(self.conn, rows, self.now).await?;
+        ledger::write(self.conn, rows, self.refs, self.now).await?;
         if !self.is_new {
             return Ok(Vec::new());
         }

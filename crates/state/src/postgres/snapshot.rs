@@ -9,19 +9,28 @@ use sqlx::PgConnection;
 use super::item::readable;
 use super::{Failure, Time, codec};
 use crate::Settings;
-use crate::view::{self, Figures, Group, Lists, RelayRow, waited_since};
+use crate::view::{self, Figures, Lists, Places, RelayRow, Sum, waited_since};
 
 /// What home holds is known before it is asked for elsewhere: an item waits for home's own coverage of it, but not long.
 /// Nor is anything asked for before home has been read for the deletions of those who take part there (kind 2): what they name is
 /// not to be written again. `$2` is the moment before which an item has waited long enough.
+///
+/// Home has as many rows as all others together, which Postgres does not see in a plan for any relay: a join or a set would read
+/// all of them. A scalar subquery for the place of a row is one look by key (for a column it would be read from the index by state,
+/// from one end to the other), and an equality with each status is one look into that index.
 macro_rules! may_be_asked_for {
     () => {
-        "(c.wanted_at <= $2 OR c.relay = (SELECT id FROM relay WHERE role = 'home') OR NOT EXISTS (
-            SELECT 1 FROM coverage h
-            WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.item = c.item AND h.status <> 2)
-          AND NOT EXISTS (
-            SELECT 1 FROM coverage h JOIN coverage p ON p.relay = c.relay AND p.item = h.item
-            WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.status IN (0, 1) AND h.kind = 2))"
+        "(c.wanted_at <= $2 OR c.relay = (SELECT id FROM relay WHERE role = 'home')
+          OR ((SELECT h.ctid FROM coverage h
+               WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.item = c.item AND h.status <> 2) IS NULL
+            AND NOT EXISTS (
+                SELECT 1 FROM coverage h
+                WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.status = 0 AND h.kind = 2
+                  AND (SELECT p.ctid FROM coverage p WHERE p.relay = c.relay AND p.item = h.item) IS NOT NULL)
+            AND NOT EXISTS (
+                SELECT 1 FROM coverage h
+                WHERE h.relay = (SELECT id FROM relay WHERE role = 'home') AND h.status = 1 AND h.kind = 2
+                  AND (SELECT p.ctid FROM coverage p WHERE p.relay = c.relay AND p.item = h.item) IS NOT NULL)))"
     };
 }
 pub(super) use may_be_asked_for;
@@ -31,9 +40,13 @@ statements! {
         SELECT url, role, epoch, link, opened, caught_up, resume_since, dial_at, learned, refresh_at, ask_at, empty_since,
             layout, layout_taken, audit_at, audit_part
         FROM relay WHERE id = $1";
-    GROUPS = "
-        SELECT status::bigint, kind::bigint, chunk, count(*) AS members FROM coverage
-        WHERE relay = $1 GROUP BY status, kind, chunk";
+    SUMS = "SELECT kind::bigint, status::bigint, n, placed FROM coverage_sum WHERE relay = $1";
+    // The kinds that have places; each maximum is the end of an index.
+    PLACES = "
+        SELECT k.kind::bigint,
+            (SELECT max(c.chunk) FROM coverage_chunk c WHERE c.relay = $1 AND c.kind = k.kind) AS newest,
+            (SELECT max(c.n) FROM coverage_chunk c WHERE c.relay = $1 AND c.kind = k.kind) AS largest
+        FROM (SELECT 0 AS kind UNION ALL SELECT 1 UNION ALL SELECT 2) k";
     IN_FLIGHT = "SELECT count(*) FROM batch WHERE relay = $1 AND ended_at IS NULL";
     MISSING = concat!(
         "SELECT c.kind::bigint, i.key, c.chunk FROM (
@@ -65,9 +78,10 @@ pub(super) async fn take(
     let relay: Option<RelayRow> = sqlx::query_as(RELAY).bind(upstream.0).fetch_optional(&mut *conn).await?;
     let relay = relay.ok_or(StateError::NoSuchUpstream)?;
     let now = time.now(conn).await?;
-    let groups: Vec<Group> = sqlx::query_as(GROUPS).bind(upstream.0).fetch_all(&mut *conn).await?;
+    let sums: Vec<Sum> = sqlx::query_as(SUMS).bind(upstream.0).fetch_all(&mut *conn).await?;
+    let places: Vec<Places> = sqlx::query_as(PLACES).bind(upstream.0).fetch_all(&mut *conn).await?;
     let in_flight: i64 = sqlx::query_scalar(IN_FLIGHT).bind(upstream.0).fetch_one(&mut *conn).await?;
-    let figures = Figures::of(&groups);
+    let figures = Figures::of(&sums, &places);
     let covered = if figures.needs_covered(&relay, settings)? {
         Some(view::read(readable(sqlx::query_as(COVERED).bind(upstream.0).fetch_all(&mut *conn).await?)?)?)
     } else {

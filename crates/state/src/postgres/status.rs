@@ -12,7 +12,7 @@ statements! {
     OUTCOMES = "
         SELECT outcome::bigint, sum(n)::bigint FROM outcome_count WHERE outcome <> 99
         GROUP BY outcome HAVING sum(n) > 0 ORDER BY outcome";
-    ITEMS = "SELECT relay, status::bigint, count(*) FROM coverage GROUP BY relay, status";
+    ITEMS = "SELECT relay, status::bigint, sum(n)::bigint FROM coverage_sum GROUP BY relay, status HAVING sum(n) > 0";
     RELAYS = "
         SELECT id, url, role, refused, link, opened, caught_up, resume_since, dial_at, learned, failures, last_class,
             last_detail, incomplete, ask_at, refresh_at, empty_since, last_up, behind,

@@ -147,3 +147,24 @@ async fn a_migration_that_is_under_way_is_waited_for_and_another_program_s_is_no
 fn text_holds_no_null_character() {
     assert_eq!(text("blocked:\0 no"), "blocked:\u{fffd} no");
 }
+
+#[tokio::test]
+async fn the_sums_of_coverage_follow_every_change_of_its_rows() {
+    let store = PostgresStore::connect(&testkit::postgres::database(), settings(), Time::Database).await.unwrap();
+    let mut conn = store.pool.acquire().await.unwrap();
+    for moved in crate::sums::MOVES {
+        sqlx::query(moved).execute(&mut *conn).await.unwrap();
+        for differences in crate::sums::DIFFERENCES {
+            let found: i64 = sqlx::query_scalar(differences).fetch_one(&mut *conn).await.unwrap();
+            assert_eq!(found, 0, "after {moved}: {differences}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_is_empty_until_anybody_makes_a_table_in_it() {
+    let url = testkit::postgres::database();
+    assert!(plain::is_empty(&url).await.unwrap());
+    migrate(&url).await.unwrap();
+    assert!(!plain::is_empty(&url).await.unwrap());
+}

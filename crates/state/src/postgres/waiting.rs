@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use model::{EventId, LedgerRow, MAX_WAITING_BYTES, Outcome, Waiting};
 use sqlx::PgConnection;
 
+use super::ledger::Refs;
 use super::{Failure, Time, codec, ledger};
 use crate::waits::{MOST_WAITING, REFRESHED_WITHIN_SECS, RELEASED_AT_ONCE, SETTLED_WITHIN_SECS, follows_home};
 
@@ -98,9 +99,9 @@ pub(super) async fn released(conn: &mut PgConnection, time: &Time) -> Result<Vec
 }
 
 /// Takes in what became of released events.
-pub(super) async fn settle(conn: &mut PgConnection, time: &Time, rows: &[LedgerRow]) -> Result<u64, Failure> {
+pub(super) async fn settle(conn: &mut PgConnection, time: &Time, rows: &[LedgerRow], refs: &Refs) -> Result<u64, Failure> {
     let now = time.now(conn).await?;
-    ledger::write(conn, rows, now).await?;
+    ledger::write(conn, rows, refs, now).await?;
     let (waits_on, settled): (Vec<&LedgerRow>, Vec<&LedgerRow>) =
         rows.iter().partition(|row| row.outcome == Outcome::NeedsParent);
     let bytes = |rows: &[&LedgerRow]| rows.iter().map(|row| row.id.as_bytes().to_vec()).collect::<Vec<Vec<u8>>>();

@@ -19,6 +19,9 @@ statements! {
         SELECT i.key, r.maintainers, r.clone_urls FROM repo r JOIN item i ON i.id = r.item
         WHERE r.event IS NOT NULL AND r.identifier IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY i.key";
     RELAYS_OF_REPOS = "SELECT repo, relay FROM repo_relay WHERE repo IN (SELECT value FROM json_each(?1))";
+    IS_NEWLY_LISTED = "
+        SELECT EXISTS (SELECT 1 FROM json_each(?1) e JOIN relay r ON r.id = e.value
+            WHERE r.refused = 1 OR NOT EXISTS (SELECT 1 FROM repo_relay l WHERE l.relay = r.id))";
     UNLIST = "
         DELETE FROM repo_relay WHERE (repo, relay) IN (SELECT e.value ->> 0, e.value ->> 1 FROM json_each(?1) e)";
     MEMBERS_OF_REPOS = "SELECT DISTINCT item FROM member WHERE repo IN (SELECT value FROM json_each(?1))";
@@ -118,6 +121,7 @@ async fn relist(
     let after = repos::listed_pairs(&listings, &numbers);
     let repos: Vec<i64> = listings.into_keys().collect();
     let before = pairs_of(conn, RELAYS_OF_REPOS, &repos).await?;
+    let is_to_be_judged = is_to_be_judged(conn, &before, &after).await?;
     let gone: Vec<Vec<i64>> = before.difference(&after).map(|(repo, relay)| vec![*repo, *relay]).collect();
     for chunk in gone.chunks(ROWS_PER_STATEMENT) {
         sqlx::query(UNLIST).bind(super::json(chunk)).execute(&mut *conn).await?;
@@ -125,10 +129,25 @@ async fn relist(
     let new: Vec<(i64, i64)> = after.difference(&before).copied().collect();
     insert_pairs(conn, "INSERT INTO repo_relay (repo, relay) ", &new).await?;
     let mut relisted: BTreeSet<i64> = before.symmetric_difference(&after).map(|(repo, _)| *repo).collect();
-    if !relisted.is_empty() {
+    if is_to_be_judged {
         relisted.extend(relay::judge_again(conn, settings, now).await?);
     }
     Ok(relisted)
+}
+
+/// Whether a verdict may be another one: a listing is gone, which may have vouched for a relay, or a relay that has none so far
+/// or is refused has one now. Who is dialed and listed once more stays so; judging reads every listing there is.
+async fn is_to_be_judged(
+    conn: &mut SqliteConnection,
+    before: &BTreeSet<(i64, i64)>,
+    after: &BTreeSet<(i64, i64)>,
+) -> Result<bool, Failure> {
+    if before.difference(after).next().is_some() {
+        return Ok(true);
+    }
+    let listed: BTreeSet<i64> = after.difference(before).map(|(_, relay)| *relay).collect();
+    let listed: Vec<i64> = listed.into_iter().collect();
+    Ok(sqlx::query_scalar(IS_NEWLY_LISTED).bind(super::json(&listed)).fetch_one(conn).await?)
 }
 
 /// Writes roots and the repos they tag; answers with the roots that tag a repo that they did not tag before, or are new.

@@ -11,7 +11,8 @@ use super::{Failure, codec};
 pub(super) const ROWS_PER_STATEMENT: usize = 300;
 
 statements! {
-    NUMBERS_OF_KEYS = "SELECT key, id FROM item WHERE key IN (SELECT value FROM json_each(?1))";
+    NUMBERS_OF_KEYS = "
+        SELECT json_group_array(json_array(key, id)) FROM item WHERE key IN (SELECT value FROM json_each(?1))";
 }
 
 /// The numbers of `items` by key; those that the store has never seen get one.
@@ -38,8 +39,8 @@ pub(super) async fn known_numbers(
     let keys: Vec<String> = keys.into_iter().collect();
     let mut numbers = BTreeMap::new();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
-        let known: Vec<(String, i64)> = sqlx::query_as(NUMBERS_OF_KEYS).bind(super::json(chunk)).fetch_all(&mut *conn).await?;
-        numbers.extend(known);
+        let known: String = sqlx::query_scalar(NUMBERS_OF_KEYS).bind(super::json(chunk)).fetch_one(&mut *conn).await?;
+        numbers.extend(super::listed::<(String, i64)>(&known)?);
     }
     Ok(numbers)
 }

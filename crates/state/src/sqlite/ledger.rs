@@ -1,6 +1,6 @@
 //! The ledger: every event id with a final outcome, and the sets that negentropy is run against.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use model::{EventId, LedgerCursor, LedgerPage, LedgerRow, LedgerScope, RefTag, StateError};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -14,19 +14,34 @@ use crate::waits::is_a_disaster;
 const ROWS_PER_PAGE: usize = 5000;
 /// Sixteen of the time, 64 of the id.
 const DIGITS_PER_ROW: usize = 80;
+const DIGITS_PER_ID: usize = 64;
+/// Statements of up to so many rows are kept, one of each.
+const FEW_ROWS: usize = 4;
 
 statements! {
+    // Asked for by a digit of the tag and the hash; answered in one row, as a page is: each by 64 digits of the hash, one of the
+    // tag and 15 of the number.
     NUMBERS_OF_REFS = "
-        SELECT tag, value_hash, id FROM ref
-        WHERE (tag, value_hash) IN (SELECT e.value ->> 0, unhex(e.value ->> 1) FROM json_each(?1) e)";
+        SELECT coalesce(group_concat(hex(r.value_hash) || r.tag || printf('%015x', r.id), ''), '')
+        FROM json_each(?1) k
+        CROSS JOIN ref r ON r.tag = CAST(substr(k.value, 1, 1) AS INTEGER) AND r.value_hash = unhex(substr(k.value, 2))";
+    // What of a report is not new: one row of 64 digits each.
+    PRESENT = "
+        SELECT coalesce(group_concat(hex(id), ''), '') FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1))";
+    COUNT = "
+        INSERT INTO outcome_count (outcome, n) SELECT e.value ->> 0, e.value ->> 1 FROM json_each(?1) e WHERE true
+        ON CONFLICT (outcome) DO UPDATE SET n = n + excluded.n";
     // A page is one row, for each row costs a message between threads: every event is 80 hexadecimal digits, its time and its id.
-    // 0 stored, 1 duplicate: what home serves.
+    // 0 stored, 1 duplicate: what home serves. What is apart from that is looked for in the index of what is, not event by event.
     PAGE_OF_KINDS = "
         SELECT coalesce(group_concat(printf('%016x', created_at) || hex(id), ''), '') FROM (
         SELECT created_at, id FROM event
         WHERE kind IN (SELECT value FROM json_each(?1)) AND created_at BETWEEN ?2 AND ?3
-          AND (created_at > ?4 OR (created_at = ?4 AND id > ?5)) AND outcome <> 99 AND (?6 = 0 OR outcome IN (0, 1))
-          AND (?6 = 1 OR NOT EXISTS (
+          AND (created_at > ?4 OR (created_at = ?4 AND id > ?5))
+          AND NOT EXISTS (
+            SELECT 1 FROM event a INDEXED BY event_apart
+            WHERE a.id = event.id AND a.outcome NOT IN (0, 1) AND (?6 = 1 OR a.outcome = 99))
+          AND (?6 = 1 OR ?8 = '[]' OR NOT EXISTS (
             SELECT 1 FROM json_each(?8) p JOIN event_ref o ON o.ref = p.value AND o.created_at = event.created_at AND o.id = event.id))
         ORDER BY created_at, id LIMIT ?7)";
     PAGE_OF_REFS = "
@@ -34,13 +49,19 @@ statements! {
         SELECT r.created_at, r.id FROM event_ref r
         WHERE r.ref IN (SELECT value FROM json_each(?1)) AND r.created_at BETWEEN ?2 AND ?3
           AND (r.created_at > ?4 OR (r.created_at = ?4 AND r.id > ?5))
-          AND EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.outcome <> 99 AND (?6 = 0 OR e.outcome IN (0, 1))
-                      AND (?8 = '[]' OR e.kind IN (SELECT value FROM json_each(?8))))
+          AND NOT EXISTS (
+            SELECT 1 FROM event a INDEXED BY event_apart
+            WHERE a.id = r.id AND a.outcome NOT IN (0, 1) AND (?6 = 1 OR a.outcome = 99))
+          AND (?8 = '[]' OR EXISTS (SELECT 1 FROM event e WHERE e.id = r.id AND e.kind IN (SELECT value FROM json_each(?8))))
         ORDER BY r.created_at, r.id LIMIT ?7)";
     // GRASP-08: an exchange would show their ids.
     PRIVATE_REPOS = "SELECT i.key FROM repo r JOIN item i ON i.id = r.item WHERE r.private = 1";
-    KNOWN = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
-    HELD = "SELECT id FROM event WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome = 3";
+    KNOWN = "
+        SELECT coalesce(group_concat(hex(id), ''), '') FROM event
+        WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome <> 99";
+    HELD = "
+        SELECT coalesce(group_concat(hex(id), ''), '') FROM event
+        WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome = 3";
     // 0 stored, 1 duplicate: what home was said to hold.
     LOST = "UPDATE event SET outcome = 99 WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND outcome IN (0, 1)";
     AT_HOME = "SELECT coalesce(sum(n), 0) FROM outcome_count WHERE outcome IN (0, 1)";
@@ -65,28 +86,87 @@ const ON_CONFLICT: &str =
 
 /// Takes rows into the ledger. Rows that it holds already change nothing but their outcome.
 pub(super) async fn write(conn: &mut SqliteConnection, rows: &[LedgerRow], now: i64) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let refs = ref_numbers(conn, rows).await?;
-    let mut changed: BTreeSet<EventId> = BTreeSet::new();
     let mut sorted: Vec<&LedgerRow> = rows.iter().collect();
     sorted.sort_by_key(|row| row.id);
-    for chunk in sorted.chunks(ROWS_PER_STATEMENT) {
-        let columns = "INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at, via, first_at) ";
-        let mut sql = QueryBuilder::<Sqlite>::new(columns);
-        sql.push_values(chunk, |mut values, row| {
-            values.push_bind(row.id.as_bytes().to_vec()).push_bind(codec::secs(row.created_at));
-            values.push_bind(i64::from(row.kind.as_u16())).push_bind(codec::outcome_code(row.outcome));
-            values.push_bind(row.reason.clone()).push_bind(row.upstream.0).push_bind(row.batch.map(|batch| batch.0));
-            values.push_bind(now).push_bind(row.via.map(codec::via_code)).push_bind(now);
-        });
-        let written = sql.push(ON_CONFLICT).push(" RETURNING id").build_query_scalar();
-        let written: Vec<Vec<u8>> = written.fetch_all(&mut *conn).await?;
-        changed.extend(written.iter().map(|id| codec::event_id(id)).collect::<Result<Vec<_>, Failure>>()?);
-    }
+    let mut present = present(conn, &sorted).await?;
+    // Of what is said of an event first; what is said of it again is of a row that is there by then.
+    let (new, known): (Vec<&LedgerRow>, Vec<&LedgerRow>) = sorted.iter().partition(|row| present.insert(row.id));
+    insert_new(conn, &new, now).await?;
+    let mut changed: HashSet<EventId> = new.iter().map(|row| row.id).collect();
+    changed.extend(write_again(conn, &known, now).await?);
     write_refs(conn, &sorted, &refs).await?;
     // What is said again is no news to those who wait.
     let news: Vec<&LedgerRow> = rows.iter().filter(|row| changed.contains(&row.id) && row.outcome.is_at_home()).collect();
     named::note(conn, &news, now).await?;
     waiting::arrived(conn, news.iter().map(|row| row.id.to_hex())).await
+}
+
+/// Those of `rows` that the ledger has a row of, forgotten or not.
+async fn present(conn: &mut SqliteConnection, rows: &[&LedgerRow]) -> Result<HashSet<EventId>, Failure> {
+    let ids: Vec<String> = rows.iter().map(|row| row.id.to_hex()).collect();
+    ids_of(&sqlx::query_scalar::<_, String>(PRESENT).bind(super::json(&ids)).fetch_one(conn).await?)
+}
+
+/// Ids of 64 digits, one behind the other.
+fn ids_of<C: FromIterator<EventId>>(digits: &str) -> Result<C, Failure> {
+    let id = |digits: &[u8]| {
+        let text = std::str::from_utf8(digits).ok();
+        text.and_then(|text| EventId::from_hex(text).ok()).ok_or_else(|| super::unreadable("an event id"))
+    };
+    digits.as_bytes().chunks(DIGITS_PER_ID).map(id).collect()
+}
+
+const COLUMNS: &str = "INSERT INTO event (id, created_at, kind, outcome, reason, upstream, batch, seen_at, via, first_at) ";
+
+fn push_rows(sql: &mut QueryBuilder<Sqlite>, rows: &[&LedgerRow], now: i64) {
+    sql.push_values(rows, |mut values, row| {
+        values.push_bind(row.id.as_bytes().to_vec()).push_bind(codec::secs(row.created_at));
+        values.push_bind(i64::from(row.kind.as_u16())).push_bind(codec::outcome_code(row.outcome));
+        values.push_bind(row.reason.clone()).push_bind(row.upstream.0).push_bind(row.batch.map(|batch| batch.0));
+        values.push_bind(now).push_bind(row.via.map(codec::via_code)).push_bind(now);
+    });
+}
+
+/// Of events that the ledger has no row of. They are counted here.
+async fn insert_new(conn: &mut SqliteConnection, rows: &[&LedgerRow], now: i64) -> Result<(), Failure> {
+    let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
+        push_rows(&mut sql, chunk, now);
+        sql.build().persistent(is_kept(chunk.len())).execute(&mut *conn).await?;
+        for row in chunk {
+            *counts.entry(codec::outcome_code(row.outcome)).or_default() += 1;
+        }
+    }
+    if !counts.is_empty() {
+        let counts: Vec<[i64; 2]> = counts.into_iter().map(|(outcome, n)| [outcome, n]).collect();
+        sqlx::query(COUNT).bind(super::json(&counts)).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// Of events that the ledger has a row of. Answers with those that say something else than before.
+async fn write_again(conn: &mut SqliteConnection, rows: &[&LedgerRow], now: i64) -> Result<Vec<EventId>, Failure> {
+    let mut changed = Vec::new();
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
+        push_rows(&mut sql, chunk, now);
+        let written = sql.push(ON_CONFLICT).push(" RETURNING id").build_query_scalar().persistent(is_kept(chunk.len()));
+        let written: Vec<Vec<u8>> = written.fetch_all(&mut *conn).await?;
+        for id in written {
+            changed.push(codec::event_id(&id)?);
+        }
+    }
+    Ok(changed)
+}
+
+/// Whether a statement of so many rows comes again as it is: the others are not to push those out that do.
+fn is_kept(rows: usize) -> bool {
+    rows == ROWS_PER_STATEMENT || rows <= FEW_ROWS
 }
 
 /// What home was said to hold, and does not: it is asked for again by whoever still has it.
@@ -112,7 +192,7 @@ async fn write_refs(conn: &mut SqliteConnection, rows: &[&LedgerRow], refs: &BTr
         sql.push_values(chunk, |mut values, (to, created_at, id)| {
             values.push_bind(*to).push_bind(*created_at).push_bind(id.as_slice());
         });
-        sql.build().execute(&mut *conn).await?;
+        sql.build().persistent(is_kept(chunk.len())).execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -125,34 +205,34 @@ async fn ref_numbers(conn: &mut SqliteConnection, rows: &[LedgerRow]) -> Result<
     let mut numbers = BTreeMap::new();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
         numbers.extend(known_refs(conn, chunk).await?);
-        let new: Vec<&RefKey> = chunk.iter().filter(|key| !numbers.contains_key(*key)).collect();
+        let new: Vec<RefKey> = chunk.iter().filter(|key| !numbers.contains_key(*key)).copied().collect();
         if new.is_empty() {
             continue;
         }
+        let is_kept = is_kept(new.len());
         let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO ref (tag, value_hash, value) ");
-        sql.push_values(new, |mut row, key| {
+        sql.push_values(&new, |mut row, key| {
             row.push_bind(key.0).push_bind(key.1.as_slice()).push_bind(values[key].as_bytes());
         });
-        let inserted = sql.push(" RETURNING tag, value_hash, id").build_query_as().fetch_all(&mut *conn).await?;
-        numbers.extend(keyed(inserted)?);
+        sql.build().persistent(is_kept).execute(&mut *conn).await?;
+        numbers.extend(known_refs(conn, &new).await?);
     }
     Ok(numbers)
 }
 
-type RefRow = (i64, Vec<u8>, i64);
-
 async fn known_refs(conn: &mut SqliteConnection, keys: &[RefKey]) -> Result<Vec<(RefKey, i64)>, Failure> {
-    let texts: Vec<serde_json::Value> = keys.iter().map(|(tag, hash)| serde_json::json!([tag, codec::hex(hash)])).collect();
-    keyed(sqlx::query_as(NUMBERS_OF_REFS).bind(super::json(&texts)).fetch_all(conn).await?)
+    let texts: Vec<String> = keys.iter().map(|(tag, hash)| format!("{tag}{}", codec::hex(hash))).collect();
+    let digits: String = sqlx::query_scalar(NUMBERS_OF_REFS).bind(super::json(&texts)).fetch_one(conn).await?;
+    let rows = digits.as_bytes().chunks(DIGITS_PER_ROW);
+    rows.map(|row| number_of_ref(row).ok_or_else(|| super::unreadable("a reference"))).collect()
 }
 
-fn keyed(rows: Vec<RefRow>) -> Result<Vec<(RefKey, i64)>, Failure> {
-    rows.into_iter()
-        .map(|(tag, hash, id)| {
-            let hash = hash.try_into().map_err(|_| super::unreadable("a reference"))?;
-            Ok(((tag, hash), id))
-        })
-        .collect()
+/// A reference and its number, as [`NUMBERS_OF_REFS`] writes them.
+fn number_of_ref(digits: &[u8]) -> Option<(RefKey, i64)> {
+    let (hash, rest) = std::str::from_utf8(digits).ok()?.split_at_checked(DIGITS_PER_ID)?;
+    let (tag, number) = rest.split_at_checked(1)?;
+    let key = (tag.parse().ok()?, EventId::from_hex(hash).ok()?.to_bytes());
+    Some((key, i64::from_str_radix(number, 16).ok()?))
 }
 
 /// One page of a set, sorted by time, then id. Conditions of the filter beyond kinds, one tag, `since` and `until` are
@@ -260,10 +340,8 @@ async fn those_of(conn: &mut SqliteConnection, sql: &'static str, ids: &[EventId
     let mut known = BTreeSet::new();
     for chunk in ids.chunks(ROWS_PER_PAGE) {
         let texts: Vec<String> = chunk.iter().map(|id| id.to_hex()).collect();
-        let found: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(super::json(&texts)).fetch_all(&mut *conn).await?;
-        for id in found {
-            known.insert(codec::event_id(&id)?);
-        }
+        let found: String = sqlx::query_scalar(sql).bind(super::json(&texts)).fetch_one(&mut *conn).await?;
+        known.extend(ids_of::<Vec<EventId>>(&found)?);
     }
     Ok(ids.iter().copied().filter(|id| known.contains(id)).collect())
 }

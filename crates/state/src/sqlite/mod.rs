@@ -15,6 +15,7 @@ mod ledger;
 mod link;
 mod named;
 mod open;
+pub mod plain;
 mod relay;
 mod report;
 mod snapshot;
@@ -29,6 +30,9 @@ use model::{
     Announced, Assignment, Bar, Claim, Claimed, Discovery, Epoch, EventId, Explanation, LeaseRequest, LedgerCursor, LedgerPage,
     LedgerRow, LedgerScope, RelayUrl, Report, Role, Snapshot, StateError, Status, Subject, UpGranted, UpstreamId, Waiting,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use crate::codec;
@@ -97,6 +101,11 @@ impl SqliteStore {
         Ok(self.readers.begin().await?)
     }
 
+    /// For what one statement answers: it is a transaction by itself, and to begin and end one is a wait of its own each.
+    async fn look(&self) -> Result<PoolConnection<Sqlite>, Failure> {
+        Ok(self.readers.acquire().await?)
+    }
+
     fn now(&self) -> i64 {
         codec::secs((self.settings.clock)())
     }
@@ -119,11 +128,13 @@ pub async fn schema_at(path: &Path) -> Result<(Option<i64>, i64), OpenError> {
 }
 
 /// A list as the JSON that `json_each` reads.
-fn json<T>(items: &[T]) -> String
-where
-    T: Clone + Into<serde_json::Value>,
-{
-    serde_json::Value::from(items).to_string()
+fn json<T: Serialize>(items: &[T]) -> String {
+    serde_json::to_string(items).expect("lists of texts and numbers always serialise")
+}
+
+/// Rows that a statement gives as one JSON text.
+fn listed<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Failure> {
+    serde_json::from_str(text).map_err(|_| unreadable("a list"))
 }
 
 async fn committed<T>(tx: Transaction<'static, Sqlite>, answer: T) -> Result<T, StateError> {
@@ -172,6 +183,11 @@ impl Store for SqliteStore {
         Ok(snapshot::take(&mut tx, &self.settings, upstream, self.now()).await?)
     }
 
+    async fn linked(&self, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, StateError> {
+        let mut tx = self.read().await?;
+        Ok(link::up_of(&mut tx, upstreams).await?)
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<Claimed, StateError> {
         let mut tx = self.write().await?;
         let claimed = claim::take(&mut tx, claim, self.now()).await?;
@@ -202,13 +218,13 @@ impl Store for SqliteStore {
     }
 
     async fn known(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
-        let mut tx = self.read().await?;
-        Ok(ledger::known(&mut tx, ids).await?)
+        let mut conn = self.look().await?;
+        Ok(ledger::known(&mut conn, ids).await?)
     }
 
     async fn held(&self, ids: &[EventId]) -> Result<Vec<EventId>, StateError> {
-        let mut tx = self.read().await?;
-        Ok(ledger::held(&mut tx, ids).await?)
+        let mut conn = self.look().await?;
+        Ok(ledger::held(&mut conn, ids).await?)
     }
 
     async fn announced(&self, identifiers: &[String]) -> Result<Vec<Announced>, StateError> {
@@ -217,8 +233,8 @@ impl Store for SqliteStore {
     }
 
     async fn bars(&self, keys: &[String]) -> Result<Vec<Bar>, StateError> {
-        let mut tx = self.read().await?;
-        Ok(bars::bars(&mut tx, keys).await?)
+        let mut conn = self.look().await?;
+        Ok(bars::bars(&mut conn, keys).await?)
     }
 
     async fn hold(&self, waiting: &[Waiting]) -> Result<u64, StateError> {

@@ -63,7 +63,7 @@ pub(super) async fn file(path: &Path, settings: Settings) -> Result<SqliteStore,
     Ok(SqliteStore { checkpoints: Some(Checkpoints::begin(options)), ..store })
 }
 
-fn writing(path: &Path) -> SqliteConnectOptions {
+pub(super) fn writing(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -149,9 +149,10 @@ pub(super) async fn memory(settings: Settings) -> Result<SqliteStore, OpenError>
     recovered(SqliteStore { readers: writer.clone(), writer, settings, turns: Turns::default(), checkpoints: None }, path).await
 }
 
-/// Connections live as long as the store: an in-memory database is its connection.
+/// Connections live as long as the store: an in-memory database is its connection. Nor are they asked whether they are alive
+/// before they are used: they are of this process, and each question is a wait for another thread.
 fn pool(size: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None)
+    SqlitePoolOptions::new().max_connections(size).idle_timeout(None).max_lifetime(None).test_before_acquire(false)
 }
 
 /// Gives no connection out that believes itself in a transaction: SQLite ends one by itself where the disk is full or fails, the
@@ -175,7 +176,7 @@ async fn recovered(store: SqliteStore, path: &Path) -> Result<SqliteStore, OpenE
     Ok(store)
 }
 
-fn unopened(failure: super::Failure, path: &Path) -> OpenError {
+pub(super) fn unopened(failure: super::Failure, path: &Path) -> OpenError {
     match failure {
         super::Failure::Sql(error) => failed(&error, path),
         super::Failure::Said(error) => OpenError::Failed { path: path.to_owned(), reason: error.to_string() },

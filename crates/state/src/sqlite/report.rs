@@ -199,10 +199,12 @@ impl Applied<'_> {
         if !self.is_new {
             return Ok(Vec::new());
         }
-        let moved: Vec<i64> = batches.iter().map(|batch| batch.0).collect();
-        let deadline = self.now.saturating_add(codec::signed(BATCH_DEADLINE_SECS));
-        let update = sqlx::query(BATCHES_MOVED).bind(self.upstream()).bind(super::json(&moved)).bind(deadline);
-        update.execute(&mut *self.conn).await?;
+        if !batches.is_empty() {
+            let moved: Vec<i64> = batches.iter().map(|batch| batch.0).collect();
+            let deadline = self.now.saturating_add(codec::signed(BATCH_DEADLINE_SECS));
+            let update = sqlx::query(BATCHES_MOVED).bind(self.upstream()).bind(super::json(&moved)).bind(deadline);
+            update.execute(&mut *self.conn).await?;
+        }
         self.count(counts).await?;
         if !rows.is_empty() || counts.events > 0 {
             self.progressed(rows.len()).await?;

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 
 use super::{Failure, codec};
 use crate::Settings;
-use crate::view::{self, Figures, Group, Lists, RelayRow, waited_since};
+use crate::view::{self, Figures, Lists, Places, RelayRow, Sum, waited_since};
 
 /// What home holds is known before it is asked for elsewhere: an item waits for home's own coverage of it, but not long.
 /// Nor is anything asked for before home has been read for the deletions of those who take part there (kind 2): what they name is
@@ -30,18 +30,26 @@ statements! {
         SELECT url, role, epoch, link, opened, caught_up, resume_since, dial_at, learned, refresh_at, ask_at, empty_since,
             layout, layout_taken, audit_at, audit_part
         FROM relay WHERE id = ?1";
-    GROUPS = "
-        SELECT status, kind, chunk, count(*) AS members FROM coverage WHERE relay = ?1 GROUP BY status, kind, chunk";
+    SUMS = "SELECT kind, status, n, placed FROM coverage_sum WHERE relay = ?1";
+    // The kinds that have places; each maximum is the end of an index.
+    PLACES = "
+        SELECT k.kind,
+            (SELECT max(c.chunk) FROM coverage_chunk c WHERE c.relay = ?1 AND c.kind = k.kind) AS newest,
+            (SELECT max(c.n) FROM coverage_chunk c WHERE c.relay = ?1 AND c.kind = k.kind) AS largest
+        FROM (SELECT 0 AS kind UNION ALL SELECT 1 UNION ALL SELECT 2) k";
     IN_FLIGHT = "SELECT count(*) FROM batch WHERE relay = ?1 AND ended_at IS NULL";
+    // Items come as one text of lists: each row by itself costs a message between threads.
     MISSING = concat!(
-        "SELECT c.kind, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
+        "SELECT json_group_array(json_array(kind, key, chunk)) FROM (
+        SELECT c.kind, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
         WHERE c.relay = ?1 AND c.status = 0 AND c.kind = ?3 AND ",
         may_be_asked_for!(),
-        " ORDER BY c.chunk NULLS LAST, c.item LIMIT ?4"
+        " ORDER BY c.chunk NULLS LAST, c.item LIMIT ?4)"
     );
     MEMBERS = "
+        SELECT json_group_array(json_array(kind, key, chunk)) FROM (
         SELECT c.kind, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
-        WHERE c.relay = ?1 AND c.status IN (0, 1, 2) AND c.kind = ?2 AND c.chunk = ?3 ORDER BY i.key";
+        WHERE c.relay = ?1 AND c.status IN (0, 1, 2) AND c.kind = ?2 AND c.chunk = ?3 ORDER BY i.key)";
     // The confirmed items of the first chunk from here on.
     AUDITED = "
         SELECT c.kind, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
@@ -49,8 +57,9 @@ statements! {
             SELECT min(f.chunk) FROM coverage f WHERE f.relay = ?1 AND f.status = 2 AND f.chunk >= ?2)
         ORDER BY i.key";
     COVERED = "
+        SELECT json_group_array(json_array(kind, key, chunk)) FROM (
         SELECT c.kind, i.key, c.chunk FROM coverage c JOIN item i ON i.id = c.item
-        WHERE c.relay = ?1 AND c.status IN (1, 2) AND c.kind <> 3 ORDER BY c.kind, c.chunk, i.key";
+        WHERE c.relay = ?1 AND c.status IN (1, 2) AND c.kind <> 3 ORDER BY c.kind, c.chunk, i.key)";
 }
 
 pub(super) async fn take(
@@ -61,11 +70,13 @@ pub(super) async fn take(
 ) -> Result<Snapshot, Failure> {
     let relay: Option<RelayRow> = sqlx::query_as(RELAY).bind(upstream.0).fetch_optional(&mut *conn).await?;
     let relay = relay.ok_or(StateError::NoSuchUpstream)?;
-    let groups: Vec<Group> = sqlx::query_as(GROUPS).bind(upstream.0).fetch_all(&mut *conn).await?;
+    let sums: Vec<Sum> = sqlx::query_as(SUMS).bind(upstream.0).fetch_all(&mut *conn).await?;
+    let places: Vec<Places> = sqlx::query_as(PLACES).bind(upstream.0).fetch_all(&mut *conn).await?;
     let in_flight: i64 = sqlx::query_scalar(IN_FLIGHT).bind(upstream.0).fetch_one(&mut *conn).await?;
-    let figures = Figures::of(&groups);
+    let figures = Figures::of(&sums, &places);
     let covered = if figures.needs_covered(&relay, settings)? {
-        Some(view::read(sqlx::query_as(COVERED).bind(upstream.0).fetch_all(&mut *conn).await?)?)
+        let covered: String = sqlx::query_scalar(COVERED).bind(upstream.0).fetch_one(&mut *conn).await?;
+        Some(view::read(super::listed(&covered)?)?)
     } else {
         None
     };
@@ -83,8 +94,9 @@ async fn missing(conn: &mut SqliteConnection, relay: i64, now: i64) -> Result<Ve
     let mut missing: Vec<Covered> = Vec::new();
     for kind in view::KINDS {
         let room = codec::size(MISSING_PER_LOOK.saturating_sub(missing.len()));
-        let rows = sqlx::query_as(MISSING).bind(relay).bind(waited_since(now)).bind(codec::item_kind_code(kind)).bind(room);
-        missing.extend(view::missing_in_order(rows.fetch_all(&mut *conn).await?)?);
+        let rows = sqlx::query_scalar(MISSING).bind(relay).bind(waited_since(now)).bind(codec::item_kind_code(kind)).bind(room);
+        let rows: String = rows.fetch_one(&mut *conn).await?;
+        missing.extend(view::missing_in_order(super::listed(&rows)?)?);
     }
     Ok(missing)
 }
@@ -92,8 +104,9 @@ async fn missing(conn: &mut SqliteConnection, relay: i64, now: i64) -> Result<Ve
 async fn tails(conn: &mut SqliteConnection, relay: i64, places: BTreeSet<(ItemKind, u32)>) -> Result<Vec<Tail>, Failure> {
     let mut tails = Vec::with_capacity(places.len());
     for (kind, chunk) in places {
-        let rows = sqlx::query_as(MEMBERS).bind(relay).bind(codec::item_kind_code(kind)).bind(i64::from(chunk));
-        tails.push(view::tail(chunk, rows.fetch_all(&mut *conn).await?)?);
+        let rows = sqlx::query_scalar(MEMBERS).bind(relay).bind(codec::item_kind_code(kind)).bind(i64::from(chunk));
+        let rows: String = rows.fetch_one(&mut *conn).await?;
+        tails.push(view::tail(chunk, super::listed(&rows)?)?);
     }
     Ok(tails)
 }

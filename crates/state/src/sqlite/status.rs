@@ -10,7 +10,7 @@ statements! {
     REPOS = "SELECT count(*) FROM repo WHERE event IS NOT NULL";
     ROOTS = "SELECT count(*) FROM root";
     OUTCOMES = "SELECT outcome, n FROM outcome_count WHERE n > 0 AND outcome <> 99 ORDER BY outcome";
-    ITEMS = "SELECT relay, status, count(*) FROM coverage GROUP BY relay, status";
+    ITEMS = "SELECT relay, status, sum(n) FROM coverage_sum GROUP BY relay, status HAVING sum(n) > 0";
     RELAYS = "
         SELECT id, url, role, refused, link, opened, caught_up, resume_since, dial_at, learned, failures, last_class,
             last_detail, incomplete, ask_at, refresh_at, empty_since, last_up, behind,

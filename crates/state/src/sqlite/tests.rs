@@ -83,6 +83,21 @@ async fn no_statement_reads_all_coverage_items_or_events() {
 }
 
 #[tokio::test]
+async fn references_are_found_one_by_one_and_what_is_apart_in_an_index_of_its_own() {
+    let store = SqliteStore::open_in_memory(settings()).await.unwrap();
+    let plan = async |name: &str| {
+        let (_, sql) = ledger::STATEMENTS.iter().find(|(known, _)| *known == name).unwrap();
+        plan_of(&store, sql).await
+    };
+    let numbers = plan("NUMBERS_OF_REFS").await;
+    assert!(numbers.contains("(tag=? AND value_hash=?)"), "not by all that one tag names:\n{numbers}");
+    for page in ["PAGE_OF_REFS", "PAGE_OF_KINDS"] {
+        let plan = plan(page).await;
+        assert!(plan.contains("COVERING INDEX event_apart (id=?)"), "{page}:\n{plan}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_said_to_be_none() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
@@ -178,4 +193,17 @@ async fn a_file_is_brought_up_to_date_once_and_keeps_what_it_holds() {
     assert_eq!(migrate(&path).await.unwrap(), Migrated { before: Some(newest), after: newest });
     SqliteStore::open(&path, settings()).await.unwrap().close().await;
     assert!(migrate(Path::new("/no/such/directory/state.db")).await.is_err());
+}
+
+#[tokio::test]
+async fn the_sums_of_coverage_follow_every_change_of_its_rows() {
+    let store = SqliteStore::open_in_memory(settings()).await.unwrap();
+    let mut conn = store.writer.acquire().await.unwrap();
+    for moved in crate::sums::MOVES {
+        sqlx::query(moved).execute(&mut *conn).await.unwrap();
+        for differences in crate::sums::DIFFERENCES {
+            let found: i64 = sqlx::query_scalar(differences).fetch_one(&mut *conn).await.unwrap();
+            assert_eq!(found, 0, "after {moved}: {differences}");
+        }
+    }
 }

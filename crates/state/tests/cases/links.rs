@@ -136,3 +136,13 @@ pub(crate) async fn s10_a_new_link_gives_back_what_the_unreported_end_of_the_old
     assert_eq!(world.counts(&relay(1)).await, (1, 0, 0));
     assert_eq!(world.snapshot(&relay(1)).await.batches_in_flight, 0);
 }
+
+pub(crate) async fn s04_those_whose_link_is_up_are_told_from_the_others(world: World) {
+    world.discover(&[announced(1, 5, &[1, 2])], &[]).await;
+    let [home_id, one, other] = [world.id_of(&home()).await, world.id_of(&relay(1)).await, world.id_of(&relay(2)).await];
+    assert_eq!(world.store.linked(&[home_id, one, other]).await.unwrap(), []);
+    world.link(&relay(2)).await;
+    world.link(&home()).await;
+    assert_eq!(world.store.linked(&[one, other, home_id]).await.unwrap(), [home_id, other]);
+    assert_eq!(world.store.linked(&[one]).await.unwrap(), []);
+}

@@ -172,6 +172,10 @@ impl Store for Remote {
         }
     }
 
+    async fn linked(&self, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, StateError> {
+        self.store.linked(upstreams).await
+    }
+
     async fn holds_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
         self.store.holds_plan(upstream, planner).await
     }
@@ -274,6 +278,10 @@ impl Store for Spy {
 
     async fn begin_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
         self.store.begin_plan(upstream, planner).await
+    }
+
+    async fn linked(&self, upstreams: &[UpstreamId]) -> Result<Vec<UpstreamId>, StateError> {
+        self.store.linked(upstreams).await
     }
 
     async fn holds_plan(&self, upstream: UpstreamId, planner: &str) -> Result<bool, StateError> {
