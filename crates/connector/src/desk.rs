@@ -1,4 +1,5 @@
-//! What the sessions of one process know of each other's events: which ids are on their way home, which arrived lately.
+//! What the sessions of one process know of each other's events: which ids one of them fetches, which are on their way home, which
+//! arrived lately.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,8 @@ use tokio::time::Instant;
 /// later is not to be remembered here.
 const RECENT: usize = 65_536;
 const RECENT_AGE: Duration = Duration::from_secs(30);
+/// Others wait for what a session has asked its relay for, at most this long: then each asks its own.
+const FETCH_AGE: Duration = Duration::from_secs(30);
 
 /// One event offered by several upstreams is verified and written once: the first takes it, the others wait here.
 /// Sessions that know an event by its id alone wait here too: an `N` for each.
@@ -41,9 +44,23 @@ pub(crate) struct Spared {
     pub(crate) recent: Vec<(EventId, Timestamp)>,
 }
 
+/// Of a session, among those of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkNo(u64);
+
+#[derive(Debug)]
+struct OnTheWay<W, N> {
+    /// Nobody has read it yet: this session asks its relay for it.
+    fetched_by: Option<LinkNo>,
+    waiting: Waiting<W, N>,
+}
+
 #[derive(Debug)]
 struct Inner<W, N> {
-    on_the_way: HashMap<EventId, Waiting<W, N>>,
+    on_the_way: HashMap<EventId, OnTheWay<W, N>>,
+    /// What was to be fetched, in order. Much of it has come since.
+    fetching: VecDeque<(EventId, LinkNo, Instant)>,
+    links: u64,
     recent: HashMap<EventId, Arrived>,
     order: VecDeque<(EventId, Instant)>,
 }
@@ -61,7 +78,15 @@ pub(crate) enum Place<W> {
 
 impl<W, N> Desk<W, N> {
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::new(Inner { on_the_way: HashMap::new(), recent: HashMap::new(), order: VecDeque::new() }) }
+        Self {
+            inner: Mutex::new(Inner {
+                on_the_way: HashMap::new(),
+                fetching: VecDeque::new(),
+                links: 0,
+                recent: HashMap::new(),
+                order: VecDeque::new(),
+            }),
+        }
     }
 
     pub(crate) fn take(&self, id: EventId, waiter: W) -> Place<W> {
@@ -71,12 +96,15 @@ impl<W, N> Desk<W, N> {
             return Place::Known(waiter);
         }
         match inner.on_the_way.get_mut(&id) {
-            Some(waiting) => {
-                waiting.offers.push(waiter);
+            Some(way) => {
+                if way.fetched_by.take().is_some() {
+                    return Place::First(waiter);
+                }
+                way.waiting.offers.push(waiter);
                 Place::Waiting
             }
             None => {
-                inner.on_the_way.insert(id, Waiting::nobody());
+                inner.on_the_way.insert(id, OnTheWay { fetched_by: None, waiting: Waiting::nobody() });
                 Place::First(waiter)
             }
         }
@@ -86,12 +114,12 @@ impl<W, N> Desk<W, N> {
     pub(crate) fn finish(&self, id: EventId, created_at: Timestamp, is_at_home: bool) -> Waiting<W, N> {
         let mut inner = self.lock();
         inner.remember(id, Arrived { created_at, is_at_home });
-        inner.on_the_way.remove(&id).unwrap_or_else(Waiting::nobody)
+        inner.leaves(id)
     }
 
     /// The copy was forged: a fault of the copy, not of the id. Those who waited offer their own copies.
     pub(crate) fn give_up(&self, id: EventId) -> Waiting<W, N> {
-        self.lock().on_the_way.remove(&id).unwrap_or_else(Waiting::nobody)
+        self.lock().leaves(id)
     }
 
     /// Home has lost these: they may come again.
@@ -102,28 +130,66 @@ impl<W, N> Desk<W, N> {
         }
     }
 
-    /// Leaves in `ids` those that have to be fetched. For those that are on their way `waiter` waits.
-    pub(crate) fn spare(&self, ids: &mut Vec<EventId>, waiter: impl Fn() -> N) -> Spared {
+    /// A session begins.
+    pub(crate) fn link(&self) -> LinkNo {
         let mut inner = self.lock();
-        inner.let_go();
-        let mut spared = Spared { awaited: 0, recent: Vec::new() };
+        inner.links += 1;
+        LinkNo(inner.links)
+    }
+
+    /// Leaves in `ids` those that `link` has to fetch: others wait for the first `most` of them from now on. For those that are on
+    /// their way `waiter` waits.
+    pub(crate) fn spare(&self, ids: &mut Vec<EventId>, (link, most): (LinkNo, usize), waiter: impl Fn() -> N) -> Spared {
+        let mut guard = self.lock();
+        guard.let_go();
+        let Inner { on_the_way, fetching, recent, .. } = &mut *guard;
+        let (mut spared, now, mut left) = (Spared { awaited: 0, recent: Vec::new() }, Instant::now(), most);
         ids.retain(|id| {
-            if let Some(waiting) = inner.on_the_way.get_mut(id) {
-                waiting.named.push(waiter());
+            if let Some(way) = on_the_way.get_mut(id) {
+                way.waiting.named.push(waiter());
                 spared.awaited += 1;
                 return false;
             }
-            let arrived = inner.recent.get(id);
+            let arrived = recent.get(id);
             spared.recent.extend(arrived.map(|arrived| (*id, arrived.created_at)));
+            if arrived.is_none() && left > 0 {
+                left -= 1;
+                on_the_way.insert(*id, OnTheWay { fetched_by: Some(link), waiting: Waiting::nobody() });
+                fetching.push_back((*id, link, now));
+            }
             arrived.is_none()
         });
         spared
     }
 
+    /// The relay of `link` has not served these: who waits for them asks elsewhere.
+    pub(crate) fn not_fetched(&self, link: LinkNo, ids: impl IntoIterator<Item = EventId>) -> Vec<(EventId, N)> {
+        let mut inner = self.lock();
+        ids.into_iter().flat_map(|id| inner.give_back(id, link)).collect()
+    }
+
+    /// What has been fetched for too long: who waits for it asks elsewhere.
+    pub(crate) fn overdue(&self) -> Vec<(EventId, N)> {
+        let mut inner = self.lock();
+        let mut freed = Vec::new();
+        while let Some((id, link, _)) = inner.fetching.pop_front_if(|(_, _, since)| since.elapsed() > FETCH_AGE) {
+            freed.extend(inner.give_back(id, link));
+        }
+        freed
+    }
+
+    /// The ledger knew it when it was read: who waits for it knows it now.
+    pub(crate) fn was_known(&self, id: EventId) -> Vec<N> {
+        let mut inner = self.lock();
+        let is_fetched = inner.on_the_way.get(&id).is_some_and(|way| way.fetched_by.is_some());
+        if is_fetched { inner.leaves(id).named } else { Vec::new() }
+    }
+
     /// Whether `id` is on its way home, or came there a moment ago. What home serves although it held or refused it is news.
     pub(crate) fn is_at_home_or_on_its_way(&self, id: EventId) -> bool {
         let inner = self.lock();
-        inner.on_the_way.contains_key(&id) || inner.recent.get(&id).is_some_and(|arrived| arrived.is_at_home)
+        let is_read = inner.on_the_way.get(&id).is_some_and(|way| way.fetched_by.is_none());
+        is_read || inner.recent.get(&id).is_some_and(|arrived| arrived.is_at_home)
     }
 
     /// The collections are changed in single steps, so a panic elsewhere cannot have left them half-written.
@@ -139,6 +205,17 @@ impl<W, N> Waiting<W, N> {
 }
 
 impl<W, N> Inner<W, N> {
+    fn leaves(&mut self, id: EventId) -> Waiting<W, N> {
+        self.on_the_way.remove(&id).map_or_else(Waiting::nobody, |way| way.waiting)
+    }
+
+    /// `link` does not fetch it any more, if it did.
+    fn give_back(&mut self, id: EventId, link: LinkNo) -> Vec<(EventId, N)> {
+        let is_its = self.on_the_way.get(&id).is_some_and(|way| way.fetched_by == Some(link));
+        let named = if is_its { self.leaves(id).named } else { Vec::new() };
+        named.into_iter().map(|one| (id, one)).collect()
+    }
+
     fn remember(&mut self, id: EventId, arrived: Arrived) {
         if self.recent.insert(id, arrived).is_none() {
             self.order.push_back((id, Instant::now()));
@@ -187,10 +264,35 @@ mod tests {
         assert_eq!(desk.take(id(2), ()), Place::First(()));
         desk.finish(id(1), AT, true);
         let mut needed = vec![id(1), id(2), id(3)];
-        let spared = desk.spare(&mut needed, || "the exchange");
+        let (one, other) = (desk.link(), desk.link());
+        let spared = desk.spare(&mut needed, (one, 10), || "the exchange");
         assert_eq!(spared, Spared { awaited: 1, recent: vec![(id(1), AT)] });
         assert_eq!(needed, [id(3)]);
         assert_eq!(desk.finish(id(2), AT, true).named, ["the exchange"], "it has its outcome when it has it");
+        let mut needed = vec![id(3)];
+        assert_eq!((desk.spare(&mut needed, (other, 10), || "another").awaited, needed), (1, vec![]), "one of them fetches it");
+        assert_eq!(desk.take(id(3), ()), Place::First(()), "whoever has it brings it home");
+        assert_eq!(desk.finish(id(3), AT, true).named, ["another"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_relay_does_not_serve_or_not_in_time_is_asked_for_elsewhere() {
+        let desk = desk::<()>();
+        let (one, other) = (desk.link(), desk.link());
+        let ids = || vec![id(1), id(2), id(3)];
+        desk.spare(&mut ids(), (one, 2), || "nobody");
+        let mut needed = ids();
+        assert_eq!(desk.spare(&mut needed, (other, 0), || "it").awaited, 2);
+        assert_eq!(needed, [id(3)], "beyond the bound nobody waits");
+        assert_eq!(desk.not_fetched(other, ids()), [], "it is not theirs to give back");
+        assert_eq!(desk.not_fetched(one, [id(1)]), [(id(1), "it")]);
+        assert_eq!(desk.overdue(), []);
+        tokio::time::advance(FETCH_AGE + Duration::from_secs(1)).await;
+        assert_eq!(desk.overdue(), [(id(2), "it")]);
+        desk.spare(&mut vec![id(1)], (one, 1), || "nobody");
+        assert!(!desk.is_at_home_or_on_its_way(id(1)), "nobody has read it yet");
+        desk.spare(&mut vec![id(1)], (other, 1), || "it");
+        assert_eq!(desk.was_known(id(1)), ["it"]);
     }
 
     #[test]

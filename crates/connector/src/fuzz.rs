@@ -137,7 +137,7 @@ impl Talk {
             }
             Output::Report(said) => assert!(!matches!(said, Said::Lost { .. }), "a session loses nothing by what a relay says"),
             Output::Sign { .. } => panic!("nobody allowed to say who we are"),
-            Output::DropSet { .. } | Output::Breach(_) | Output::HangUp(_) => {}
+            Output::Fetched { .. } | Output::DropSet { .. } | Output::Breach(_) | Output::HangUp(_) => {}
         }
     }
 }

@@ -88,7 +88,7 @@ pub(crate) enum What {
     Fresh(Box<LedgerRow>),
     /// The ledger, or another session, had it.
     Known,
-    /// It was awaited. Somebody else's copy, of this date, has its outcome; or it was forged.
+    /// It was awaited. Somebody else's copy, of this date, has its outcome; or none was to be had.
     Elsewhere { created_at: Option<Timestamp> },
     /// Its id or signature is not that of its content. A fault of the copy: the ledger learns nothing. `frame` stands for it.
     Faulty { fault: CopyFault, frame: u64 },
@@ -117,7 +117,8 @@ impl Offer {
 }
 
 impl Awaited {
-    fn settle(self, event: EventId, created_at: Option<Timestamp>) {
+    /// With its date if it has its outcome; without, if it is to be asked for elsewhere.
+    pub(crate) fn settle(self, event: EventId, created_at: Option<Timestamp>) {
         self.settled.tell(Settled { ticket: self.ticket, event, weight: 0, what: What::Elsewhere { created_at } });
     }
 }
@@ -192,6 +193,8 @@ async fn drop_known(shared: &Shared, offers: Vec<Offer>) -> Vec<Offer> {
     let mut first = Vec::new();
     for offer in offers {
         if known.contains(&offer.event.id) {
+            let (id, created_at) = (offer.event.id, offer.event.created_at);
+            shared.desk.was_known(id).into_iter().for_each(|one| one.settle(id, Some(created_at)));
             offer.settle(What::Known);
         } else {
             first.extend(first_of(shared, offer));

@@ -8,6 +8,7 @@ mod dial;
 mod discoveries;
 mod document;
 mod fence;
+mod fetching;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod gates;
@@ -123,9 +124,10 @@ pub async fn run(bus: Arc<dyn Bus>, settings: Settings, stop: CancellationToken)
         discoveries,
     });
     let releasing = tokio::spawn(releases::run(Arc::clone(&shared), after_sessions.clone()));
+    let hurrying = tokio::spawn(fetching::hurry(Arc::clone(&shared), after_sessions.clone()));
     worker::Worker::new(shared, settings.terms, means, settings.lease).run(stop).await;
     after_sessions.cancel();
-    for task in [gathering, writing, releasing, reading, telling] {
+    for task in [gathering, writing, releasing, hurrying, reading, telling] {
         // A task that panicked has said so; there is nothing left to end.
         let _ = task.await;
     }

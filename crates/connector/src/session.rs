@@ -28,6 +28,7 @@ use tracing::{Instrument, Span, debug, info, info_span, warn};
 use crate::dial::Socket;
 use crate::document::News;
 use crate::fence::Fence;
+use crate::fetching::Fetching;
 use crate::hosts::HostShare;
 use crate::identity::Signer;
 use crate::intake::{Awaited, Offer, Settled, Shared, What, take_in};
@@ -207,6 +208,7 @@ async fn open<'a>(
         share: shared.load.share(),
         live: metrics::Live::of(assignment.role),
         named: shared.ids.of_a_link(),
+        fetching: Fetching::begin(shared),
     })
 }
 
@@ -241,6 +243,7 @@ struct Link<'a> {
     share: Share,
     live: metrics::Live,
     named: Named,
+    fetching: Fetching,
 }
 
 /// Why a link ended.
@@ -332,11 +335,10 @@ impl Link<'_> {
         self.in_flight < IN_FLIGHT && self.share.has_room()
     }
 
-    /// Leaves in `need` what has to be fetched. The rest another session, or another filter of this one, has brought home since the
-    /// set was loaded, or is about to; answers with how many are still on their way.
+    /// Leaves in `need` what has to be fetched; answers with how many are on their way.
     fn spare(&mut self, unit: UnitId, need: &mut Vec<EventId>) -> usize {
         let ticket = Ticket { unit: Some(unit), ..Ticket::default() };
-        let spared = self.shared.desk.spare(need, || Awaited { ticket, settled: self.settled_to.clone() });
+        let spared = self.fetching.spare(unit, need, || Awaited { ticket, settled: self.settled_to.clone() });
         for (id, created_at) in spared.recent {
             self.sets.fetched(unit, id, created_at);
         }
@@ -445,6 +447,7 @@ impl Link<'_> {
                     self.in_flight += 1;
                     if let Some(unit) = ticket.unit {
                         self.sets.fetched(unit, event.id, event.created_at);
+                        self.fetching.read(unit, event.id);
                     }
                     let (upstream, settled) = (self.assignment.upstream, self.settled_to.clone());
                     let from_private_peer = self.shared.gates.is_private_peer(&self.assignment.url);
@@ -570,8 +573,10 @@ impl Link<'_> {
                 }
                 Output::LoadSet { unit, filter, again, most } => self.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => self.sets.reconcile(unit, message),
+                Output::Fetched { unit } => self.fetching.ended(unit),
                 Output::DropSet { unit } => {
                     self.sets.drop_set(unit);
+                    self.fetching.ended(unit);
                     self.bound_ids();
                 }
                 Output::Sign { challenge } => {

@@ -168,3 +168,26 @@ async fn what_home_has_no_answer_for_when_a_link_drops_is_awaited_and_not_read_a
     let twice: Vec<(String, usize)> = recorder.seen().into_iter().filter(|(_, times)| *times > 1).collect();
     assert_eq!(twice, [], "read again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_five_upstreams_have_alike_is_read_from_one_of_them() {
+    let home = Relay::counting().await;
+    let (mut relays, mut recorders) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let relay = Relay::counting().await;
+        let addr = relay.url().trim_start_matches("ws://").trim_end_matches('/').to_owned();
+        recorders.push(Recorder::in_front_of(addr).await);
+        relays.push(relay);
+    }
+    let urls: Vec<String> = recorders.iter().map(Recorder::url).collect();
+    let crowd = Crowd::of(30, 30, &urls);
+    for relay in &relays {
+        relay.has_held(crowd.events()).await;
+    }
+    let system = Embedded::keeping(&home).pulling_from_urls(&urls).started().await;
+    system.until_settled().await;
+    assert_eq!(home.held().await, crowd.ids());
+    let read: usize = recorders.iter().map(|recorder| recorder.seen().values().sum::<usize>()).sum();
+    println!("{read} events were read for {}", crowd.ids().len());
+    assert!(read <= crowd.ids().len() * 21 / 20, "{read}");
+}

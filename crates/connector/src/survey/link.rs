@@ -284,6 +284,7 @@ impl Link {
                 }
                 Output::LoadSet { unit, filter, again, most } => run.sets.load(unit, filter, again, most),
                 Output::Reconcile { unit, message } => run.sets.reconcile(unit, message),
+                Output::Fetched { .. } => {}
                 Output::DropSet { unit } => run.sets.drop_set(unit),
                 Output::HangUp(DownClass::Banned) => return Err(because(DownClass::Banned, self.session.misconduct())),
                 Output::HangUp(class) => return Err(because(class, "nothing is asked here")),
@@ -316,6 +317,7 @@ impl Link {
             | Output::Send(_)
             | Output::LoadSet { .. }
             | Output::Reconcile { .. }
+            | Output::Fetched { .. }
             | Output::DropSet { .. }
             | Output::Sign { .. }
             | Output::Breach(_)

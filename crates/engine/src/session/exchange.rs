@@ -40,6 +40,8 @@ pub(super) struct Exchange {
     pub(super) cut_at: usize,
     /// Asked for alone or with others that were not served either: advertised, and not to be had here.
     pub(super) absent: BTreeSet<EventId>,
+    /// That the ids of this pass have been fetched was said.
+    is_fetched: bool,
     /// Ids that this pass found missing and that are to be had.
     pub(super) pass_needed: usize,
     passes: u32,
@@ -110,6 +112,7 @@ impl Session {
             again: Vec::new(),
             cut_at: 0,
             absent: BTreeSet::new(),
+            is_fetched: false,
             pass_needed: 0,
             passes: 1,
             rounds: 0,
@@ -219,9 +222,13 @@ impl Session {
     pub(super) fn end_pass(&mut self, id: UnitId, now: Now) {
         let is_settled = self.units.get(&id).is_some_and(|unit| unit.unsettled == 0);
         let Some(exchange) = self.exchange_mut(id) else { return };
-        if !is_settled || !exchange.is_drained() {
+        if !exchange.is_drained() {
             return;
         }
+        if !std::mem::replace(&mut exchange.is_fetched, true) {
+            self.out.push_back(Output::Fetched { unit: id });
+        }
+        let Some(exchange) = self.exchange_mut(id).filter(|_| is_settled) else { return };
         if exchange.pass_needed == 0 {
             let sub = exchange.sub;
             self.subs.remove(&sub);
@@ -234,6 +241,7 @@ impl Session {
             return;
         }
         exchange.passes += 1;
+        exchange.is_fetched = false;
         exchange.pass_needed = 0;
         exchange.rounds = 0;
         exchange.named.clear();

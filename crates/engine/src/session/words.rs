@@ -163,6 +163,10 @@ pub enum Output {
         unit: UnitId,
         message: String,
     },
+    /// All ids that the unit asked for have come, or do not come.
+    Fetched {
+        unit: UnitId,
+    },
     /// The unit's set is of no more use.
     DropSet {
         unit: UnitId,

@@ -230,6 +230,7 @@ impl Shell {
                 self.session.handle(Input::SetReady { unit, message: "61".into() }, self.now());
             }
             Output::Reconcile { unit, .. } => self.reconcile(unit),
+            Output::Fetched { .. } => {}
             Output::DropSet { unit } => {
                 self.sets.remove(&unit);
                 self.fetched.remove(&unit);

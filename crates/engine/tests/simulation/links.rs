@@ -351,6 +351,7 @@ impl Sim {
                     }
                     self.within(1, 20, Happening::Worked { worker: no, upstream, socket, input });
                 }
+                Output::Fetched { .. } => {}
                 Output::DropSet { unit } => {
                     up.sets.remove(&unit);
                     up.fetched.remove(&unit);
