@@ -186,11 +186,14 @@ impl Session {
                 exchange.need.push_back(wanted);
             }
         }
-        if exchange.rounds > MOST_ROUNDS || exchange.named.len() > MOST_IDS {
+        if exchange.named.len() > MOST_IDS {
             self.note(Excess::Claims, now);
             // A verdict: each exchange would cost as much again.
-            self.walk_instead(id, "it claims more than an exchange may hold", true, now);
-            return;
+            return self.walk_instead(id, "it claims more than an exchange may hold", true, now);
+        }
+        if exchange.rounds > MOST_ROUNDS {
+            // Many exchanges of one link may come here at once: the verdict is enough.
+            return self.walk_instead(id, "its exchanges have no end", true, now);
         }
         let sub = exchange.sub.to_string();
         match reply {
