@@ -44,9 +44,9 @@ async fn one_process_on_postgres_completes_home_and_goes_on_after_a_kill() {
     assert!(!installed.data_dir().join("grasp-sync.db").exists(), "the state is in Postgres");
 }
 
-/// The number of the newest migration; both stores have the same.
-fn newest_migration() -> i64 {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
+/// The number of the newest migration of a store.
+fn newest_migration(store: &str) -> i64 {
+    let folder = format!("{}/../../migrations/{store}", env!("CARGO_MANIFEST_DIR"));
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.map(|name| name.split_once('_').unwrap().0.parse().unwrap()).max().unwrap()
 }
@@ -57,10 +57,11 @@ fn migrate_says_what_it_did_and_does_it_once() {
     let (first, second) =
         (grasp_sync(&["migrate", "--database-url", &database]), grasp_sync(&["migrate", "--database-url", &database]));
     assert_eq!((code(&first), text(&first.stderr)), (Some(0), ""));
-    let newest = newest_migration();
+    let newest = newest_migration("postgres");
     assert_eq!(text(&first.stdout), format!("{database}: schema made, version {newest}\n"));
     assert_eq!(text(&second.stdout), format!("{database}: schema is up to date, version {newest}\n"));
     let file = grasp_sync(&["migrate"]);
+    let newest = newest_migration("sqlite");
     let made = format!("./grasp-sync-data/grasp-sync.db: schema made, version {newest}\n");
     assert_eq!((code(&file), text(&file.stdout)), (Some(0), made.as_str()));
 }
