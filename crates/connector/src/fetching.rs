@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::session::UnitId;
-use model::{EventId, Timestamp};
+use model::EventId;
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::{LinkNo, Spared};
@@ -60,8 +60,7 @@ impl Drop for Fetching {
 }
 
 fn tell_to_ask(freed: Vec<(EventId, Awaited)>) {
-    const NO_OUTCOME: Option<Timestamp> = None;
-    freed.into_iter().for_each(|(id, one)| one.settle(id, NO_OUTCOME));
+    freed.into_iter().for_each(|(id, one)| one.settle(id, None));
 }
 
 /// Nobody waits for a slow relay for long: until `stop`.

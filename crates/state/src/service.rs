@@ -64,9 +64,9 @@ impl Lanes {
                     let dirty = take_in(&*store, delivery).instrument(span.clone()).await;
                     let (own, others): (Vec<_>, Vec<_>) = dirty.into_iter().partition(|upstream| *upstream == reporter);
                     // What home's coverage lets begin elsewhere belongs to its trace; the reporter's next work is a trace of its own.
+                    notify_all(&*bus, &own);
                     let others = linked(&*store, others).await;
                     span.in_scope(|| notify_all(&*bus, &others));
-                    notify_all(&*bus, &own);
                 }
             });
             senders.push(sender);

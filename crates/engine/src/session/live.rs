@@ -334,10 +334,9 @@ impl Session {
             self.fail_batch(batch, grounds, format!("{}: {text}", why.as_str()));
         }
         // Members change their places in a rebuild: what stood before is not what is wanted, and may stand in the way of it.
-        let is_rebuilt = since.is_some() && self.is_rebuilt(key);
-        let replaced = former.as_ref().filter(|_| is_rebuilt).map(|(sub, _)| *sub);
+        let (replaced, former) = if since.is_some() && self.is_rebuilt(key) { (former, None) } else { (None, former) };
         let Some(live) = self.lives.get_mut(&key) else { return };
-        match former.filter(|_| !is_rebuilt) {
+        match former {
             Some((sub, filter)) => {
                 live.filter = filter;
                 live.since = None;
@@ -352,7 +351,7 @@ impl Session {
                 live.state = LiveState::Lost { retry_ms, since };
             }
         }
-        if let Some(replaced) = replaced {
+        if let Some((replaced, _)) = replaced {
             self.close(replaced);
         }
         self.make_room_for(key);

@@ -44,7 +44,6 @@ use faults::Seen;
 use live::{Live, LiveKey};
 use overflow::Overflow;
 use polls::Poll;
-use rebuild::Rebuild;
 use unit::{Batch, Purpose, Stage, Unit, batch_of};
 
 /// A live subscription that has no EOSE by then (milliseconds) does not stand.
@@ -102,7 +101,7 @@ pub struct Session {
     /// Stretches that were too much for one exchange, by the unit that they were at first.
     overflows: BTreeMap<UnitId, Overflow>,
     /// S14: the live subscriptions that stay when all of them stand.
-    rebuilding: Option<Rebuild>,
+    rebuilding: Option<BTreeSet<LiveKey>>,
     /// The layout of chunks of the last rebuild.
     layout: Option<u64>,
     taken: Taken,

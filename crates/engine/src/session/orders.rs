@@ -107,8 +107,8 @@ impl Session {
         for LiveFilter { slot, filter } in live {
             self.join_live(slot, filter, None, now);
         }
-        if let Some(rebuild) = &mut self.rebuilding {
-            rebuild.keeps(&keys);
+        if let Some(staying) = &mut self.rebuilding {
+            staying.extend(keys.iter().copied());
         }
         let stands = |key: &LiveKey| self.lives.get(key).is_some_and(Live::is_standing);
         let waits_for = keys.into_iter().filter(|key| !stands(key)).collect();

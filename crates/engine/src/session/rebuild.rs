@@ -10,21 +10,6 @@ use super::live::{Live, LiveKey};
 use super::words::Now;
 use crate::resume::{overlapped, unoverlapped};
 
-/// Under way until all that are wanted stand.
-#[derive(Debug, Clone)]
-pub(super) struct Rebuild {
-    wanted: BTreeSet<LiveKey>,
-    /// One of them was refused: the old ones make room, whatever stands by then.
-    is_cramped: bool,
-}
-
-impl Rebuild {
-    /// These stay too: they were asked for since.
-    pub(super) fn keeps(&mut self, keys: &[LiveKey]) {
-        self.wanted.extend(keys);
-    }
-}
-
 impl Session {
     /// S14: these and no others, opened before the old ones are closed.
     pub(super) fn rebuild(&mut self, live: Vec<LiveFilter>, polled: Vec<LiveFilter>, since: Timestamp, now: Now) {
@@ -46,35 +31,37 @@ impl Session {
         for slot in gone {
             self.stop_polling(slot);
         }
-        self.rebuilding = Some(Rebuild { wanted, is_cramped: false });
+        self.rebuilding = Some(wanted);
         self.finish_rebuild();
     }
 
     /// Whether `key` is to replace what stood before.
     pub(super) fn is_rebuilt(&self, key: LiveKey) -> bool {
-        self.rebuilding.as_ref().is_some_and(|rebuild| rebuild.wanted.contains(&key))
+        self.rebuilding.as_ref().is_some_and(|wanted| wanted.contains(&key))
     }
 
     /// A subscription was refused: if it was to replace another, that one may have taken its room.
     pub(super) fn make_room_for(&mut self, key: LiveKey) {
-        if self.is_rebuilt(key)
-            && let Some(rebuild) = &mut self.rebuilding
-        {
-            rebuild.is_cramped = true;
+        if self.is_rebuilt(key) {
+            self.close_surplus();
             self.finish_rebuild();
         }
     }
 
     pub(super) fn finish_rebuild(&mut self) {
-        let Some(Rebuild { wanted, is_cramped }) = &self.rebuilding else { return };
+        let Some(wanted) = &self.rebuilding else { return };
         let stands = |key: &LiveKey| self.lives.get(key).is_none_or(Live::is_standing);
-        let all_stand = wanted.iter().all(stands);
-        if !all_stand && !is_cramped {
-            return;
+        if wanted.iter().all(stands) {
+            self.close_surplus();
+            self.rebuilding = None;
         }
+    }
+
+    /// Closes what a rebuild leaves out.
+    fn close_surplus(&mut self) {
+        let Some(wanted) = &self.rebuilding else { return };
         let surplus: Vec<LiveKey> =
             self.lives.keys().filter(|key| matches!(key, LiveKey::Slot(_)) && !wanted.contains(key)).copied().collect();
-        self.rebuilding = self.rebuilding.take().filter(|_| !all_stand).map(|rebuild| Rebuild { is_cramped: false, ..rebuild });
         for key in surplus {
             self.give_up_live(key);
             self.end_waiting_for(key, "its live subscriptions were rebuilt");

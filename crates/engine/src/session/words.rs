@@ -128,7 +128,7 @@ pub enum Settled {
     Known,
     /// Its id or signature is not that of its content: no outcome. `frame` stands for this copy of it.
     Forged { frame: u64 },
-    /// It was awaited, and the copy that somebody else had was forged: nothing is known of it yet.
+    /// It was awaited, and somebody else's copy was forged, or did not come: nothing is known of it yet.
     NotBrought,
 }
 

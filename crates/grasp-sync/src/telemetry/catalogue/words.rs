@@ -106,28 +106,12 @@ pub(super) const EXCESSES: &[&str] = &[
     "pings",
 ];
 
-pub(super) const QUESTIONS: &[&str] = &[
-    "lease",
-    "discover",
-    "up",
-    "snapshot",
-    "claim",
-    "planned",
-    "due",
-    "ledger",
-    "known",
-    "held",
-    "announced",
-    "bars",
-    "hold",
-    "released",
-    "settle",
-    "policy",
-    "status",
-    "explain",
-];
+pub(super) const QUESTIONS: &[&str] = match OPERATIONS.split_last() {
+    Some((_report, questions)) => questions,
+    None => OPERATIONS,
+};
 
-/// Questions, and reports.
+/// Questions, and reports at the end.
 pub(super) const OPERATIONS: &[&str] = &[
     "lease",
     "discover",
