@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{EventId, Timestamp};
+use model::{Epoch, EventId, Timestamp, UpstreamId};
 use tokio::time::Instant;
 
 /// Ids kept after their outcome, at most so many and for so long: longer than any ledger write waits. What the ledger forgets
@@ -44,14 +44,13 @@ pub(crate) struct Spared {
     pub(crate) recent: Vec<(EventId, Timestamp)>,
 }
 
-/// Of a session, among those of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LinkNo(u64);
+/// A session: no two of a process have the same.
+pub(crate) type LinkId = (UpstreamId, Epoch);
 
 #[derive(Debug)]
 struct OnTheWay<W, N> {
     /// Nobody has read it yet: this session asks its relay for it.
-    fetched_by: Option<LinkNo>,
+    fetched_by: Option<LinkId>,
     waiting: Waiting<W, N>,
 }
 
@@ -59,8 +58,7 @@ struct OnTheWay<W, N> {
 struct Inner<W, N> {
     on_the_way: HashMap<EventId, OnTheWay<W, N>>,
     /// What was to be fetched, in order. Much of it has come since.
-    fetching: VecDeque<(EventId, LinkNo, Instant)>,
-    links: u64,
+    fetching: VecDeque<(EventId, LinkId, Instant)>,
     recent: HashMap<EventId, Arrived>,
     order: VecDeque<(EventId, Instant)>,
 }
@@ -82,7 +80,6 @@ impl<W, N> Desk<W, N> {
             inner: Mutex::new(Inner {
                 on_the_way: HashMap::new(),
                 fetching: VecDeque::new(),
-                links: 0,
                 recent: HashMap::new(),
                 order: VecDeque::new(),
             }),
@@ -130,16 +127,9 @@ impl<W, N> Desk<W, N> {
         }
     }
 
-    /// A session begins.
-    pub(crate) fn link(&self) -> LinkNo {
-        let mut inner = self.lock();
-        inner.links += 1;
-        LinkNo(inner.links)
-    }
-
     /// Leaves in `ids` those that `link` has to fetch: others wait for the first `most` of them from now on. For those that are on
     /// their way `waiter` waits.
-    pub(crate) fn spare(&self, ids: &mut Vec<EventId>, (link, most): (LinkNo, usize), waiter: impl Fn() -> N) -> Spared {
+    pub(crate) fn spare(&self, ids: &mut Vec<EventId>, (link, most): (LinkId, usize), waiter: impl Fn() -> N) -> Spared {
         let mut guard = self.lock();
         guard.let_go();
         let Inner { on_the_way, fetching, recent, .. } = &mut *guard;
@@ -163,7 +153,7 @@ impl<W, N> Desk<W, N> {
     }
 
     /// The relay of `link` has not served these: who waits for them asks elsewhere.
-    pub(crate) fn not_fetched(&self, link: LinkNo, ids: impl IntoIterator<Item = EventId>) -> Vec<(EventId, N)> {
+    pub(crate) fn not_fetched(&self, link: LinkId, ids: impl IntoIterator<Item = EventId>) -> Vec<(EventId, N)> {
         let mut inner = self.lock();
         ids.into_iter().flat_map(|id| inner.give_back(id, link)).collect()
     }
@@ -210,7 +200,7 @@ impl<W, N> Inner<W, N> {
     }
 
     /// `link` does not fetch it any more, if it did.
-    fn give_back(&mut self, id: EventId, link: LinkNo) -> Vec<(EventId, N)> {
+    fn give_back(&mut self, id: EventId, link: LinkId) -> Vec<(EventId, N)> {
         let is_its = self.on_the_way.get(&id).is_some_and(|way| way.fetched_by == Some(link));
         let named = if is_its { self.leaves(id).named } else { Vec::new() };
         named.into_iter().map(|one| (id, one)).collect()
@@ -239,6 +229,7 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_secs(7);
+    const LINKS: (LinkId, LinkId) = ((UpstreamId(1), Epoch(1)), (UpstreamId(2), Epoch(1)));
 
     fn desk<W>() -> Desk<W, &'static str> {
         Desk::new()
@@ -264,7 +255,7 @@ mod tests {
         assert_eq!(desk.take(id(2), ()), Place::First(()));
         desk.finish(id(1), AT, true);
         let mut needed = vec![id(1), id(2), id(3)];
-        let (one, other) = (desk.link(), desk.link());
+        let (one, other) = LINKS;
         let spared = desk.spare(&mut needed, (one, 10), || "the exchange");
         assert_eq!(spared, Spared { awaited: 1, recent: vec![(id(1), AT)] });
         assert_eq!(needed, [id(3)]);
@@ -278,7 +269,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_relay_does_not_serve_or_not_in_time_is_asked_for_elsewhere() {
         let desk = desk::<()>();
-        let (one, other) = (desk.link(), desk.link());
+        let (one, other) = LINKS;
         let ids = || vec![id(1), id(2), id(3)];
         desk.spare(&mut ids(), (one, 2), || "nobody");
         let mut needed = ids();

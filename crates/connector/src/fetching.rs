@@ -10,7 +10,7 @@ use engine::session::UnitId;
 use model::EventId;
 use tokio_util::sync::CancellationToken;
 
-use crate::desk::{LinkNo, Spared};
+use crate::desk::{LinkId, Spared};
 use crate::intake::{Awaited, Shared};
 
 /// Ids of one link that others wait for. Beyond it they are read by each.
@@ -20,13 +20,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Fetching {
     shared: Arc<Shared>,
-    link: LinkNo,
+    link: LinkId,
     units: BTreeMap<UnitId, HashSet<EventId>>,
 }
 
 impl Fetching {
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), link: shared.desk.link(), units: BTreeMap::new() }
+    pub(crate) fn begin(shared: &Arc<Shared>, link: LinkId) -> Self {
+        Self { shared: Arc::clone(shared), link, units: BTreeMap::new() }
     }
 
     /// Leaves in `need` what has to be fetched. The rest another session, or another filter of this one, has brought home since

@@ -48,6 +48,32 @@ pub(crate) struct Shared {
     pub(crate) git_news: GitNews,
 }
 
+#[cfg(test)]
+impl Shared {
+    /// Of a process in which nothing runs yet, whose discoveries are gathered for `window`.
+    pub(crate) fn idle(bus: Arc<dyn bus::Bus>, window: Duration) -> Self {
+        let (state, stop) = (StateClient::new(Arc::clone(&bus)), tokio_util::sync::CancellationToken::new());
+        let gathered = engine::discovery::Window::default();
+        let (discoveries, _) = Discoveries::begin(state.clone(), gathered, window, stop.clone());
+        let (git_news, _) = GitNews::begin(state.clone(), Arc::clone(&bus), crate::git_news::Pace::default(), stop);
+        let gates = Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new());
+        Self {
+            state,
+            bus,
+            desk: Desk::new(),
+            late: Arc::default(),
+            verifier: Verifier::new(),
+            hosts: Hosts::new(),
+            load: Load::default(),
+            ids: Ids::default(),
+            gates: Arc::new(gates),
+            sink: Sink::new(),
+            discoveries,
+            git_news,
+        }
+    }
+}
+
 /// An event on its way, with where it came from and where its outcome goes.
 #[derive(Debug)]
 pub(crate) struct Offer {

@@ -26,42 +26,32 @@ pub(crate) struct Share {
 
 /// Ids that the exchanges of all links keep.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ids(Arc<AtomicUsize>);
+pub(crate) struct Ids(Load);
 
 /// Those of one link; given back with it.
 #[derive(Debug)]
-pub(crate) struct Named {
-    all: Ids,
-    own: usize,
-}
+pub(crate) struct Named(Share);
 
 impl Ids {
     pub(crate) fn of_a_link(&self) -> Named {
-        Named { all: self.clone(), own: 0 }
+        Named(self.0.share())
     }
 }
 
 impl Named {
     /// So many are kept now; whether there is room for them.
     pub(crate) fn are(&mut self, ids: usize) -> bool {
-        let before = std::mem::replace(&mut self.own, ids);
-        let all = match ids.checked_sub(before) {
-            Some(more) => self.all.0.fetch_add(more, Ordering::Relaxed) + more,
-            None => self.all.0.fetch_sub(before - ids, Ordering::Relaxed) - (before - ids),
-        };
-        ids <= SOME_IDS || all <= IDS_OF_ALL
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        self.all.0.fetch_sub(self.own, Ordering::Relaxed);
+        match ids.checked_sub(self.0.own) {
+            Some(more) => self.0.add(more),
+            None => self.0.give_back(self.0.own - ids),
+        }
+        ids <= SOME_IDS || self.0.all.sum() <= IDS_OF_ALL
     }
 }
 
 impl Load {
-    /// Bytes of all links together.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Of all links together.
+    pub(crate) fn sum(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -72,7 +62,7 @@ impl Load {
 
 impl Share {
     pub(crate) fn has_room(&self) -> bool {
-        self.own < A_LITTLE || (self.own < OF_A_LINK && self.all.0.load(Ordering::Relaxed) < OF_ALL)
+        self.own < A_LITTLE || (self.own < OF_A_LINK && self.all.sum() < OF_ALL)
     }
 
     pub(crate) fn add(&mut self, bytes: usize) {
@@ -114,7 +104,7 @@ mod tests {
         assert!(!other.are(SOME_IDS + 1) && !one.are(IDS_OF_ALL));
         assert!(one.are(0) && other.are(IDS_OF_ALL));
         drop((one, other));
-        assert_eq!(ids.0.load(Ordering::Relaxed), 0, "links that end give back what they had");
+        assert_eq!(ids.0.sum(), 0, "links that end give back what they had");
     }
 
     #[test]

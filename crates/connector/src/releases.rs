@@ -151,18 +151,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
     use std::collections::VecDeque;
 
-    use bus::{Bus, InProcess, StateClient};
-    use engine::discovery::Window;
+    use bus::{Bus, InProcess};
     use model::{Answer, EventId, GateReason, Query};
     use nostr::prelude::{EventBuilder, FinalizeEvent, Keys, Kind, Tag, Timestamp};
     use tokio::sync::mpsc;
     use tokio::time::timeout;
 
     use super::*;
-    use crate::git_news::{GitNews, Pace};
     use crate::identity::Identity;
+    use crate::sink;
     use crate::sink::tests::{Does, Home};
-    use crate::{desk, discoveries, sink, verify};
 
     fn event(kind: u16, tags: &[[&str; 2]]) -> Event {
         let tags = tags.iter().map(|tag| Tag::parse(tag.iter().map(ToString::to_string)).unwrap());
@@ -198,33 +196,7 @@ mod tests {
     }
 
     fn shared(bus: Arc<InProcess>) -> Arc<Shared> {
-        let state = StateClient::new(Arc::clone(&bus) as Arc<dyn Bus>);
-        let (discoveries, _) = discoveries::Discoveries::begin(
-            state.clone(),
-            Window::default(),
-            Duration::from_millis(10),
-            CancellationToken::new(),
-        );
-        let gates = Arc::new(Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
-        let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let (git_news, _) =
-            GitNews::begin(state.clone(), Arc::clone(&bus) as Arc<dyn Bus>, Pace::default(), CancellationToken::new());
-        let hosts = crate::hosts::Hosts::new();
-        let load = crate::load::Load::default();
-        Arc::new(Shared {
-            state,
-            bus,
-            late: Arc::default(),
-            desk,
-            verifier,
-            hosts,
-            load,
-            ids: crate::load::Ids::default(),
-            gates,
-            sink,
-            discoveries,
-            git_news,
-        })
+        Arc::new(Shared::idle(bus, Duration::from_millis(10)))
     }
 
     async fn settled(heard: &mut mpsc::UnboundedReceiver<Query>) -> Vec<(EventId, Outcome)> {

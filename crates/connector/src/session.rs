@@ -208,7 +208,7 @@ async fn open<'a>(
         share: shared.load.share(),
         live: metrics::Live::of(assignment.role),
         named: shared.ids.of_a_link(),
-        fetching: Fetching::begin(shared),
+        fetching: Fetching::begin(shared, (assignment.upstream, epoch)),
     })
 }
 

@@ -166,7 +166,7 @@ impl Worker {
     fn follow(&mut self, assignments: Vec<Assignment>) {
         self.rest();
         metrics::leases(assignments.len());
-        metrics::load(self.shared.hosts.standings(), self.shared.load.bytes());
+        metrics::load(self.shared.hosts.standings(), self.shared.load.sum());
         let mine: HashMap<UpstreamId, Assignment> = assignments.into_iter().map(|one| (one.upstream, one)).collect();
         self.left_behind.retain(|upstream, _| mine.contains_key(upstream));
         for (upstream, running) in &self.sessions {
@@ -224,15 +224,13 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use bus::{Bus, InProcess, Question, StateClient};
-    use engine::discovery::Window;
+    use bus::{Bus, InProcess, Question};
     use model::{Answer, RelayUrl, Role, WorkerId};
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::dial::{Dialer, Reach};
     use crate::identity::Identity;
-    use crate::{desk, discoveries, gates, sink, verify};
 
     const TTL: Duration = Duration::from_secs(6);
     const GRACE: Duration = Duration::from_secs(4);
@@ -241,32 +239,7 @@ mod tests {
     async fn worker() -> (Worker, mpsc::Receiver<Question>) {
         let bus: Arc<dyn Bus> = Arc::new(InProcess::default());
         let questions = bus.questions().await.unwrap();
-        let (discoveries, _) = discoveries::Discoveries::begin(
-            StateClient::new(Arc::clone(&bus)),
-            Window::default(),
-            TTL,
-            CancellationToken::new(),
-        );
-        let (desk, sink, verifier) = (desk::Desk::new(), sink::Sink::new(), verify::Verifier::new());
-        let gates = Arc::new(gates::Gates::new(engine::admission::Admission::default(), Vec::new(), Vec::new()));
-        let (state, pace) = (StateClient::new(Arc::clone(&bus)), crate::git_news::Pace::default());
-        let (git_news, _) = crate::git_news::GitNews::begin(state.clone(), Arc::clone(&bus), pace, CancellationToken::new());
-        let hosts = crate::hosts::Hosts::new();
-        let load = crate::load::Load::default();
-        let shared = Shared {
-            state,
-            bus,
-            late: Arc::default(),
-            desk,
-            verifier,
-            hosts,
-            load,
-            ids: crate::load::Ids::default(),
-            gates,
-            sink,
-            discoveries,
-            git_news,
-        };
+        let shared = Shared::idle(bus, TTL);
         let worker = WorkerId { name: "one".to_owned(), incarnation: "1".to_owned() };
         let terms = LeaseTerms { worker, ttl: TTL, beat: Duration::from_secs(2), grace: GRACE };
         let reach = Reach { allow_non_public: Vec::new(), names: crate::names::Names::Nobody, onion_proxy: None };

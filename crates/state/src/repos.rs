@@ -160,6 +160,15 @@ pub(crate) fn listings<'a>(settings: &Settings, changes: &[Change<'a>]) -> BTree
     named.map(|(item, relays)| (item, relays.iter().filter(is_upstream).collect())).collect()
 }
 
+/// The relays that pairs of repo and relay name more than before; none if they name any less.
+pub(crate) fn only_listed(before: &BTreeSet<(i64, i64)>, after: &BTreeSet<(i64, i64)>) -> Option<Vec<i64>> {
+    if !before.is_subset(after) {
+        return None;
+    }
+    let listed: BTreeSet<i64> = after.difference(before).map(|(_, relay)| *relay).collect();
+    Some(listed.into_iter().collect())
+}
+
 /// The same as pairs of repo and relay.
 pub(crate) fn listed_pairs(listings: &BTreeMap<i64, Vec<&RelayUrl>>, relays: &BTreeMap<String, i64>) -> BTreeSet<(i64, i64)> {
     let pairs = |(repo, urls): (&i64, &Vec<&RelayUrl>)| -> Vec<(i64, i64)> {

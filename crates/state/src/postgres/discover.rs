@@ -148,11 +148,7 @@ async fn is_to_be_judged(
     before: &BTreeSet<(i64, i64)>,
     after: &BTreeSet<(i64, i64)>,
 ) -> Result<bool, Failure> {
-    if before.difference(after).next().is_some() {
-        return Ok(true);
-    }
-    let listed: BTreeSet<i64> = after.difference(before).map(|(_, relay)| *relay).collect();
-    let listed: Vec<i64> = listed.into_iter().collect();
+    let Some(listed) = repos::only_listed(before, after) else { return Ok(true) };
     Ok(sqlx::query_scalar(IS_NEWLY_LISTED).bind(listed).fetch_one(conn).await?)
 }
 
